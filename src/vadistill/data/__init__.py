@@ -1,0 +1,1 @@
+"""Clips, frames, detections, objects, maps, scores and labels: the only code that knows file formats."""

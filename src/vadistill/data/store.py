@@ -1,0 +1,31 @@
+"""Opening and writing HDF5 files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from vadistill.errors import InputError
+from vadistill.files import whole_file
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for writing; it takes its final name only when it is complete."""
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        yield file
+
+
+def reading(path: str | Path) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        InputError: The file is missing or is no HDF5 file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: missing; expected an HDF5 file written by an earlier stage")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: not a readable HDF5 file ({error}); delete it to have it made again") from error

@@ -1,0 +1,1 @@
+"""The student's network and its discriminators: tensors in, tensors out."""
