@@ -198,6 +198,16 @@ SECTIONS: dict[str, type] = {
     "evaluation": Evaluation,
 }
 TEACHERS = ("background_agnostic", "multi_task")
+# Detection weights that ultralytics' own downloader fetches by name.
+OFFICIAL_WEIGHTS = (
+    frozenset(
+        f"{family}{size}.pt"
+        for family, sizes in (("yolov8", "nsmlx"), ("yolo11", "nsmlx"), ("yolo12", "nsmlx"), ("yolo26", "nsmlx"))
+        for size in sizes
+    )
+    | frozenset(f"yolov5{size}u.pt" for size in "nsmlx")
+    | frozenset({"yolov3u.pt"})
+)
 
 # What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
 # change of the stage's algorithm, which then reruns it.

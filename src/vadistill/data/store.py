@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -29,3 +30,20 @@ def reading(path: str | Path) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         raise InputError(f"{path}: not a readable HDF5 file ({error}); delete it to have it made again") from error
+
+
+def by_teacher(paths: list[Path]) -> dict[str, list[Path]]:
+    """Group object scores or maps by the teacher that their files name."""
+    grouped: dict[str, list[Path]] = {}
+    for path in paths:
+        with reading(path) as file:
+            if "teacher" not in file.attrs:
+                raise InputError(f"{path}: names no teacher; expected object scores or maps of one teacher")
+            grouped.setdefault(str(file.attrs["teacher"]), []).append(Path(path))
+    return grouped
+
+
+def attribute(path: Path, name: str) -> Any:
+    """Return an attribute of a file that this project wrote."""
+    with reading(path) as file:
+        return file.attrs[name]

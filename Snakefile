@@ -1,0 +1,22 @@
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/demo.smk"
+include: "workflow/rules/frames.smk"
+include: "workflow/rules/detection.smk"
+include: "workflow/rules/teachers.smk"
+include: "workflow/rules/student.smk"
+include: "workflow/rules/evaluation.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/demo/auc.json",
+        "results/demo/pictures",

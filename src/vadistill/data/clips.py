@@ -1,0 +1,304 @@
+"""The table of clips of a data set: which clips there are, where their frames and their labels lie.
+
+The workflow reads this table while it is parsed, so that this module imports nothing but the standard library and
+looks at names only; what the files hold is checked when they are read. Hidden files are ignored in every layout.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vadistill.errors import InputError
+from vadistill.settings import Demo
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where the labels of one test clip lie.
+
+    Attributes:
+        format: ``mat``, ``npy``, ``csv``, ``ucsd``, ``tracks`` or ``normal`` (every frame is normal, no file).
+        frames: File with frame labels, if there is one; else frame labels follow from the masks.
+        masks: File or folder with pixel masks, if there is one.
+    """
+
+    format: str
+    frames: Path | None = None
+    masks: Path | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip.
+
+    Attributes:
+        name: Unique within the split.
+        split: ``train`` or ``test``.
+        source: A video file, or a folder of images.
+        labels: None for a training clip and for a test clip without labels.
+    """
+
+    name: str
+    split: str
+    source: Path
+    labels: LabelSource | None = None
+
+
+def read_clips(layout: str, root: str | Path) -> list[Clip]:
+    """Return the clips of a data set: training clips first, each split in natural order of the names.
+
+    Args:
+        layout: One of ``vadistill.settings.LAYOUTS``; ``demo`` reads a tree that was generated already.
+        root: Folder of the data set.
+
+    Raises:
+        InputError: The data set is missing or partial, or a name cannot be used.
+    """
+    root = Path(root)
+    if layout not in READERS:
+        raise InputError(f"unknown layout '{layout}'; expected one of {', '.join(READERS)}")
+    if not root.is_dir():
+        raise InputError(f"{root}: missing; expected the folder of a data set in layout '{layout}'")
+    return _checked(READERS[layout](root), root)
+
+
+def demo_clip_names(settings: Demo, split: str) -> list[str]:
+    """Return the names of the generated clips of a split."""
+    count = {"train": settings.train_clips, "test": settings.test_clips}[split]
+    return [f"{split}_{number:02d}" for number in range(1, count + 1)]
+
+
+def demo_clips(root: str | Path, settings: Demo) -> list[Clip]:
+    """Return the clips of the generated data set, whether or not its files are there yet."""
+    root = Path(root)
+    train = [Clip(name, "train", root / "train" / f"{name}.avi") for name in demo_clip_names(settings, "train")]
+    test = [
+        Clip(name, "test", root / "test" / f"{name}.avi", LabelSource("npy", masks=_mask_file(root, name)))
+        for name in demo_clip_names(settings, "test")
+    ]
+    return _checked(train + test, root)
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Return a sort key by which clip2 comes before clip10; names that differ in zeros only keep a fixed order."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return the entries of a folder that are not hidden, in natural order."""
+    return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: natural_key(p.name))
+
+
+def _checked(clips: list[Clip], root: Path) -> list[Clip]:
+    """Refuse names that cannot be part of file names and command lines, and splits without clips."""
+    for clip in clips:
+        if not clip.name.isprintable() or set(clip.name) & set("/\\") or clip.name.startswith("-"):
+            raise InputError(
+                f"{root}: clip name {clip.name!a} cannot be used; expected printable characters, no slash or "
+                "backslash and no leading '-'"
+            )
+    for (split, name), count in Counter((clip.split, clip.name) for clip in clips).items():
+        if count > 1:
+            raise InputError(f"{root}: {count} sources of the {split} clip '{name}'; expected one")
+    order = sorted(clips, key=lambda clip: (clip.split != "train", natural_key(clip.name)))
+    for split in ("train", "test"):
+        if not any(clip.split == split for clip in order):
+            raise InputError(f"{root}: no {split} clips")
+    return order
+
+
+def _found(folder: Path) -> str:
+    """Say what a folder holds, for error messages."""
+    if not folder.is_dir():
+        return f"{folder} is missing" if folder.parent.is_dir() else f"{folder.parent} is missing"
+    names = [path.name for path in visible(folder)]
+    return f"found {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else f"{folder} is empty"
+
+
+def _matching(folder: Path, accept: Callable[[Path], bool], expected: str) -> list[Path]:
+    """Return the entries of ``folder`` that ``accept`` takes; at least one.
+
+    Raises:
+        InputError: The folder is missing or has no such entry.
+    """
+    paths = [path for path in visible(folder) if accept(path)] if folder.is_dir() else []
+    if not paths:
+        raise InputError(f"{folder}: expected {expected}; {_found(folder)}")
+    return paths
+
+
+def _avi(path: Path) -> bool:
+    return path.suffix.lower() == ".avi" and path.is_file()
+
+
+def _required(path: Path, clip: str) -> Path:
+    if not path.exists():
+        raise InputError(f"test clip '{clip}' has no labels; expected {path}")
+    return path
+
+
+def _mask_file(root: Path, clip: str) -> Path:
+    return root / "test_pixel_mask" / f"{clip}.npy"
+
+
+def _avenue(root: Path) -> list[Clip]:
+    """CUHK Avenue; a subset of the clips is legal."""
+    train = _matching(root / "training_videos", _avi, "Avenue's training videos, *.avi")
+    test = _matching(root / "testing_videos", _avi, "Avenue's test videos, *.avi")
+    folder = root / "ground_truth_demo" / "testing_label_mask"
+    # The label files are numbered without leading zeros: 01.avi goes with 1_label.mat.
+    labels = {path.stem: folder / f"{path.stem.lstrip('0')}_label.mat" for path in test}
+    return [Clip(path.stem, "train", path) for path in train] + [
+        Clip(path.stem, "test", path, LabelSource("mat", masks=_required(labels[path.stem], path.stem)))
+        for path in test
+    ]
+
+
+def _shanghaitech(root: Path) -> list[Clip]:
+    train = _matching(root / "training" / "videos", _avi, "ShanghaiTech's training videos, *.avi")
+    testing = root / "testing"
+    test = _matching(testing / "frames", Path.is_dir, "ShanghaiTech's test clips, one folder of *.jpg each")
+    clips = [Clip(path.stem, "train", path) for path in train]
+    for path in test:
+        frames = _required(testing / "test_frame_mask" / f"{path.name}.npy", path.name)
+        masks = _required(_mask_file(testing, path.name), path.name)
+        clips.append(Clip(path.name, "test", path, LabelSource("npy", frames, masks)))
+    return clips
+
+
+def _ucsd(root: Path, name: str) -> list[Clip]:
+    """UCSD Ped1 or Ped2; ``root`` holds Train and Test, or the folder ``name`` that holds them."""
+    base = root / name if (root / name).is_dir() else root
+
+    def clips_in(split: str) -> list[Path]:
+        return _matching(
+            base / split,
+            lambda path: path.is_dir() and re.fullmatch(rf"{split}\d+", path.name) is not None,
+            f"the clips of {name}, folders {split}001, {split}002, ... of *.tif",
+        )
+
+    ranges = base / "Test" / f"{name}.m"
+    clips = [Clip(path.name, "train", path) for path in clips_in("Train")]
+    for path in clips_in("Test"):
+        masks = path.with_name(f"{path.name}_gt")
+        if not ranges.is_file() and not masks.is_dir():
+            raise InputError(f"test clip '{path.name}' has no labels; expected {ranges} or {masks}")
+        labels = LabelSource("ucsd", ranges if ranges.is_file() else None, masks if masks.is_dir() else None)
+        clips.append(Clip(path.name, "test", path, labels))
+    return clips
+
+
+def _ubnormal(root: Path) -> list[Clip]:
+    """UBnormal: normal training clips, and the whole test split, by the official lists of names.
+
+    The lists are part of the authors' repository (github.com/lilygeorgescu/UBnormal, folder scripts).
+    """
+
+    def listed(file: str) -> list[tuple[str, Path]]:
+        path = root / "scripts" / file
+        if not path.is_file():
+            raise InputError(
+                f"{path}: missing; expected the official list of names, from the folder scripts of the repository "
+                "lilygeorgescu/UBnormal"
+            )
+        names = path.read_text(encoding="utf-8").split()
+        return [(name, _ubnormal_video(root, name, path)) for name in names]
+
+    clips = [Clip(name, "train", video) for name, video in listed("normal_training_video_names.txt")]
+    for name, video in listed("normal_test_video_names.txt"):
+        clips.append(Clip(name, "test", video, LabelSource("normal")))
+    for name, video in listed("abnormal_test_video_names.txt"):
+        folder = video.with_name(f"{name}_annotations")
+        tracks = _required(folder / f"{name}_tracks.txt", name)
+        clips.append(Clip(name, "test", video, LabelSource("tracks", tracks, folder)))
+    return clips
+
+
+def _ubnormal_video(root: Path, name: str, listed_in: Path) -> Path:
+    scene = re.match(r"(?:ab)?normal_scene_(\d+)_", name)
+    if scene is None:
+        raise InputError(f"{listed_in}: '{name}' is no name of a UBnormal video (normal_scene_N_scenario_M)")
+    video = root / f"Scene{scene[1]}" / f"{name}.mp4"
+    if not video.is_file():
+        raise InputError(f"{video}: missing; {listed_in} names it")
+    return video
+
+
+def _folder(root: Path) -> list[Clip]:
+    """A user's own clips: train and test hold videos or folders of images; labels are optional."""
+    clips = [Clip(name, "train", path) for name, path in _own_clips(root / "train")]
+    test = _own_clips(root / "test")
+    names = [name for name, _ in test]
+    labels = _own_labels(root, names)
+    return clips + [Clip(name, "test", path, labels.get(name)) for name, path in test]
+
+
+def _own_clips(folder: Path) -> list[tuple[str, Path]]:
+    expected = f"videos ({' '.join(sorted(VIDEO_SUFFIXES))}) or folders of images"
+    paths = _matching(folder, lambda path: True, expected)
+    for path in paths:
+        if not path.is_dir() and path.suffix.lower() not in VIDEO_SUFFIXES:
+            raise InputError(f"{path}: expected only {expected} in this folder")
+    return [(path.name if path.is_dir() else path.stem, path) for path in paths]
+
+
+def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:
+    """Return the labels of all test clips or of none; a kind of label that exists must cover every clip."""
+    table, frames, masks = root / "labels.csv", root / "test_frame_mask", root / "test_pixel_mask"
+    if table.exists() and frames.is_dir():
+        raise InputError(f"{root}: labels.csv and test_frame_mask both hold frame labels; expected one of them")
+    if table.exists():
+        unknown = sorted(set(read_intervals(table)) - set(names))
+        if unknown:
+            raise InputError(f"{table}: names the clip '{unknown[0]}', which is not in {root / 'test'}")
+    elif not frames.is_dir() and not masks.is_dir():
+        return {}
+
+    def file(folder: Path, name: str) -> Path | None:
+        return _required(folder / f"{name}.npy", name) if folder.is_dir() else None
+
+    if table.exists():
+        return {name: LabelSource("csv", table, file(masks, name)) for name in names}
+    return {name: LabelSource("npy", file(frames, name), file(masks, name)) for name in names}
+
+
+def read_intervals(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """Read labels.csv: the abnormal intervals [start, end) of each clip, in frames counted from 0.
+
+    The header is ``clip,start,end``; a clip may have several rows, and a clip without a row is normal.
+
+    Raises:
+        InputError: The header or a row is malformed.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file)] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file ({error})") from error
+    if header != ["clip", "start", "end"]:
+        raise InputError(f"{path}: expected the header clip,start,end; found '{','.join(header)}'")
+    intervals: dict[str, list[tuple[int, int]]] = {}
+    for number, row in enumerate(rows, start=2):
+        if not any(row):
+            continue
+        if len(row) != 3 or not all(cell.isdecimal() for cell in row[1:]) or int(row[1]) >= int(row[2]):
+            raise InputError(f"{path}: row {number} is '{','.join(row)}'; expected clip,start,end, 0 <= start < end")
+        intervals.setdefault(row[0], []).append((int(row[1]), int(row[2])))
+    return intervals
+
+
+READERS: dict[str, Callable[[Path], list[Clip]]] = {
+    "avenue": _avenue,
+    "shanghaitech": _shanghaitech,
+    "ucsd_ped1": lambda root: _ucsd(root, "UCSDped1"),
+    "ucsd_ped2": lambda root: _ucsd(root, "UCSDped2"),
+    "ubnormal": _ubnormal,
+    "folder": _folder,
+    "demo": _folder,
+}

@@ -1,0 +1,186 @@
+"""Stored frames: one HDF5 file a clip, every frame of it at its own size, as encoded JPEG or PNG images.
+
+``bytes`` holds the encoded images one after another, (B,) uint8 with checksums; image t is
+``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64. The attributes say which clip it is.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+
+from vadistill.data.store import reading, writing
+from vadistill.data.video import decode_image, frame_rate, frames_of, images_of
+from vadistill.errors import InputError
+
+VERSION = 1
+# About one encoded frame: a larger chunk would be read, and checked, whole for every frame.
+CHUNK_BYTES = 1 << 16
+JPEG_MAGIC = b"\xff\xd8\xff"
+
+
+def write_frames(
+    path: str | Path,
+    clip: str,
+    split: str,
+    source: str | Path,
+    encoding: str = "jpeg",
+    quality: int = 95,
+    fingerprint: str = "",
+) -> int:
+    """Store all frames of a video or folder of images and return how many they are; one frame is held in memory.
+
+    With encoding ``jpeg``, images that are JPEG files are kept byte for byte.
+
+    Args:
+        path: The HDF5 file to write.
+        clip: Name of the clip.
+        split: Split of the clip.
+        source: Video file or folder of images.
+        encoding: ``jpeg`` or ``png``.
+        quality: JPEG quality, 1 to 100.
+        fingerprint: Of the source, kept with the frames.
+
+    Raises:
+        InputError: The source cannot be read whole (see ``vadistill.data.video.frames_of``).
+    """
+    source = Path(source)
+    offsets = [0]
+    with writing(path) as file:
+        data = file.create_dataset("bytes", (0,), "u1", maxshape=(None,), chunks=(CHUNK_BYTES,), fletcher32=True)
+        for frame, encoded in _encoded(source, encoding, quality):
+            height, width = frame.shape[:2]
+            offsets.append(offsets[-1] + len(encoded))
+            data.resize((offsets[-1],))
+            data[offsets[-2] :] = encoded
+        file.create_dataset("offsets", data=np.array(offsets, np.int64), chunks=(len(offsets),), fletcher32=True)
+        file.attrs.update(version=VERSION, clip=clip, split=split, frames=len(offsets) - 1, height=height, width=width)
+        file.attrs.update(encoding=encoding, quality=quality, fingerprint=fingerprint)
+        if rate := frame_rate(source):
+            file.attrs["fps"] = rate
+    return len(offsets) - 1
+
+
+def _encoded(source: Path, encoding: str, quality: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield each frame and its encoded form, (B,) uint8."""
+    if encoding not in ("jpeg", "png"):
+        raise InputError(f"frames: encoding is '{encoding}'; expected jpeg or png")
+    suffix, options = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]) if encoding == "jpeg" else (".png", [])
+    for frame, content in images_of(source) if source.is_dir() else ((frame, b"") for frame in frames_of(source)):
+        if encoding == "jpeg" and content.startswith(JPEG_MAGIC):
+            encoded = np.frombuffer(content, np.uint8)
+        else:
+            encoded = cv2.imencode(suffix, frame, options)[1]
+        yield frame, encoded
+
+
+class FrameStore:
+    """The stored frames of one clip.
+
+    What describes the clip is read at once; the file stays open from the first frame that is read. A process that is
+    forked off opens it anew, and a pickled store is its path.
+
+    Attributes:
+        path: The HDF5 file.
+        clip: Name of the clip.
+        split: Split of the clip.
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
+        fps: Frames a second that the video declared, or None.
+        fingerprint: Of the source.
+    """
+
+    def __init__(self, path: str | Path):
+        """Read the description of the clip.
+
+        Raises:
+            InputError: The file is missing, damaged or no frame store.
+        """
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._process: int | None = None
+        with reading(self.path) as file:
+            try:
+                attributes = file.attrs
+                if attributes["version"] != VERSION:
+                    raise InputError(
+                        f"{self.path}: version {attributes['version']} of a frame store; expected {VERSION}"
+                    )
+                self.clip, self.split = str(attributes["clip"]), str(attributes["split"])
+                self.height, self.width = int(attributes["height"]), int(attributes["width"])
+                self.fps = float(attributes["fps"]) if "fps" in attributes else None
+                self.fingerprint = str(attributes["fingerprint"])
+                self._offsets = file["offsets"][:]
+            except (KeyError, OSError) as error:
+                raise InputError(f"{self.path}: damaged, or not written by extract_frames ({error})") from error
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return FrameStore, (self.path,)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.read(t) for t in range(len(self)))
+
+    def read(self, t: int) -> np.ndarray:
+        """Return frame t, (H, W, 3) uint8 BGR.
+
+        Raises:
+            InputError: The stored data are damaged.
+            IndexError: There is no frame t.
+        """
+        if not 0 <= t < len(self):
+            raise IndexError(f"{self.path}: frame {t} of {len(self)}")
+        try:
+            data = self._opened()["bytes"][self._offsets[t] : self._offsets[t + 1]]
+        except (KeyError, OSError) as error:
+            raise InputError(
+                f"{self.path}: frame {t} is damaged ({error}); delete the file to have it made again"
+            ) from error
+        frame = decode_image(data, f"{self.path}: frame {t}")
+        if frame.shape != (self.height, self.width, 3):
+            raise InputError(f"{self.path}: frame {t} is {frame.shape}; expected {(self.height, self.width, 3)}")
+        return frame
+
+    def window(self, t: int, offsets: Sequence[int], border: str = "repeat") -> np.ndarray:
+        """Return the frames t + offset, (len(offsets), H, W, 3) uint8 BGR.
+
+        Args:
+            t: The frame at offset 0.
+            offsets: Distances in frames, in the order of the result.
+            border: What stands for neighbours that the clip does not have. ``repeat``: frame t. ``clamp``: t is moved
+                until the whole window lies in the clip; in a clip shorter than the window, the nearest frame there is.
+
+        Raises:
+            InputError: The stored data are damaged.
+            IndexError: There is no frame t.
+        """
+        if not 0 <= t < len(self):
+            raise IndexError(f"{self.path}: frame {t} of {len(self)}")
+        wanted = window_indices(t, len(self), offsets, border)
+        frames = {index: self.read(index) for index in set(wanted)}
+        return np.stack([frames[index] for index in wanted])
+
+    def _opened(self) -> h5py.File:
+        if self._process != os.getpid():
+            # A handle from before a fork shares its position with the parent's. It must be closed first: HDF5 would
+            # hand the same one out again.
+            if self._file is not None:
+                self._file.close()
+            self._file, self._process = reading(self.path), os.getpid()
+        return self._file
+
+
+def window_indices(t: int, frames: int, offsets: Sequence[int], border: str = "repeat") -> list[int]:
+    """Return the frame numbers of the window around t in a clip of so many frames; see ``FrameStore.window``."""
+    if border == "repeat":
+        return [t + offset if 0 <= t + offset < frames else t for offset in offsets]
+    if border != "clamp":
+        raise ValueError(f"border '{border}'; expected repeat or clamp")
+    lowest, highest = -min(offsets), frames - 1 - max(offsets)
+    centre = min(max(t, lowest), highest) if lowest <= highest else t
+    return [min(max(centre + offset, 0), frames - 1) for offset in offsets]

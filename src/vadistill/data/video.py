@@ -1,0 +1,128 @@
+"""Frames of a clip's source: a video file or a folder of images, decoded in order."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Damaged files are reported as InputError; FFmpeg's own lines would hide that one.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
+import numpy as np
+
+from vadistill.data.clips import IMAGE_SUFFIXES, visible
+from vadistill.errors import InputError
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+log = logging.getLogger(__name__)
+
+
+def frames_of(source: str | Path) -> Iterator[np.ndarray]:
+    """Yield every frame of a video file or folder of images as (H, W, 3) uint8 BGR.
+
+    Raises:
+        InputError: There are no frames, one cannot be decoded, their sizes differ, or a video is truncated.
+    """
+    source = Path(source)
+    if source.is_dir():
+        return (frame for frame, _ in images_of(source))
+    return _video_frames(source)
+
+
+def images_of(folder: Path) -> Iterator[tuple[np.ndarray, bytes]]:
+    """Yield (frame, content of its file) for the images of a folder, in natural order of their names.
+
+    Raises:
+        InputError: As ``frames_of``.
+    """
+    paths = [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    size = None
+    for path in paths:
+        content = path.read_bytes()
+        frame = decode_image(content, path)
+        size = size or frame.shape
+        _check_size(frame, size, str(path))
+        yield frame, content
+    if size is None:
+        raise InputError(f"{folder}: no frames; expected images ({' '.join(sorted(IMAGE_SUFFIXES))})")
+
+
+def decode_image(content: bytes, path: Path | str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Decode an image file's content to 8 bits: (H, W, 3) BGR, or what ``flags`` of OpenCV ask for.
+
+    Grey becomes BGR, 16 bits a channel become 8 by dropping the lower byte, transparency is dropped.
+
+    Raises:
+        InputError: The content is no whole image; the message names ``path``.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{path}: not a readable image; expected a whole file ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    return image
+
+
+def frame_rate(source: str | Path) -> float | None:
+    """Return the frames a second that a video declares; None for a folder of images or where it says nothing."""
+    if Path(source).is_dir():
+        return None
+    rate = _open(Path(source)).get(cv2.CAP_PROP_FPS)
+    return float(rate) if np.isfinite(rate) and rate > 0 else None
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    if not path.is_file():
+        raise InputError(f"{path}: missing; expected a video file")
+    # An absolute path is never taken for a protocol; one thread, since clips are extracted in parallel.
+    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if not capture.isOpened():
+        raise InputError(f"{path}: not a readable video; expected a whole file in a format that FFmpeg decodes")
+    return capture
+
+
+def _video_frames(path: Path) -> Iterator[np.ndarray]:
+    capture = _open(path)
+    rate, declared = capture.get(cv2.CAP_PROP_FPS), round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    size, decoded, last = None, 0, 0.0
+    while True:
+        there, frame = capture.read()
+        if not there:
+            break
+        size = size or frame.shape
+        _check_size(frame, size, f"{path}: frame {decoded}")
+        decoded, last = decoded + 1, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        yield frame
+    if size is None:
+        raise InputError(f"{path}: no frame could be decoded; expected a video with frames")
+    _check_whole(path, decoded, declared, last, rate)
+
+
+def _check_whole(path: Path, decoded: int, declared: int, last: float, rate: float) -> None:
+    """Refuse a video that ends before its container says it does.
+
+    The declared number of frames is exact in some containers (avi, mp4) and in others an estimate, duration times
+    rate, that is far off where the rate varies. So two things must come together: more than two frames and one
+    percent of them are missing, and the last frame's time (seconds) is that far from the declared end as well.
+    """
+    tolerated = max(2.0, 0.01 * declared)
+    missing = declared - decoded
+    if missing <= 0:
+        return
+    early = declared - 1 - last * rate
+    if missing > tolerated and early > tolerated:
+        raise InputError(
+            f"{path}: truncated: {decoded} of {declared} frames could be decoded; expected a whole file "
+            "(if it plays to its end, encode it again or give its frames as a folder of images)"
+        )
+    log.warning("%s: %d frames decoded, %d declared; the decoded ones count", path, decoded, declared)
+
+
+def _check_size(frame: np.ndarray, size: tuple[int, ...], name: str) -> None:
+    if frame.shape != size:
+        raise InputError(
+            f"{name}: is {frame.shape[1]}x{frame.shape[0]} pixels; expected {size[1]}x{size[0]} as the first frame "
+            "of the clip"
+        )

@@ -1,0 +1,100 @@
+"""The student's input: windows of three frames, resized, from many clips."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vadistill.data.frames import FrameStore
+from vadistill.data.maps import MapStore
+from vadistill.errors import InputError
+
+OPEN_CLIPS = 64  # file handles a process keeps
+
+
+class FrameWindows(Dataset):
+    """Frames (t - step, t, t + step) of every t of every clip, with the teachers' maps of t where they are given.
+
+    An item is ((9, H, W) uint8, {teacher: {g: (1, g, g) float32}}). A neighbour beyond the clip's border is
+    replaced by frame t.
+
+    Raises:
+        InputError: A teacher has no maps, or too few, of a clip.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: tuple[int, int],
+        step: int,
+        maps: dict[str, MapStore] | None = None,
+        resolutions: tuple[int, ...] = (),
+    ) -> None:
+        self.size, self.step, self.maps, self.resolutions = size, step, maps or {}, resolutions
+        self.stores = [FrameStore(path) for path in paths]
+        self.lengths = [len(store) for store in self.stores]
+        self._ends = np.cumsum(self.lengths)
+        self._open: OrderedDict[int, FrameStore] = OrderedDict()
+        for name, store in self.maps.items():
+            for frames, length in zip(self.stores, self.lengths, strict=True):
+                if store.frames.get(frames.clip) != length:
+                    found = store.frames.get(frames.clip, 0)
+                    raise InputError(f"clip {frames.clip}: {name} has maps of {found} frames, expected {length}")
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]]]:
+        clip = int(np.searchsorted(self._ends, index, side="right"))
+        t = index - int(self._ends[clip]) + self.lengths[clip]
+        store = self._store(clip)
+        window = store.window(t, (-self.step, 0, self.step), border="repeat")
+        frames = np.concatenate([resize(frame, self.size) for frame in window], axis=2)
+        targets = {
+            name: {g: torch.from_numpy(grid[None]) for g, grid in maps.read(store.clip, self.resolutions, t).items()}
+            for name, maps in self.maps.items()
+        }
+        return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets
+
+    def _store(self, clip: int) -> FrameStore:
+        """Return an open store; the ones not used for longest are closed."""
+        self._open[clip] = self.stores[clip]
+        self._open.move_to_end(clip)
+        if len(self._open) > OPEN_CLIPS:
+            self._open.popitem(last=False)[1].close()
+        return self.stores[clip]
+
+    def epoch_order(self, epoch: int, stride: int, generator: torch.Generator) -> list[int]:
+        """Return every ``stride``-th frame, shuffled; another phase of the stride every epoch."""
+        chosen = torch.arange(epoch % min(stride, len(self)), len(self), stride)
+        return chosen[torch.randperm(len(chosen), generator=generator)].tolist()
+
+
+def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the frame (H, W, 3) at ``size`` = (height, width) pixels."""
+    if frame.shape[:2] == size:
+        return frame
+    shrinking = frame.shape[0] >= size[0] and frame.shape[1] >= size[1]
+    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+
+
+def loader(windows: FrameWindows, order: Sequence[int], batch: int, workers: int) -> DataLoader:
+    """Return batches in the given order, read ahead by worker processes."""
+    return DataLoader(
+        windows,
+        batch,
+        sampler=order,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

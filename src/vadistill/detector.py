@@ -1,0 +1,128 @@
+"""YOLO with its own batching and its own non-maximum suppression, so that the class probabilities are kept.
+
+Ultralytics' results carry only the confidence and the winning class of a box; the ``multi_task`` teacher needs the
+whole vector. This module and the detection stages are the only ones that import ultralytics.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from vadistill.errors import InputError
+from vadistill.settings import Detection
+
+STRIDE = 32
+PADDING_GREY = 114
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The detections of one frame: box (n, 4) xyxy in pixels, confidence (n,), probabilities (n, C)."""
+
+    box: np.ndarray
+    confidence: np.ndarray
+    probabilities: np.ndarray
+
+
+class Detector:
+    """A YOLO network behind one call: frames in, boxes with class probabilities out.
+
+    Args:
+        weights: A .pt or .onnx file or an OpenVINO folder.
+        settings: Thresholds and input size.
+        device: Where the network runs.
+
+    Raises:
+        InputError: The weights do not load, or have the non-maximum suppression inside.
+    """
+
+    def __init__(self, weights: Path, settings: Detection, device: torch.device) -> None:
+        if not weights.exists():
+            raise InputError(f"{weights}: no such detector weights; expected a .pt or .onnx file or an OpenVINO folder")
+        quiet_ultralytics()
+        from ultralytics.nn.autobackend import AutoBackend
+
+        self.weights, self.settings, self.device = weights, settings, device
+        try:
+            # The one-to-many head gives raw boxes; a head that picks its boxes itself keeps no class probabilities.
+            self.network = AutoBackend(str(weights), device=device, verbose=False, end2end=False).eval()
+        except Exception as error:  # each backend has exceptions of its own
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{weights}: detector weights do not load ({reason})") from error
+        if self.network.task not in (None, "detect"):
+            raise InputError(f"{weights}: made for the task '{self.network.task}'; expected a detection model")
+        raw = self._raw(torch.zeros(1, 3, *self._input_size(STRIDE * 8, STRIDE * 8)[:2], device=device))
+        self.classes = self._class_names(raw.shape[1] - 4)
+
+    def __call__(self, frames: np.ndarray) -> list[Boxes]:
+        """Detect objects in a batch of equally large frames (N, H, W, 3) uint8 BGR."""
+        height, width = frames.shape[1:3]
+        input_height, input_width, scale = self._input_size(height, width)
+        resized = (round(height * scale), round(width * scale))
+        top, left = (input_height - resized[0]) // 2, (input_width - resized[1]) // 2
+        batch = np.full((len(frames), input_height, input_width, 3), PADDING_GREY, np.uint8)
+        for frame, target in zip(frames, batch, strict=True):
+            target[top : top + resized[0], left : left + resized[1]] = cv2.resize(frame, resized[::-1])
+        images = torch.from_numpy(np.ascontiguousarray(batch[..., ::-1].transpose(0, 3, 1, 2)))
+        raw = self._raw(images.to(self.device).float() / 255)
+        return [self._boxes(row, scale, left, top, height, width) for row in raw]
+
+    def _raw(self, images: torch.Tensor) -> torch.Tensor:
+        """Run the network: (N, 3, H, W) RGB in [0, 1] to (N, 4 + C, A): cx, cy, w, h in pixels, class scores."""
+        with torch.inference_mode():
+            output = self.network(images)
+        output = output[0] if isinstance(output, list | tuple) else output
+        if output.ndim != 3 or output.shape[-1] == 6 or output.shape[1] < 5 or output.shape[1] > output.shape[2]:
+            raise InputError(
+                f"{self.weights}: its output has the shape {tuple(output.shape)}; expected (N, 4 + classes, anchors): "
+                "exports with non-maximum suppression inside keep no class probabilities, export with nms=False"
+            )
+        return output.float()
+
+    def _boxes(self, raw: torch.Tensor, scale: float, left: int, top: int, height: int, width: int) -> Boxes:
+        from torchvision.ops import batched_nms
+
+        probabilities = raw[4:].T
+        confidence, label = probabilities.max(1)
+        kept = confidence >= self.settings.confidence
+        centre, size = raw[:2].T[kept], raw[2:4].T[kept]
+        corners = torch.cat([centre - size / 2, centre + size / 2], 1)
+        probabilities, confidence, label = probabilities[kept], confidence[kept], label[kept]
+        order = batched_nms(corners, confidence, label, self.settings.iou)[: self.settings.max_objects]
+        offset = torch.tensor([left, top, left, top], device=corners.device)
+        box = ((corners[order] - offset) / scale).cpu().numpy().astype(np.float32)
+        box[:, 0::2] = box[:, 0::2].clip(0, width)
+        box[:, 1::2] = box[:, 1::2].clip(0, height)
+        inside = (box[:, 2] - box[:, 0] >= 1) & (box[:, 3] - box[:, 1] >= 1)
+        return Boxes(
+            box[inside],
+            confidence[order].cpu().numpy()[inside],
+            probabilities[order].cpu().numpy()[inside],
+        )
+
+    def _input_size(self, height: int, width: int) -> tuple[int, int, float]:
+        """Return the network's input height and width for a frame, and the frame's scale within it."""
+        fixed = getattr(self.network, "imgsz", None)
+        if self.network.format != "pt" and fixed and not getattr(self.network, "dynamic", True):
+            scale = min(fixed[0] / height, fixed[1] / width)
+            return int(fixed[0]), int(fixed[1]), scale
+        scale = self.settings.image_size / max(height, width)
+        return (*(-(-round(side * scale) // STRIDE) * STRIDE for side in (height, width)), scale)
+
+    def _class_names(self, count: int) -> list[str]:
+        names = self.network.names
+        return [str(names[index]) if index in names else f"class{index}" for index in range(count)]
+
+
+def quiet_ultralytics() -> None:
+    """Keep ultralytics from writing into the home folder, from printing and from trying downloads."""
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="ultralytics-")

@@ -1,0 +1,109 @@
+"""Losses of the student and its discriminators (arXiv 2211.15597), and what to log beside them.
+
+Maps are {g: (N, 1, g, g)}, a teacher's by its name. Half-precision maps are compared as float32.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from vadistill.models.discriminator import Discriminator
+from vadistill.models.student import Maps
+
+DEQUANTISATION = 0.005
+
+
+def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared error of (N, 3, H, W) frames (arXiv 2211.15597, eq 2).
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(f"{tuple(prediction.shape)} cannot be compared with {tuple(target.shape)}")
+    return functional.mse_loss(prediction.float(), target.float())
+
+
+def distillation_loss(
+    student: Maps, teachers: Mapping[str, Maps], weights: Mapping[str, float] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the distillation loss and its parts (arXiv 2211.15597, eq 3 and 4), means over the batch.
+
+    For a teacher the mean squared errors of all resolutions are summed, then the weighted teachers (default 1).
+    The parts are detached and unweighted: ``TEACHER_GxG``.
+
+    Raises:
+        ValueError: The shapes of two maps differ.
+    """
+    terms, parts = [], {}
+    for name, maps in teachers.items():
+        for side, grid in student.items():
+            error = reconstruction_loss(grid, maps[side])
+            terms.append((1.0 if weights is None else weights[name]) * error)
+            parts[f"{name}_{side}x{side}"] = error.detach()
+    return torch.stack(terms).sum(), parts
+
+
+def discriminator_loss(
+    discriminator: Discriminator, teacher: Maps, student: Maps, generator: torch.Generator | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return what one discriminator minimises, -eq 5 of arXiv 2211.15597, and what to log of it.
+
+    The student's maps are detached before the discriminator, so that it learns from them and the student does not.
+    Uniform noise up to 0.005 hides that a teacher's empty cells, unlike the student's, are exactly 0. Logged are the
+    mean probabilities ``real`` and ``fake`` and the ``accuracy``, all detached.
+    """
+    noisy = {side: grid.float() + _noise(grid, generator) for side, grid in teacher.items()}
+    real = discriminator(noisy)
+    fake = discriminator({side: grid.detach() for side, grid in student.items()})
+    loss = functional.softplus(-real).mean() + functional.softplus(fake).mean()  # BCE to 1 and to 0
+    with torch.no_grad():
+        log = {
+            "real": real.sigmoid().mean(),
+            "fake": fake.sigmoid().mean(),
+            "accuracy": torch.cat([real > 0, fake < 0]).float().mean(),
+        }
+    return loss, log
+
+
+def _noise(grid: Tensor, generator: torch.Generator | None) -> Tensor:
+    # Drawn where the generator lives: the same numbers on every device.
+    device = grid.device if generator is None else generator.device
+    return DEQUANTISATION * torch.rand(grid.shape, generator=generator, device=device).to(grid.device)
+
+
+def adversarial_loss(discriminator: Discriminator, student: Maps) -> Tensor:
+    """Return the student's non-saturating adversarial loss BCE(D(student), 1) for one teacher's discriminator.
+
+    The discriminator's parameters get no gradient.
+    """
+    frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
+    return functional.softplus(-functional_call(discriminator, frozen, (student,))).mean()
+
+
+@torch.no_grad()
+def map_statistics(student: Maps, teachers: Mapping[str, Maps]) -> dict[str, Tensor]:
+    """Return what tells whether the student's maps are alive, as scalars.
+
+    ``correlation_TEACHER_GxG``: Pearson's, over the batch's cells whose target is above 0 (the loss is dominated by
+    the empty ones); 0 where it is undefined. ``zero_GxG``: share of the student's maps that are 0 everywhere.
+    """
+    statistics = {}
+    for side, grid in student.items():
+        for name, maps in teachers.items():
+            statistics[f"correlation_{name}_{side}x{side}"] = _correlation(grid.float(), maps[side].float())
+        statistics[f"zero_{side}x{side}"] = (grid.flatten(1) == 0).all(1).float().mean()
+    return statistics
+
+
+def _correlation(values: Tensor, targets: Tensor) -> Tensor:
+    # Weights of 0 and 1 instead of a selection, which would wait for the GPU.
+    used = (targets > 0).float()
+    count = used.sum().clamp(min=1)
+    x, y = (grid - (grid * used).sum() / count for grid in (values, targets))
+    spread = ((x * x * used).sum() * (y * y * used).sum()).sqrt()
+    # Below this product of deviations what varies is rounding.
+    return torch.where(spread > 1e-7 * count, (x * y * used).sum() / spread, 0.0)

@@ -1,0 +1,28 @@
+"""What of this machine may be used: processors and the GPU."""
+
+import os
+
+import torch
+
+
+def cores() -> int:
+    """Return how many processors this process may use: its affinity, and OMP_NUM_THREADS where a scheduler sets it."""
+    allowed = len(os.sched_getaffinity(0))
+    wished = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed, int(wished)) if wished.isdigit() and int(wished) else allowed
+
+
+def loader_workers() -> int:
+    """Return how many processes read frames: all processors but the one that trains, at most 16."""
+    return max(1, min(cores() - 1, 16))
+
+
+def pick_device() -> torch.device:
+    """Return the GPU where there is one (CUDA_VISIBLE_DEVICES is respected), else the CPU, with its threads set."""
+    torch.set_num_threads(cores())
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Return the context of a forward pass: bfloat16 on a GPU, float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

@@ -1,0 +1,251 @@
+"""The student: a convolutional transformer from three frames to anomaly maps (arXiv 2211.15597).
+
+Stage 1 trains its backbone as an auto-encoder of the middle frame, stage 2 puts the map heads on it. All tensors are
+(N, C, H, W). The defaults of ``vadistill.settings.Student`` are the official layout: 4,997,747 parameters and
+7.05 GMAC at 360x640. Frames come scaled (``scale_frames``), in any size.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vadistill.errors import InputError
+from vadistill.settings import Student as StudentSettings
+
+Maps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
+
+FRAME_CHANNELS = 9
+FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
+
+
+def scale_frames(frames: Tensor) -> Tensor:
+    """Return uint8 frames, (N, 9, H, W) or (N, 3, H, W), as float32 of the same shape: (x - 127) / 128.
+
+    Raises:
+        TypeError: The frames are not uint8, so they may be scaled already.
+    """
+    if frames.dtype != torch.uint8:
+        raise TypeError(f"expected uint8 frames, got {frames.dtype}")
+    return (frames.float() - 127) / 128
+
+
+def frame_scores(maps: Maps) -> Tensor:
+    """Return (N,) frame scores: the mean over the resolutions of each map's maximum (arXiv 2211.15597)."""
+    return torch.stack([grid.flatten(1).amax(1) for grid in maps.values()]).mean(0)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels at every position of (N, C, H, W)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the normalised features, same shape."""
+        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, then batch normalisation and ReLU."""
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d):
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.BatchNorm2d(conv.out_channels)
+
+    def forward(self, features: Tensor, **conv: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the activated features and the convolution's output before normalisation."""
+        raw = self.conv(features, **conv)
+        return functional.relu(self.norm(raw), inplace=True), raw
+
+
+class Encoder(nn.Module):
+    """A 7x7 convolution, then strided ones that halve the size and double the channels."""
+
+    def __init__(self, settings: StudentSettings):
+        super().__init__()
+        width = settings.base_width
+        self.stem = ConvNorm(nn.Conv2d(FRAME_CHANNELS, width, 7, padding=3, padding_mode="reflect", bias=False))
+        self.stages = nn.ModuleList(
+            ConvNorm(nn.Conv2d(width << i, width << (i + 1), 3, stride=2, padding=1, bias=False))
+            for i in range(settings.downsamplings)
+        )
+        self.width = width << settings.downsamplings
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the features of (N, 9, H, W) frames and each stage's convolution output, the largest first.
+
+        Sizes halve rounding up: stage i gives (N, base_width * 2^i, ceil(H / 2^i), ceil(W / 2^i)).
+        """
+        features, _ = self.stem(frames)
+        skips = []
+        for stage in self.stages:
+            features, raw = stage(features)
+            skips.append(raw)
+        return features, skips
+
+
+class Attention(nn.Module):
+    """Multi-head attention with convolutional projections; keys and values lie on a grid of half the size."""
+
+    def __init__(self, width: int, heads: int, head_width: int):
+        super().__init__()
+        self.heads = heads
+        inner = heads * head_width
+        self.query = self._projection(width, inner, stride=1)
+        self.key_value = self._projection(width, 2 * inner, stride=2)
+        self.output = nn.Conv2d(inner, width, 1)
+
+    @staticmethod
+    def _projection(width: int, inner: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.Conv2d(width, inner, 1, bias=False),
+        )
+
+    def _tokens(self, grid: Tensor) -> Tensor:
+        """Turn (N, heads * D, H, W) into (N, heads, H * W, D)."""
+        return grid.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return softmax(Q K^T / sqrt(D)) V of every head, concatenated and projected: (N, C, H, W) as given."""
+        query = self._tokens(self.query(features))
+        key, value = (self._tokens(half) for half in self.key_value(features).chunk(2, dim=1))
+        attended = functional.scaled_dot_product_attention(query, key, value)  # (N, heads, H * W, D)
+        grid = attended.transpose(1, 2).flatten(2).unflatten(1, features.shape[-2:])  # (N, H, W, heads * D)
+        return self.output(grid.permute(0, 3, 1, 2))
+
+
+class Block(nn.Module):
+    """Convolutional transformer block, pre-norm: attention and a pointwise feed-forward, both residual."""
+
+    def __init__(self, width: int, heads: int, head_width: int, feed_forward: int):
+        super().__init__()
+        self.attention = nn.Sequential(ChannelNorm(width), Attention(width, heads, head_width))
+        self.feed_forward = nn.Sequential(
+            ChannelNorm(width),
+            nn.Conv2d(width, feed_forward * width, 1),
+            nn.GELU(),
+            nn.Conv2d(feed_forward * width, width, 1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of the same shape (N, C, H, W)."""
+        features = features + self.attention(features)
+        return features + self.feed_forward(features)
+
+
+class Backbone(nn.Module):
+    """Encoder and transformer blocks, which both stages share."""
+
+    def __init__(self, settings: StudentSettings):
+        super().__init__()
+        self.encoder = Encoder(settings)
+        self.width = self.encoder.width
+        self.blocks = nn.Sequential(
+            *(
+                Block(self.width, settings.heads, settings.head_width, settings.feed_forward)
+                for _ in range(settings.depth)
+            )
+        )
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the last features of (N, 9, H, W) frames and the encoder's convolution outputs."""
+        features, skips = self.encoder(frames)
+        return self.blocks(features), skips
+
+
+class AutoEncoder(nn.Module):
+    """Stage 1: the backbone and a decoder to the middle frame at half size."""
+
+    def __init__(self, settings: StudentSettings):
+        super().__init__()
+        self.backbone = Backbone(settings)
+        widths = [settings.base_width << i for i in range(settings.downsamplings, 0, -1)]
+        self.decoder = nn.ModuleList(
+            ConvNorm(nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, bias=False))
+            for wide, narrow in pairwise(widths)
+        )
+        self.output = nn.Conv2d(widths[-1], 3, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return (N, 3, ceil(H / 2), ceil(W / 2)), the scaled middle frame of (N, 9, H, W) scaled frames."""
+        features, (*larger, smallest) = self.backbone(frames)
+        features = features + smallest
+        for stage, skip in zip(self.decoder, reversed(larger), strict=True):
+            # An odd size cannot be told from the half of it, hence the encoder's.
+            features, _ = stage(features, output_size=skip.shape[-2:])
+            features = features + skip
+        return self.output(features)
+
+
+class FrameHead(nn.Module):
+    """Head of the 1x1 map: max-pooling to 2x2 and one fully connected layer."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.output = nn.Linear(4 * width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (N, 1, 1, 1) in [0, 1] for (N, C, H, W) features."""
+        pooled = functional.adaptive_max_pool2d(features, 2).flatten(1)
+        return self.output(functional.relu(pooled)).float().sigmoid()[..., None, None]
+
+
+class MapHead(nn.Module):
+    """Head of a g x g map: two 3x3 convolutions, an activation at full size, then max-pooling to the grid."""
+
+    def __init__(self, width: int, side: int, last_activation: str):
+        super().__init__()
+        self.side = side
+        hidden = max(width // 4, 1)
+        self.hidden = nn.Conv2d(width, hidden, 3, padding=1)
+        self.output = nn.Conv2d(hidden, 1, 3, padding=1)
+        self.activation = {"softplus": functional.softplus, "relu": functional.relu}[last_activation]
+        inverse = {"softplus": math.log(math.expm1(FIRST_VALUE)), "relu": FIRST_VALUE}
+        nn.init.constant_(self.output.bias, inverse[last_activation])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (N, 1, g, g), not negative, for (N, C, H, W) features; g may exceed H and W."""
+        cells = self.activation(self.output(functional.relu(self.hidden(features))).float())
+        return functional.adaptive_max_pool2d(cells, self.side)
+
+
+class Student(nn.Module):
+    """Stage 2: the backbone and one head a resolution."""
+
+    def __init__(self, settings: StudentSettings, resolutions: Sequence[int]):
+        super().__init__()
+        self.backbone = Backbone(settings)
+        width = self.backbone.width
+        self.heads = nn.ModuleDict(
+            {
+                str(side): FrameHead(width) if side == 1 else MapHead(width, side, settings.last_activation)
+                for side in resolutions
+            }
+        )
+
+    def forward(self, frames: Tensor) -> Maps:
+        """Return float32 maps of (N, 9, H, W) scaled frames, in the order of the resolutions."""
+        features, _ = self.backbone(frames)
+        return {int(side): head(features) for side, head in self.heads.items()}
+
+    def load_backbone(self, autoencoder: Mapping[str, Tensor]) -> None:
+        """Copy encoder and blocks from the ``state_dict`` of an ``AutoEncoder``; the heads stay as they are.
+
+        Raises:
+            InputError: The weights are not those of a backbone with this student's settings.
+        """
+        prefix = "backbone."
+        given = {name.removeprefix(prefix): value for name, value in autoencoder.items() if name.startswith(prefix)}
+        expected = self.backbone.state_dict()
+        for name in sorted(given.keys() | expected.keys()):
+            shapes = [tuple(state[name].shape) if name in state else "nothing" for state in (expected, given)]
+            if shapes[0] != shapes[1]:
+                raise InputError(
+                    f"pre-trained weights: {prefix}{name} is {shapes[1]}, expected {shapes[0]}; "
+                    "the student's settings differ from those of its pre-training"
+                )
+        self.backbone.load_state_dict(given)

@@ -1,0 +1,75 @@
+"""From scored boxes to max-pooled anomaly maps, without drawing the full-size map."""
+
+import numpy as np
+
+
+def clip_to_pixels(box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return boxes (N, 4) xyxy as whole pixels: floor of the upper left, ceil of the lower right, cut to the frame."""
+    pixels = np.concatenate([np.floor(box[:, :2]), np.ceil(box[:, 2:])], 1).astype(np.int64)
+    pixels[:, 0::2] = pixels[:, 0::2].clip(0, width)
+    pixels[:, 1::2] = pixels[:, 1::2].clip(0, height)
+    return pixels
+
+
+def rasterize(
+    frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cells: int
+) -> np.ndarray:
+    """Rasterise scored boxes into max-pooled maps of ``cells`` x ``cells``.
+
+    Cell i of a grid of g covers the pixel rows floor(i H / g) to ceil((i + 1) H / g), likewise the columns, and takes
+    the highest score of the boxes that touch it: exactly adaptive max pooling of the dense map whose pixels hold the
+    highest score of the boxes over them, 0 without one (Fast-AED, arXiv 2211.15597, section 3).
+
+    Args:
+        frame: (N,) frame numbers of the boxes.
+        box: (N, 4) xyxy in pixels; parts outside the frame are cut off.
+        score: (N,) scores, at least 0.
+        frames: Number of frames T.
+        size: Height and width of the frame in pixels.
+        cells: Side g of the map.
+
+    Returns:
+        (T, g, g) float32 maps.
+    """
+    height, width = size
+    maps = np.zeros((frames, cells, cells), np.float32)
+    pixels = clip_to_pixels(box, height, width)
+    top, bottom = _touched_cells(pixels[:, 1], pixels[:, 3], height, cells)
+    left, right = _touched_cells(pixels[:, 0], pixels[:, 2], width, cells)
+    for t, value, y1, y2, x1, x2 in zip(frame, score, top, bottom, left, right, strict=True):
+        region = maps[t, y1:y2, x1:x2]
+        np.maximum(region, value, out=region)
+    return maps
+
+
+def _touched_cells(start: np.ndarray, end: np.ndarray, length: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the half-open range of cells that pixels [start, end) of an axis touch; empty where end <= start."""
+    edges = np.arange(cells)
+    first_pixel = edges * length // cells
+    last_pixel = -((-(edges + 1) * length) // cells)
+    first = np.searchsorted(last_pixel, start, side="right")
+    last = np.searchsorted(first_pixel, end, side="left")
+    return first, np.where(end > start, last, first)
+
+
+def map_pyramid(
+    frame: np.ndarray,
+    box: np.ndarray,
+    score: np.ndarray,
+    frames: int,
+    size: tuple[int, int],
+    resolutions: tuple[int, ...],
+) -> dict[int, np.ndarray]:
+    """Return the maps (T, g, g) of every resolution g.
+
+    Where g divides the finest resolution, the cells nest exactly and the map is a maximum over the finest one's cells.
+    """
+    finest = max(resolutions)
+    made = {finest: rasterize(frame, box, score, frames, size, finest)}
+    for cells in resolutions:
+        if finest % cells:
+            made[cells] = rasterize(frame, box, score, frames, size, cells)
+        elif cells != finest:
+            factor = finest // cells
+            made[cells] = made[finest].reshape(frames, cells, factor, cells, factor).max((2, 4))
+    return {cells: made[cells] for cells in resolutions}

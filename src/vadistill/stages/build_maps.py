@@ -1,0 +1,38 @@
+"""Rule build_maps: object scores of a shard and the teacher's calibration in, max-pooled anomaly maps out."""
+
+import json
+import logging
+import time
+
+from vadistill.calibration import Affine
+from vadistill.data import maps
+from vadistill.data.object_scores import read_shards
+from vadistill.data.store import writing
+from vadistill.rasterize import map_pyramid
+from vadistill.settings import canonical, section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+
+
+def main(args) -> None:
+    """Rasterise the object scores of every clip at every resolution."""
+    resolutions = section("maps", args.settings["maps"]).resolutions
+    calibration = json.loads(args.calibration.read_text(encoding="utf-8"))
+    affine = Affine(calibration["slope"], calibration["intercept"])
+    started, boxes = time.monotonic(), 0
+    with writing(args.output) as file:
+        file.attrs.update(teacher=calibration["teacher"], settings=canonical(args.settings))
+        file.attrs["calibration"] = canonical(calibration)
+        for clip in read_shards(args.scores):
+            values = affine.map_values(clip.score)
+            made = map_pyramid(clip.frame, clip.box, values, clip.frames, clip.size, resolutions)
+            maps.write_clip(file, clip.clip, made, height=clip.size[0], width=clip.size[1], objects=len(clip.score))
+            boxes += len(clip.score)
+    log.info("%s: %d boxes, %.0f boxes/s", args.output.name, boxes, boxes / (time.monotonic() - started))
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "calibration", "output", many=("scores",))
+    run(main, arguments)

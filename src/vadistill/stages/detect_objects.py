@@ -1,0 +1,61 @@
+"""Rule detect_objects: frames of a shard's clips in, boxes with confidence and class probabilities out."""
+
+import logging
+import time
+from itertools import islice
+
+import numpy as np
+
+from vadistill.data import detections
+from vadistill.data.frames import FrameStore
+from vadistill.data.store import writing
+from vadistill.detector import Boxes, Detector
+from vadistill.files import sha256
+from vadistill.machine import pick_device
+from vadistill.settings import canonical, section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+
+
+def joined(store: FrameStore, found: list[Boxes], classes: int) -> detections.Detections:
+    """Join the boxes of a clip's frames into one table."""
+    frame = np.repeat(np.arange(len(found)), [len(boxes.box) for boxes in found])
+    return detections.Detections(
+        store.clip,
+        len(found),
+        (store.height, store.width),
+        frame,
+        np.concatenate([boxes.box for boxes in found]).reshape(-1, 4),
+        np.concatenate([boxes.confidence for boxes in found]),
+        np.concatenate([boxes.probabilities for boxes in found]).reshape(-1, classes),
+    )
+
+
+def main(args) -> None:
+    """Detect objects in every frame of the given clips."""
+    settings = section("detection", args.settings["detection"])
+    detector = Detector(args.weights, settings, pick_device())
+    log.info("detector %s on %s, %d classes", args.weights.name, detector.device, len(detector.classes))
+    with writing(args.output) as file:
+        file.attrs["classes"] = detector.classes
+        file.attrs["weights_sha256"] = sha256(args.weights)
+        file.attrs["settings"] = canonical(args.settings)
+        for path in args.frames:
+            store, started = FrameStore(path), time.monotonic()
+            found: list[Boxes] = []
+            frames = iter(store)
+            while batch := list(islice(frames, settings.batch)):
+                found += detector(np.stack(batch))
+            table = joined(store, found, len(detector.classes))
+            detections.write_clip(file, table)
+            rate = len(found) / (time.monotonic() - started)
+            log.info("clip %s: %d boxes in %d frames, %.1f frames/s", store.clip, len(table), len(found), rate)
+            if not len(table):
+                log.warning("clip %s: no box of confidence %g in any frame", store.clip, settings.confidence)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "weights", "output", many=("frames",))
+    run(main, arguments)

@@ -1,0 +1,71 @@
+"""Rule draw_pictures: a plot of scores against labels for every test clip, and frames with maps for a few of them."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from vadistill.data.clips import read_clips
+from vadistill.data.labels import read_labels
+from vadistill.data.maps import MapStore
+from vadistill.data.objects import frame_stores
+from vadistill.data.results import TeacherResult, read_teachers
+from vadistill.data.store import attribute
+from vadistill.files import whole_folder
+from vadistill.metrics import auc, smooth
+from vadistill.report.plots import map_strip, pick_times, score_plot
+from vadistill.settings import section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+STRIPS = 12  # clips shown with their maps
+HIGH = 0.8  # map value at the end of the colour scale; calibration puts ordinary objects below 0.6
+
+
+def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore, teachers: dict[str, TeacherResult]):
+    """Draw some telling frames of one clip with the finest maps of the student and its teachers."""
+    clip = frames.clip
+    finest = (max(student.resolutions(clip)),)
+    times = pick_times(scores, None if labels is None else labels.frame)
+    maps = {name: source.read(clip, finest)[finest[0]] for name, source in
+            {"student": student, **{name: teacher.maps for name, teacher in teachers.items()}}.items()}  # fmt: skip
+    box, frame = next(iter(teachers.values())).boxes[clip]
+    map_strip(
+        path,
+        clip,
+        [frames.read(t) for t in times],
+        times,
+        {name: [grid[t] for t in times] for name, grid in maps.items()},
+        [labels.mask[t] for t in times] if labels is not None and labels.mask is not None else None,
+        [box[frame == t] for t in times],
+        HIGH,
+    )
+
+
+def main(args) -> None:
+    """Draw the pictures of every test clip."""
+    sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
+    resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
+    student, stores = MapStore([args.student]), frame_stores(args.frames)
+    teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
+    clips = [c for c in read_clips(args.settings["layout"], Path(args.settings["path"])) if c.split == "test"]
+    with whole_folder(args.output) as folder:
+        for index, clip in enumerate(clips):
+            frames = stores[clip.name]
+            labels = read_labels(clip, len(frames), (frames.height, frames.width))
+            curves = {"student": smooth(student.score(clip.name), sigma)}
+            curves |= {name: smooth(teacher.scores[clip.name], sigma) for name, teacher in teachers.items()}
+            truth = None if labels is None else labels.frame
+            aucs = {name: None if truth is None else auc(curve, truth) for name, curve in curves.items()}
+            score_plot(folder / f"{clip.name}_scores.png", clip.name, curves, truth, aucs)
+            if index < STRIPS:
+                scores = student.score(clip.name)
+                draw_strip(folder / f"{clip.name}_maps.png", frames, scores, labels, student, teachers)
+            log.info("clip %s: drawn", clip.name)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "student", "output", many=("frames", "scores", "maps", "calibrations"))
+    run(main, arguments)

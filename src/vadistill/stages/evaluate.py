@@ -1,0 +1,89 @@
+"""Rule evaluate: scores of the student and its teachers and the labels of the test clips in, auc.json out."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vadistill.data.clips import read_clips
+from vadistill.data.labels import frame_labels
+from vadistill.data.maps import MapStore
+from vadistill.data.results import Scores, map_maxima, mean_scores, read_teachers, used_settings
+from vadistill.data.store import attribute
+from vadistill.errors import InputError
+from vadistill.files import write_json
+from vadistill.metrics import evaluate_scores, protocol_record, smooth
+from vadistill.provenance import git_revision, package_versions, seeds
+from vadistill.settings import section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+
+
+def read_labels(layout: str, root: str, frames: dict[str, int]) -> dict[str, np.ndarray] | None:
+    """Return the frame labels (T,) of every test clip, None where the data set has none."""
+    clips = {clip.name: clip for clip in read_clips(layout, Path(root)) if clip.split == "test"}
+    if missing := sorted(frames.keys() - clips.keys()):
+        raise InputError(f"clip {missing[0]}: scored, but no longer a test clip of {root}")
+    labels = {name: frame_labels(clips[name], count) for name, count in frames.items()}
+    return None if any(values is None for values in labels.values()) else labels
+
+
+def judged(scores: Scores, labels: dict[str, np.ndarray] | None, sigma: float) -> dict[str, Any]:
+    """Return the AUC record of some frame scores; without labels the smoothed scores themselves."""
+    if labels is not None:
+        return evaluate_scores(scores, labels, sigma)
+    per_clip = {clip: {"frames": len(s), "scores": smooth(s, sigma).round(5).tolist()} for clip, s in scores.items()}
+    return {"micro_auc": None, "macro_auc": None, "per_clip": per_clip}
+
+
+def short(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the two numbers alone."""
+    return {key: record[key] for key in ("micro_auc", "macro_auc")}
+
+
+def main(args) -> None:
+    """Compare the student and its teachers with the labels."""
+    sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
+    resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
+    student = MapStore([args.student])
+    labels = read_labels(args.settings["layout"], args.settings["path"], student.frames)
+    maxima = map_maxima(student, resolutions)
+    result = judged({clip: student.score(clip) for clip in student.clips()}, labels, sigma)
+    result["by_resolution"] = {f"{g}x{g}": short(judged(scores, labels, sigma)) for g, scores in maxima.items()}
+    teachers = {}
+    found = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
+    for name, teacher in found.items():
+        teachers[name] = judged(teacher.scores, labels, sigma)
+        teachers[name]["maps"] = short(judged(teacher.map_scores, labels, sigma))
+    together = judged(mean_scores(teacher.scores for teacher in found.values()), labels, sigma)
+    settings, detector = used_settings(args.student, args.scores)
+    content = {
+        "dataset": args.dataset,
+        "student": result,
+        "teachers": teachers,
+        "teachers_mean": short(together),
+        "frames": sum(student.frames.values()),
+        "clips": len(student.frames),
+        "protocol": protocol_record(sigma),
+        "settings": {**settings, "evaluation": args.settings["evaluation"]},
+        "provenance": {
+            "seeds": seeds(settings),
+            "packages": package_versions(),
+            "git_revision": git_revision(),
+            "detector": {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]},
+        },
+    }
+    if labels is None:
+        content["note"] = f"{args.settings['path']} has no labels for its test clips: scores only, no AUC"
+        log.warning(content["note"])
+    write_json(args.output, content)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--dataset", required=True)
+    add_paths(arguments, "student", "output", many=("scores", "maps", "calibrations"))
+    run(main, arguments)

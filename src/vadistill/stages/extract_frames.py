@@ -1,0 +1,36 @@
+"""Extract the frames of one clip: a video or a folder of images becomes a frame store."""
+
+import argparse
+import logging
+import time
+
+from vadistill.data.frames import FrameStore, write_frames
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the frame store of one clip."""
+    settings = arguments.settings
+    started = time.perf_counter()
+    frames = write_frames(
+        arguments.output,
+        arguments.clip,
+        arguments.split,
+        arguments.source,
+        settings["frames"]["encoding"],
+        settings["frames"]["quality"],
+        settings["fingerprint"],
+    )
+    rate = frames / (time.perf_counter() - started)
+    store = FrameStore(arguments.output)
+    log.info("%s: %d frames of %dx%d pixels, %.0f frames/s", store.clip, frames, store.width, store.height, rate)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "source", "output")
+    arguments.add_argument("--split", required=True)
+    arguments.add_argument("--clip", required=True)
+    run(main, arguments)

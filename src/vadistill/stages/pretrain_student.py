@@ -1,0 +1,61 @@
+"""Rule pretrain_student: training frames in, the student's backbone as an auto-encoder of the middle frame out."""
+
+import logging
+import time
+
+import torch
+from torch.nn.functional import interpolate
+
+from vadistill.data.windows import FrameWindows, loader
+from vadistill.losses import reconstruction_loss
+from vadistill.machine import autocast, loader_workers, pick_device
+from vadistill.models.student import AutoEncoder, scale_frames
+from vadistill.settings import canonical, section
+from vadistill.stages._run import add_paths, parser, run
+from vadistill.training import Averages, TrainingRun, file_stamp, finite
+
+log = logging.getLogger(__name__)
+
+
+def middle_frame(frames: torch.Tensor) -> torch.Tensor:
+    """Return the target (N, 3, ceil(H/2), ceil(W/2)) of scaled frames (N, 9, H, W): the middle one, bicubic."""
+    size = [-(-side // 2) for side in frames.shape[-2:]]
+    return interpolate(frames[:, 3:6], size, mode="bicubic", align_corners=False)
+
+
+def main(args) -> None:
+    """Train the auto-encoder."""
+    student = section("student", args.settings["student"])
+    settings = section("pretraining", args.settings["pretraining"])
+    device = pick_device()
+    torch.manual_seed(settings.seed)
+    network = AutoEncoder(student).to(device)
+    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay)
+    windows = FrameWindows(args.frames, (student.height, student.width), student.frame_step)
+    log.info("pre-training on %s, %d frames of %d clips", device, len(windows), len(windows.stores))
+    training = TrainingRun(args.output, file_stamp(canonical(args.settings), args.frames), settings.seed)
+    parts = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    for epoch, generator in training.epochs("pretraining", settings.epochs, parts):
+        started, averages = time.monotonic(), Averages()
+        order = windows.epoch_order(epoch, settings.frame_stride, generator)
+        network.train()
+        for step, (frames, _) in enumerate(loader(windows, order, settings.batch, loader_workers())):
+            scaled = scale_frames(frames.to(device, non_blocking=True))
+            with autocast(device):
+                loss = reconstruction_loss(network(scaled), middle_frame(scaled))
+            optimiser.zero_grad(set_to_none=True)
+            finite(loss, f"epoch {epoch + 1}, batch {step + 1}").backward()
+            optimiser.step()
+            averages.add({"train_loss": loss.detach()}, len(frames))
+        schedule.step()
+        rate = averages.count / (time.monotonic() - started)
+        training.record("pretraining", epoch, {**averages.means(), "frames_per_second": rate})
+    weights = {key: value.cpu() for key, value in network.state_dict().items()}
+    training.finish({"kind": "autoencoder", "settings": canonical(args.settings), "weights": weights})
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "output", many=("frames",))
+    run(main, arguments)

@@ -1,0 +1,70 @@
+"""Train the demo's object detector on generated images of other scenes."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from vadistill.demo.detector_images import write_yolo_dataset
+from vadistill.detector import quiet_ultralytics
+from vadistill.errors import InputError
+from vadistill.files import whole_file
+from vadistill.stages._run import add_paths, parser, run
+
+FRAME = (180, 320)  # height and width of the images in pixels
+DEFAULTS = {"seed": 1000, "images": 2400, "held_out": 200, "epochs": 12, "batch": 16, "image_size": 320}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the images to a temporary folder, train there and keep the weights alone."""
+    settings = DEFAULTS | {key: value for key, value in arguments.settings.items() if key != "version"}
+    if unknown := settings.keys() - DEFAULTS.keys():
+        raise InputError(f"--settings: unknown key '{min(unknown)}'; expected some of {', '.join(DEFAULTS)}")
+    if not arguments.architecture.is_file():
+        raise InputError(f"{arguments.architecture}: missing; expected a YOLO architecture file")
+    quiet_ultralytics()
+    from ultralytics import YOLO
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        counts = {"train": settings["images"], "val": settings["held_out"]}
+        data = write_yolo_dataset(folder / "data", settings["seed"], counts, *FRAME)
+        network = YOLO(str(arguments.architecture), task="detect")
+        network.train(
+            data=str(data),
+            imgsz=settings["image_size"],
+            epochs=settings["epochs"],
+            batch=settings["batch"],
+            seed=settings["seed"],
+            project=str(folder / "runs"),
+            device=0 if torch.cuda.is_available() else "cpu",
+            optimizer="AdamW",
+            lr0=2e-3,
+            cos_lr=True,
+            warmup_epochs=1,
+            close_mosaic=max(1, settings["epochs"] // 3),
+            cache="ram",
+            workers=0,
+            amp=False,
+            plots=False,
+            val=False,
+        )
+        print({key: round(float(value), 4) for key, value in network.trainer.metrics.items()})
+        write_weights(network.trainer.last, arguments.output)
+
+
+def write_weights(trained: Path, output: Path) -> None:
+    """Write the half-precision model of a checkpoint without the optimiser and the paths of its training."""
+    model = torch.load(trained, map_location="cpu", weights_only=False)["model"].half()
+    arguments = {"task": "detect", "imgsz": model.args["imgsz"]}
+    model.args = arguments
+    model.yaml.pop("yaml_file", None)
+    with whole_file(output) as temporary:
+        torch.save({"model": model, "train_args": arguments}, temporary)
+
+
+if __name__ == "__main__":
+    made = parser(__doc__)
+    add_paths(made, "architecture", "output")
+    run(main, made)

@@ -1,0 +1,32 @@
+"""Object-centric teachers: networks, losses and scores of objects; arrays and tensors only."""
+
+from typing import Any
+
+import torch
+
+from vadistill.errors import InputError
+from vadistill.teachers.background_agnostic import BackgroundAgnostic
+from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
+from vadistill.teachers.multi_task import MultiTask
+
+__all__ = ["TEACHERS", "Batch", "CropRequest", "Phase", "Teacher", "build"]
+
+TEACHERS: dict[str, type[Teacher]] = {kind.name: kind for kind in (BackgroundAgnostic, MultiTask)}
+
+
+def build(name: str, settings: Any, classes: int) -> Teacher:
+    """Return a new teacher whose initial weights depend on ``settings.seed`` alone.
+
+    Args:
+        name: A key of ``TEACHERS``.
+        settings: The section of config.yaml of that name, as its dataclass.
+        classes: Number of the detector's classes.
+
+    Raises:
+        InputError: There is no such teacher.
+    """
+    if name not in TEACHERS:
+        raise InputError(f"teacher '{name}': unknown; expected one of {', '.join(TEACHERS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return TEACHERS[name](settings, classes)

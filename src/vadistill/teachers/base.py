@@ -1,0 +1,119 @@
+"""What a teacher is to the stages that train it and score objects with it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+"""Objects, first axis N: the crops of a ``CropRequest``, and of each object its
+
+- ``box`` (N, 4) float32, xyxy pixels of the stored frame,
+- ``size`` (N, 2) float32, height and width of the frame in pixels,
+- ``confidence`` (N,) and ``probabilities`` (N, C) float32, of the detector.
+"""
+
+Loss = Callable[[Batch, torch.Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class CropRequest:
+    """What to cut from the frames around each object: the same box in every frame, resized to a square.
+
+    Attributes:
+        side: Side S of the crops in pixels.
+        colour: Frame offsets cut in BGR: ``colour`` (N, L, 3, S, S) uint8.
+        gray: Frame offsets cut in gray: ``gray`` (N, L, S, S) uint8.
+        flow: Offsets k of dense flow t -> t+k: ``flow`` (N, K, 2, S, S) float16, (x, y) in pixels of the stored frame.
+        irregular: If positive, also an intermittent sequence that skips 1 to this many frames a step:
+            ``irregular`` (N, 7, 3, S, S) uint8, BGR.
+    """
+
+    side: int
+    colour: tuple[int, ...] = ()
+    gray: tuple[int, ...] = ()
+    flow: tuple[int, ...] = ()
+    irregular: int = 0
+
+    @property
+    def reach(self) -> int:
+        """How many frames an object must lie from both ends of its clip for every crop to exist."""
+        return max(map(abs, (*self.colour, *self.gray, *self.flow, 3 * (self.irregular + 1) if self.irregular else 0)))
+
+
+@dataclass
+class Phase:
+    """One phase of a teacher's training.
+
+    Attributes:
+        name: For logs and the training state.
+        epochs: At most so many.
+        optimiser: Holds the parameters that the phase changes.
+        train: Modules in training mode; all others are in evaluation mode.
+        loss: Training loss of a batch; ``loss`` is minimised, other entries are logged. Draws from the CPU generator
+            only, so that equal states of it give equal losses.
+        held_out_loss: The same of held-out objects, to be called without gradients in evaluation mode, each epoch
+            with an equally seeded generator.
+        early_stop: Whether the lowest held-out loss chooses the epoch; otherwise the phase keeps its last weights.
+        start: Called once before the first epoch, not when training resumes within the phase.
+    """
+
+    name: str
+    epochs: int
+    optimiser: torch.optim.Optimizer
+    train: list[nn.Module]
+    loss: Loss
+    held_out_loss: Loss
+    early_stop: bool = True
+    start: Callable[[], None] = lambda: None
+
+
+class Teacher(nn.Module, ABC):
+    """A detector of abnormal objects.
+
+    Attributes:
+        name: Name in config.yaml and in the registry.
+        terms: Names of the K terms of the score.
+        redraw: Whether training objects and their irregular sequences are drawn anew every epoch.
+    """
+
+    name: ClassVar[str]
+    terms: ClassVar[tuple[str, ...]]
+    redraw: ClassVar[bool]
+
+    @abstractmethod
+    def __init__(self, settings: Any, classes: int) -> None:
+        """Make the networks for a detector of ``classes`` classes."""
+        super().__init__()
+
+    @abstractmethod
+    def training_crops(self) -> CropRequest:
+        """Return what the losses need of each object."""
+
+    @abstractmethod
+    def scoring_crops(self) -> CropRequest:
+        """Return what the score needs of each object."""
+
+    def prepare(self, objects: Batch) -> None:
+        """Fit tables on the training objects; called in every process that trains, before a state is loaded."""
+
+    @abstractmethod
+    def phases(self) -> list[Phase]:
+        """Return the phases of training in their order, with new optimisers."""
+
+    @abstractmethod
+    def measure(self, batch: Batch) -> Tensor:
+        """Return the terms (N, K) of a batch; ``score`` calls it without gradients in evaluation mode."""
+
+    @torch.no_grad()
+    def score(self, batch: Batch) -> Tensor:
+        """Return the terms (N, K) of the objects' scores; leaves the teacher in evaluation mode."""
+        self.eval()
+        return self.measure(batch)
+
+    def combine(self, terms: Tensor) -> Tensor:
+        """Return the object scores (N,) of terms (N, K): their mean, as both papers take it."""
+        return terms.mean(dim=1)

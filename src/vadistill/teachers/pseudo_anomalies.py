@@ -1,0 +1,147 @@
+"""Procedural pseudo-anomalies: crops and flow that belong to no scene, so that one recipe serves all data sets.
+
+A stand-in for the image pools of arXiv 2008.12328. Draws come from a CPU generator and results lie on the device of
+the given tensors, so that equal generator states give equal pseudo-anomalies on every device.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SPEED = (1.5, 3.0)  # translation of affine_flow, in units of the highest usual speed
+LONGER_GAP = (6, 10)  # frames between the ends of flow that is too fast
+
+
+def _uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
+    return low + (high - low) * torch.rand(shape, generator=rng)
+
+
+def _grid(side: int) -> tuple[Tensor, Tensor]:
+    """Return x and y (S, S) of pixel centres in [-1, 1]."""
+    axis = (torch.arange(side) + 0.5) * 2 / side - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return x, y
+
+
+def fractal_noise(count: int, side: int, rng: torch.Generator, octaves: int = 4) -> Tensor:
+    """Return smooth noise (N, 1, S, S) in [0, 1]: octaves of value noise, each half as strong as the one before."""
+    total = torch.zeros(count, 1, side, side)
+    for octave in range(octaves):
+        cells = torch.rand(count, 1, 2 ** (octave + 1) + 1, 2 ** (octave + 1) + 1, generator=rng)
+        total += 0.5**octave * F.interpolate(cells, size=(side, side), mode="bicubic", align_corners=True)
+    low, high = total.amin((1, 2, 3), keepdim=True), total.amax((1, 2, 3), keepdim=True)
+    return (total - low) / (high - low).clamp_min(1e-6)
+
+
+def textures(count: int, side: int, rng: torch.Generator) -> Tensor:
+    """Return gratings and checkers (N, 1, S, S) in [0, 1] of random period, direction and distortion."""
+    x, y = _grid(side)
+    angle = _uniform(rng, 0, math.pi, count, 1, 1)
+    frequency = _uniform(rng, 4, 25, count, 1, 1)
+    warp = _uniform(rng, 0, 8, count, 1, 1) * fractal_noise(count, side, rng, 2)[:, 0]
+    along = torch.sin(frequency * (x * angle.cos() + y * angle.sin()) + warp)
+    across = torch.sin(frequency * (y * angle.cos() - x * angle.sin()) + warp)
+    wave = torch.where(torch.rand(count, 1, 1, generator=rng) < 0.5, along, along * across)
+    hard = (0.5 + _uniform(rng, 0.5, 6, count, 1, 1) * wave).clamp(0, 1)
+    return hard[:, None]
+
+
+def shapes(count: int, side: int, rng: torch.Generator) -> Tensor:
+    """Return soft masks (N, 1, S, S) in [0, 1] of star-shaped regions of random place, size and outline."""
+    x, y = _grid(side)
+    x = x - _uniform(rng, -0.4, 0.4, count, 1, 1)
+    y = y - _uniform(rng, -0.4, 0.4, count, 1, 1)
+    angle = torch.atan2(y, x)
+    radius = _uniform(rng, 0.35, 0.9, count, 1, 1).expand(count, side, side).clone()
+    for wave in (2, 3, 5):
+        amplitude, phase = _uniform(rng, 0, 0.5 / wave, count, 1, 1), _uniform(rng, 0, 2 * math.pi, count, 1, 1)
+        radius += amplitude * torch.cos(wave * angle + phase)
+    return torch.sigmoid((radius - torch.hypot(x, y)) * side / 3)[:, None]
+
+
+def elastic(images: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
+    """Return images (N, C, S, S) bent by smooth random displacements.
+
+    Args:
+        images: Any values.
+        strength: (N,) standard deviation of the displacement in half image sides.
+        rng: Source of the displacements.
+    """
+    count, _, side, _ = images.shape
+    coarse = torch.randn(count, 2, 5, 5, generator=rng) * strength.cpu()[:, None, None, None]
+    bend = F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    grid = (torch.stack(_grid(side), dim=-1) + bend).to(images.device)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _filling(count: int, side: int, rng: torch.Generator) -> Tensor:
+    """Return texture, noise or one shade, each for a third of the images (N, 1, S, S)."""
+    kind = torch.randint(3, (count, 1, 1, 1), generator=rng)
+    flat = torch.rand(count, 1, 1, 1, generator=rng)
+    made = torch.where(kind == 0, textures(count, side, rng), fractal_noise(count, side, rng))
+    return torch.where(kind == 2, flat, made)
+
+
+def appearance(count: int, side: int, rng: torch.Generator) -> Tensor:
+    """Return gray images (N, 1, S, S) in [0, 1] that show no object of a surveillance scene.
+
+    One filling shaped as an object in front of another, or one filling alone; half of them bent, all of random
+    brightness and contrast.
+    """
+    mask = torch.maximum(shapes(count, side, rng), (torch.rand(count, 1, 1, 1, generator=rng) < 0.25).float())
+    images = mask * _filling(count, side, rng) + (1 - mask) * _filling(count, side, rng)
+    bent = (torch.rand(count, generator=rng) < 0.5) * _uniform(rng, 0.05, 0.35, count)
+    images = elastic(images, bent, rng)
+    low = _uniform(rng, 0, 0.6, count, 1, 1, 1)
+    return low + (1 - low) * _uniform(rng, 0.3, 1, count, 1, 1, 1) * images
+
+
+def unlike(crops: Tensor, bank: Tensor, rng: torch.Generator) -> Tensor:
+    """Return one pseudo-anomaly of appearance for each crop.
+
+    Half are images of the bank, a quarter the crop with an image of the bank pasted over a part of it (cut-mix), a
+    quarter the crop strongly bent.
+
+    Args:
+        crops: (N, 1, S, S) gray in [0, 1].
+        bank: (B, 1, S, S), from ``appearance``.
+        rng: Source of all draws.
+    """
+    count, _, side, _ = crops.shape
+    drawn = bank[torch.randint(len(bank), (count,), generator=rng).to(bank.device)]
+    mirrored = torch.rand(count, 1, 1, 1, generator=rng).to(crops.device) < 0.5
+    drawn = torch.where(mirrored, drawn.flip(3), drawn)
+    kind = torch.randint(4, (count, 1, 1, 1), generator=rng).to(crops.device)
+    mask = shapes(count, side, rng).to(crops.device)
+    pasted = mask * drawn + (1 - mask) * crops
+    bent = elastic(crops, _uniform(rng, 0.2, 0.4, count), rng)
+    return torch.where(kind < 2, drawn, torch.where(kind == 2, pasted, bent))
+
+
+def longer_gap(flow: Tensor, step: int, rng: torch.Generator) -> Tensor:
+    """Return flow (N, K, 2, S, S) as it would be over k in 6..10 frames in place of ``step`` at constant speed."""
+    gap = torch.randint(LONGER_GAP[0], LONGER_GAP[1] + 1, (len(flow), 1, 1, 1, 1), generator=rng)
+    return flow * (gap / step).to(flow.device)
+
+
+def affine_flow(flow: Tensor, rng: torch.Generator) -> Tensor:
+    """Return flow in which a random shape in random affine motion covers a part of the given flow.
+
+    The shape moves by 1.5 to 3 and, where it turns, grows or shears, up to about one more towards its rim. Around it
+    the given flow stays: noise must not tell real from made.
+
+    Args:
+        flow: (N, 2, 2, S, S) to the past and to the future, in units of the highest usual speed.
+        rng: Source of all draws.
+    """
+    count, side = len(flow), flow.shape[-1]
+    x, y = _grid(side)
+    direction, speed = _uniform(rng, 0, 2 * math.pi, count, 1, 1), _uniform(rng, *SPEED, count, 1, 1)
+    a, b, c, d = (_uniform(rng, -0.7, 0.7, count, 1, 1) for _ in range(4))
+    future = torch.stack([speed * direction.cos() + a * x + b * y, speed * direction.sin() + c * x + d * y], dim=1)
+    # Speeding up or slowing down a little: the past is not the exact mirror of the future.
+    moved = torch.stack([-_uniform(rng, 0.8, 1.2, count, 1, 1, 1) * future, future], dim=1).to(flow.device)
+    mask = shapes(count, side, rng)[:, None].to(flow.device)
+    return mask * moved + (1 - mask) * flow

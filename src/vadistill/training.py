@@ -1,0 +1,235 @@
+"""Training that survives being killed: rolling state, metrics, early stopping. It knows no model."""
+
+import copy
+import json
+import logging
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from vadistill.errors import InputError
+from vadistill.files import whole_file
+
+log = logging.getLogger(__name__)
+
+
+class Stateful(Protocol):
+    """A module, optimiser, scheduler or anything else that can be saved and restored."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take the state back."""
+
+
+class EarlyStopping:
+    """Keeps the best weights of a model by a held-out loss, and says when to stop."""
+
+    def __init__(self, model: torch.nn.Module, patience: int) -> None:
+        self.model, self.patience = model, patience
+        self.best, self.since, self.weights = math.inf, 0, copy.deepcopy(model.state_dict())
+
+    def update(self, loss: float) -> None:
+        """Take note of an epoch's held-out loss."""
+        if loss < self.best:
+            self.best, self.since, self.weights = loss, 0, copy.deepcopy(self.model.state_dict())
+        else:
+            self.since += 1
+
+    @property
+    def stop(self) -> bool:
+        """Whether the loss has not fallen for ``patience`` epochs."""
+        return self.since >= self.patience
+
+    def restore(self) -> None:
+        """Put the best weights back."""
+        self.model.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        return {"best": self.best, "since": self.since, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state back."""
+        self.best, self.since, self.weights = state["best"], state["since"], state["weights"]
+
+
+class TrainingRun:
+    """The rolling state of one training, beside the model that it will write.
+
+    The state file is stamped: a state of other settings or other data is ignored. It is not an output of the rule, so
+    that neither a crash nor a retry removes it; ``finish`` does. ``metrics.jsonl`` holds one record an epoch.
+
+    Args:
+        output: The model file to be written at the end.
+        stamp: What the training depends on, for example its settings and inputs.
+        seed: Each epoch draws from a generator of its own, seeded by this, the phase and the epoch.
+    """
+
+    def __init__(self, output: Path, stamp: str, seed: int) -> None:
+        self.output, self.stamp, self.seed = output, stamp, seed
+        self.state_path = output.with_name(f"{output.stem}.state")
+        self.metrics_path = output.with_name(f"{output.stem}.metrics.jsonl")
+        self._saved = self._load()
+        self._keep_metrics()
+        self._phase = -1
+
+    def epochs(
+        self, phase: str, total: int, parts: dict[str, Stateful], early: EarlyStopping | None = None
+    ) -> Iterator[tuple[int, torch.Generator]]:
+        """Yield the epochs of a phase that are still to be done, each with its generator.
+
+        An epoch counts as done when the caller asks for the next one. ``parts`` (and ``early``) are restored from the
+        saved state first; with ``early`` the phase may end sooner, and ends with the best weights.
+        """
+        parts = {**parts, "early_stopping": early} if early else parts
+        self._phase += 1
+        start, ended = 0, False
+        if self._saved and self._saved["phase"] >= self._phase:
+            if self._saved["phase"] > self._phase:
+                return
+            for name, part in parts.items():
+                part.load_state_dict(self._saved["parts"][name])
+            start, ended = self._saved["epoch"] + 1, self._saved["ended"]
+            log.info("%s: resumed after epoch %d of %d", phase, start, total)
+        if ended:
+            return
+        epoch = start - 1
+        for epoch in range(start, total):
+            if early and early.stop:
+                break
+            started = time.monotonic()
+            yield epoch, self._generator(epoch)
+            seconds = time.monotonic() - started
+            self._save(epoch, parts, ended=False)
+            log.info("%s %d/%d %s", phase, epoch + 1, total, self._line(seconds, total - epoch - 1))
+        if early:
+            early.restore()
+        self._save(epoch, parts, ended=True)
+
+    def record(self, phase: str, epoch: int, metrics: dict[str, float]) -> None:
+        """Append an epoch's metrics; all of them must be finite.
+
+        Raises:
+            InputError: A loss is not finite.
+        """
+        bad = [key for key, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise InputError(f"{phase}, epoch {epoch + 1}: {', '.join(bad)} is not finite; lower the learning rate")
+        self._last = metrics
+        entry = {"phase": phase, "phase_index": self._phase, "epoch": epoch, **metrics}
+        with self.metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def finish(self, content: dict[str, Any]) -> None:
+        """Write the model and remove the rolling state."""
+        with whole_file(self.output) as temporary:
+            torch.save(content, temporary)
+        self.state_path.unlink(missing_ok=True)
+
+    def _generator(self, epoch: int) -> torch.Generator:
+        seed = int(np.random.SeedSequence([self.seed, self._phase, epoch]).generate_state(1)[0])
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        return torch.Generator().manual_seed(seed)
+
+    def _line(self, seconds: float, left: int) -> str:
+        values = " ".join(f"{key} {value:.4g}" for key, value in self._last.items())
+        return f"{values} | {seconds:.1f} s an epoch, {left * seconds / 60:.1f} min left"
+
+    def _save(self, epoch: int, parts: dict[str, Stateful], ended: bool) -> None:
+        states = {name: part.state_dict() for name, part in parts.items()}
+        content = {"stamp": self.stamp, "phase": self._phase, "epoch": epoch, "ended": ended, "parts": states}
+        with whole_file(self.state_path) as temporary:
+            torch.save(content, temporary)
+
+    def _load(self) -> dict[str, Any] | None:
+        if not self.state_path.is_file():
+            return None
+        try:
+            saved = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        except Exception:  # a damaged state costs its epochs, nothing else
+            log.warning("%s: unreadable, training starts anew", self.state_path)
+            return None
+        if saved["stamp"] != self.stamp:
+            log.info("%s: of other settings or data, training starts anew", self.state_path)
+            return None
+        return saved
+
+    def _keep_metrics(self) -> None:
+        """Keep the records of the finished epochs only: a killed epoch is recorded again."""
+        self.metrics_path.parent.mkdir(parents=True, exist_ok=True)
+        lines = self.metrics_path.read_text(encoding="utf-8").splitlines() if self.metrics_path.is_file() else []
+        reached = (self._saved["phase"], self._saved["epoch"]) if self._saved else (-1, -1)
+        kept = []
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if (entry["phase_index"], entry["epoch"]) <= reached:
+                kept.append(line)
+        with whole_file(self.metrics_path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def file_stamp(settings: str, files: list[Path]) -> str:
+    """Return a stamp for ``TrainingRun``: the settings and the size and date of every input file."""
+    parts = [settings]
+    for path in files:
+        status = path.stat()
+        parts.append(f"{path.name}:{status.st_size}:{status.st_mtime_ns}")
+    return "\n".join(parts)
+
+
+def load_model(path: Path, kind: str) -> dict[str, Any]:
+    """Load what ``TrainingRun.finish`` wrote.
+
+    Raises:
+        InputError: The file is missing, damaged or holds something else than ``kind``.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path}: not a model of this project ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        found = content.get("kind") if isinstance(content, dict) else type(content).__name__
+        raise InputError(f"{path}: expected a model of the kind '{kind}', found '{found}'")
+    return content
+
+
+def finite(loss: torch.Tensor, where: str) -> torch.Tensor:
+    """Return the loss as it is.
+
+    Raises:
+        InputError: It is not finite; ``where`` names the batch.
+    """
+    if not torch.isfinite(loss):
+        raise InputError(f"the loss is {loss.item()} at {where}; lower the learning rate or check the frames")
+    return loss
+
+
+class Averages:
+    """Means of logged scalars over an epoch, weighted by the size of the batches."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def add(self, values: dict[str, torch.Tensor], size: int) -> None:
+        """Add a batch's detached scalars."""
+        self.count += size
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0) + value * size
+
+    def means(self) -> dict[str, float]:
+        """Return the means."""
+        return {name: float(value) / self.count for name, value in self._sums.items()}

@@ -1,0 +1,174 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from trees import TREES, avenue, folder, shanghaitech, ubnormal, ucsd
+
+from vadistill.data.clips import demo_clip_names, demo_clips, natural_key, read_clips
+from vadistill.errors import InputError
+from vadistill.settings import LAYOUTS, Demo
+
+NAMES = {
+    "avenue": (["01", "02", "10"], ["08", "17"]),
+    "shanghaitech": (["01_001", "01_002"], ["01_0014", "01_0015"]),
+    "ucsd_ped1": (["Train001", "Train002"], ["Test001", "Test002"]),
+    "ucsd_ped2": (["Train001", "Train002"], ["Test001", "Test002"]),
+    "ubnormal": (
+        ["normal_scene_2_scenario_1", "normal_scene_2_scenario_3_fog"],
+        ["abnormal_scene_1_scenario_2", "normal_scene_1_scenario1_10"],
+    ),
+    "folder": (["gate 2", "gate 10"], ["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("layout", NAMES)
+def test_clips_of_each_layout(layout, tmp_path):
+    clips = read_clips(layout, TREES[layout](tmp_path))
+    assert [clip.name for clip in clips if clip.split == "train"] == NAMES[layout][0]
+    assert [clip.name for clip in clips if clip.split == "test"] == NAMES[layout][1]
+    assert all(clip.source.exists() for clip in clips)
+    assert all((clip.labels is None) == (clip.split == "train") for clip in clips)
+    paths = [path for clip in clips if clip.labels for path in (clip.labels.frames, clip.labels.masks) if path]
+    assert paths and all(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_missing_or_empty_data_set(layout, tmp_path):
+    with pytest.raises(InputError, match="missing"):
+        read_clips(layout, tmp_path / "absent")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match=r"expected .*|missing"):
+        read_clips(layout, tmp_path)
+
+
+@pytest.mark.parametrize("layout", NAMES)
+def test_a_split_without_clips_names_the_folder(layout, tmp_path):
+    root = TREES[layout](tmp_path)
+    victims = {
+        "avenue": "testing_videos",
+        "shanghaitech": "testing/frames",
+        "ucsd_ped1": "UCSDped1/Train",
+        "ucsd_ped2": "UCSDped2/Test",
+        "ubnormal": "Scene2",
+        "folder": "test",
+    }
+    shutil.rmtree(root / victims[layout])
+    with pytest.raises(InputError, match=victims[layout].replace("/", ".")):
+        read_clips(layout, root)
+
+
+def test_ucsd_root_may_hold_the_splits_itself(tmp_path):
+    root = ucsd(tmp_path)
+    inside = [clip.name for clip in read_clips("ucsd_ped1", root / "UCSDped1")]
+    assert inside == [clip.name for clip in read_clips("ucsd_ped1", root)]
+
+
+@pytest.mark.parametrize(
+    ("make", "layout", "victim"),
+    [
+        (avenue, "avenue", "ground_truth_demo/testing_label_mask/8_label.mat"),
+        (shanghaitech, "shanghaitech", "testing/test_frame_mask/01_0015.npy"),
+        (shanghaitech, "shanghaitech", "testing/test_pixel_mask/01_0014.npy"),
+        (ubnormal, "ubnormal", "Scene1/abnormal_scene_1_scenario_2_annotations/abnormal_scene_1_scenario_2_tracks.txt"),
+        (folder, "folder", "test_frame_mask/b.npy"),
+        (folder, "folder", "test_pixel_mask/a.npy"),
+    ],
+)
+def test_a_missing_label_file_is_named_with_its_clip(make, layout, victim, tmp_path):
+    root = make(tmp_path)
+    (root / victim).unlink()
+    with pytest.raises(InputError) as caught:
+        read_clips(layout, root)
+    assert str(root / victim) in str(caught.value)
+    clip = {"8_label": "08"}.get(Path(victim).stem, Path(victim).stem.removesuffix("_tracks"))
+    assert f"'{clip}'" in str(caught.value)
+
+
+def test_ucsd_without_ranges_needs_masks_for_every_clip(tmp_path):
+    with pytest.raises(InputError, match=r"'Test001'.*UCSDped1\.m or .*Test001_gt"):
+        read_clips("ucsd_ped1", ucsd(tmp_path, ranges=False))
+
+
+def test_ubnormal_needs_the_official_lists_and_every_listed_video(tmp_path):
+    root = ubnormal(tmp_path)
+    video = root / "Scene2" / "normal_scene_2_scenario_1.mp4"
+    video.rename(root / "elsewhere.mp4")
+    with pytest.raises(InputError, match=r"normal_scene_2_scenario_1\.mp4: missing; .*names\.txt names it"):
+        read_clips("ubnormal", root)
+    shutil.rmtree(root / "scripts")
+    with pytest.raises(InputError, match=r"normal_training_video_names\.txt: missing"):
+        read_clips("ubnormal", root)
+
+
+def test_folder_without_labels(tmp_path):
+    root = folder(tmp_path, frame_masks=False, pixel_masks=False)
+    assert [clip.labels for clip in read_clips("folder", root)] == [None] * 4
+
+
+def test_folder_refuses_two_sources_of_one_name(tmp_path):
+    root = folder(tmp_path)
+    (root / "test" / "b.mp4").write_bytes(b"")
+    with pytest.raises(InputError, match="2 sources of the test clip 'b'"):
+        read_clips("folder", root)
+
+
+def test_folder_refuses_files_that_it_would_not_read(tmp_path):
+    root = folder(tmp_path)
+    (root / "train" / ".hidden").write_bytes(b"")
+    assert len(read_clips("folder", root)) == 4
+    (root / "train" / "gate.webm").write_bytes(b"")
+    with pytest.raises(InputError, match=r"gate\.webm: expected only videos"):
+        read_clips("folder", root)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "tab\t", "back\\slash", "-x", "bell\a"])
+def test_names_that_cannot_be_used(name, tmp_path):
+    root = folder(tmp_path, frame_masks=False, pixel_masks=False)
+    (root / "test" / "b").rename(root / "test" / name)
+    with pytest.raises(InputError) as caught:
+        read_clips("folder", root)
+    assert ascii(name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clip,from,to\na,0,1\n", "expected the header clip,start,end; found 'clip,from,to'"),
+        ("", "expected the header"),
+        ("clip,start,end\na,1\n", "row 2 is 'a,1'"),
+        ("clip,start,end\na,1,2\na,5,5\n", "row 3"),
+        ("clip,start,end\na,-1,2\n", "row 2"),
+        ("clip,start,end\nc,0,1\n", "names the clip 'c'"),
+    ],
+)
+def test_malformed_table_of_labels(text, message, tmp_path):
+    root = folder(tmp_path, frame_masks=False)
+    (root / "labels.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_clips("folder", root)
+
+
+def test_two_kinds_of_frame_labels_are_refused(tmp_path):
+    root = folder(tmp_path)
+    (root / "labels.csv").write_text("clip,start,end\n")
+    with pytest.raises(InputError, match="both hold frame labels"):
+        read_clips("folder", root)
+
+
+def test_natural_order():
+    names = ["clip10", "clip2", "clip02", "b", "10", "9", "1a", "1"]
+    assert sorted(names, key=natural_key) == ["1", "1a", "9", "10", "b", "clip02", "clip2", "clip10"]
+
+
+def test_demo_clips_are_known_before_their_files(tmp_path):
+    clips = demo_clips(tmp_path / "none", Demo(train_clips=11, test_clips=2))
+    assert [clip.name for clip in clips[9:]] == ["train_10", "train_11", "test_01", "test_02"]
+    assert clips[-1].labels.masks == tmp_path / "none" / "test_pixel_mask" / "test_02.npy"
+    assert demo_clip_names(Demo(test_clips=1), "test") == ["test_01"]
+
+
+def test_the_table_is_read_without_heavy_imports():
+    code = "import sys, vadistill.data.clips; print({'numpy', 'cv2', 'h5py', 'torch'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -1,0 +1,183 @@
+import json
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+from sklearn.metrics import roc_auc_score
+
+from vadistill import metrics
+from vadistill.errors import InputError
+
+
+def brute_smooth(scores, sigma):
+    reach = int(4 * sigma + 0.5)
+    smoothed = []
+    for t in range(len(scores)):
+        around = range(max(0, t - reach), min(len(scores), t + reach + 1))
+        weights = [np.exp(-((s - t) ** 2) / (2 * sigma**2)) for s in around]
+        smoothed.append(sum(w * scores[s] for w, s in zip(weights, around, strict=True)) / sum(weights))
+    return np.array(smoothed)
+
+
+def brute_auc(scores, labels):
+    wins = [
+        (p > n) + 0.5 * (p == n)
+        for p in [s for s, a in zip(scores, labels, strict=True) if a]
+        for n in [s for s, a in zip(scores, labels, strict=True) if not a]
+    ]
+    return sum(wins) / len(wins)
+
+
+@pytest.fixture
+def clips():
+    rng = np.random.default_rng(5)
+    # Rounded, so that ties occur.
+    scores = {name: rng.random(length).round(1) for name, length in (("b", 40), ("a", 25), ("c", 31))}
+    labels = {name: (rng.random(len(values)) < 0.4).astype(np.uint8) for name, values in scores.items()}
+    return scores, labels
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9, 60])
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 2.6, 21.0])
+def test_smooth_equals_a_loop_over_the_frames(frames, sigma):
+    scores = np.random.default_rng(0).normal(size=frames)
+    smoothed = metrics.smooth(scores, sigma)
+    assert smoothed.shape == (frames,)
+    np.testing.assert_allclose(smoothed, brute_smooth(scores, sigma), atol=1e-12)
+
+
+def test_smooth_far_from_the_borders_is_the_plain_gaussian_filter():
+    scores = np.random.default_rng(1).random(100).astype(np.float32)
+    expected = gaussian_filter1d(scores.astype(float), 3.0, truncate=4.0)
+    np.testing.assert_allclose(metrics.smooth(scores, 3.0)[12:-12], expected[12:-12], atol=1e-12)
+
+
+def test_smooth_leaves_constant_scores_exactly_constant():
+    # 0.3 has no exact binary form: rounding noise would be ranked by the AUC as if it were a signal.
+    np.testing.assert_array_equal(metrics.smooth(np.full(70, 0.3), 5.0), 0.3)
+
+
+def test_smooth_commutes_with_reversal_and_sigma_0_changes_nothing():
+    scores = np.random.default_rng(2).random(30)
+    np.testing.assert_allclose(metrics.smooth(scores[::-1], 4.0), metrics.smooth(scores, 4.0)[::-1], atol=1e-12)
+    unchanged = metrics.smooth(scores, 0)
+    np.testing.assert_array_equal(unchanged, scores)
+    assert unchanged is not scores
+
+
+@pytest.mark.parametrize("sigma", [-1.0, float("nan"), float("inf")])
+def test_smooth_refuses_impossible_sigmas(sigma):
+    with pytest.raises(InputError, match="sigma"):
+        metrics.smooth(np.zeros(3), sigma)
+
+
+def test_micro_is_the_auc_of_all_frames_and_macro_the_mean_of_the_clips(clips):
+    scores, labels = clips
+    everything = [np.concatenate([part[name] for name in ("a", "b", "c")]) for part in (labels, scores)]
+    each = [brute_auc(scores[name], labels[name]) for name in scores]
+    assert metrics.micro_auc(scores, labels) == pytest.approx(roc_auc_score(*everything))
+    macro, skipped = metrics.macro_auc(scores, labels)
+    assert macro == pytest.approx(np.mean(each)) and skipped == []
+    assert list(metrics.per_clip_auc(scores, labels).values()) == pytest.approx(each)
+
+
+def test_the_order_of_the_labels_dict_does_not_matter(clips):
+    scores, labels = clips
+    shuffled = {name: labels[name] for name in sorted(labels)}
+    assert list(shuffled) != list(scores)
+    assert metrics.micro_auc(scores, shuffled) == metrics.micro_auc(scores, labels)
+
+
+def test_single_class_clips_are_skipped_by_macro_and_count_in_micro():
+    scores = {"mixed": np.array([0.1, 0.4, 0.35, 0.8]), "abnormal": np.array([0.2, 0.9]), "normal": np.array([0.05])}
+    labels = {"mixed": np.array([0, 0, 1, 1]), "abnormal": np.array([1, 1]), "normal": np.array([0])}
+    assert metrics.per_clip_auc(scores, labels) == {"mixed": 0.75, "abnormal": None, "normal": None}
+    assert metrics.macro_auc(scores, labels) == (0.75, ["abnormal", "normal"])
+    # By hand: positives .35 .8 .2 .9 against negatives .1 .4 .05: 2 + 3 + 2 + 3 of 12 pairs.
+    assert metrics.micro_auc(scores, labels) == pytest.approx(10 / 12)
+
+
+def test_only_single_class_clips_have_a_micro_but_no_macro_auc():
+    scores, labels = {"x": np.array([1.0, 2.0]), "y": np.array([0.0])}, {"x": np.array([1, 1]), "y": np.array([0])}
+    assert metrics.macro_auc(scores, labels) == (None, ["x", "y"])
+    assert metrics.micro_auc(scores, labels) == 1.0
+    assert metrics.micro_auc({"x": scores["x"]}, {"x": labels["x"]}) is None
+
+
+def test_evaluate_smooths_each_clip_on_its_own(clips):
+    scores, labels = clips
+    labels["a"][:] = 1
+    result = metrics.evaluate_scores(scores, labels, 2.0)
+    smoothed = {name: brute_smooth(values, 2.0) for name, values in scores.items()}
+    each = {name: roc_auc_score(labels[name], smoothed[name]) for name in ("b", "c")}
+    joined = [np.concatenate([part[name] for name in scores]) for part in (labels, smoothed)]
+    assert result["micro_auc"] == pytest.approx(roc_auc_score(*joined))
+    assert result["macro_auc"] == pytest.approx((each["b"] + each["c"]) / 2)
+    assert result["skipped_clips"] == ["a"]
+    assert result["per_clip"]["a"] == {"frames": 25, "abnormal_frames": 25, "auc": None}
+    assert result["per_clip"]["c"] == {
+        "frames": 31,
+        "abnormal_frames": int(labels["c"].sum()),
+        "auc": pytest.approx(each["c"]),
+    }
+    json.dumps(result, allow_nan=False)
+
+
+def test_constant_scores_have_an_auc_of_one_half():
+    labels = {"x": np.arange(50) > 30, "y": np.arange(20) > 3}
+    result = metrics.evaluate_scores({name: np.full(len(part), 0.3) for name, part in labels.items()}, labels, 7.0)
+    assert result["micro_auc"] == result["macro_auc"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "message"),
+    [
+        ({}, {}, "no clips"),
+        ({"x": [0.1, 0.2]}, {"x": [0, 1, 1]}, "clip x"),
+        ({"x": [0.1], "y": [0.1]}, {"x": [0]}, "clip y: scores but no labels"),
+        ({"x": [0.1]}, {"x": [0], "y": [0]}, "clip y: labels but no scores"),
+        ({"x": [0.1, np.nan]}, {"x": [0, 1]}, "clip x: scores contain NaN"),
+        ({"x": [0.1, np.inf]}, {"x": [0, 1]}, "clip x: scores contain NaN or inf"),
+        ({"x": [0.1, 0.2]}, {"x": [0, 255]}, "clip x: labels other"),
+        ({"x": []}, {"x": []}, "clip x"),
+    ],
+)
+def test_bad_scores_and_labels_are_refused_with_the_clip(scores, labels, message):
+    scores, labels = ({name: np.array(values) for name, values in part.items()} for part in (scores, labels))
+    for evaluate in (metrics.micro_auc, metrics.macro_auc, lambda s, y: metrics.evaluate_scores(s, y, 1.0)):
+        with pytest.raises(InputError, match=message):
+            evaluate(scores, labels)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 2.0, 2.4, 21.0])
+def test_protocol_states_the_smoothing_that_is_done(sigma):
+    record = metrics.protocol_record(sigma)
+    json.dumps(record, allow_nan=False)
+    impulse = np.zeros(401)
+    impulse[200] = 1
+    assert np.count_nonzero(metrics.smooth(impulse, sigma)) == record["smoothing"]["taps"]
+    assert record["smoothing"]["sigma_frames"] == sigma
+    assert (record["single_class_clips"], record["normalisation"]) == ("skipped", "none")
+
+
+def test_protocol_of_unsmoothed_scores():
+    assert metrics.protocol_record(0)["smoothing"] == {"kind": "none"}
+
+
+def test_frame_scores_are_the_highest_of_the_frame():
+    rng = np.random.default_rng(3)
+    frame, score = rng.integers(0, 12, 40), rng.normal(size=40).astype(np.float32)
+    frame[frame == 4] = 5
+    expected = [max((s for f, s in zip(frame, score, strict=True) if f == t), default=0.0) for t in range(15)]
+    np.testing.assert_array_equal(metrics.frame_scores_from_objects(frame, score, 15, 0.0), expected)
+
+
+def test_objects_below_the_empty_score_keep_their_own():
+    np.testing.assert_array_equal(metrics.frame_scores_from_objects([1], [-3.0], 3, 0.5), [0.5, -3.0, 0.5])
+    np.testing.assert_array_equal(metrics.frame_scores_from_objects([], [], 2, -1.0), [-1.0, -1.0])
+
+
+@pytest.mark.parametrize("frame", [-1, 5])
+def test_objects_outside_the_clip_are_refused(frame):
+    with pytest.raises(InputError, match="from 0 to 4"):
+        metrics.frame_scores_from_objects([0, frame], [1.0, 1.0], 5, 0.0)

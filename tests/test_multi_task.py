@@ -1,0 +1,190 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from teacher_objects import CLASSES, bare, train
+
+from vadistill.settings import MultiTask as Settings
+from vadistill.teachers import build
+from vadistill.teachers.multi_task import random_gaps
+
+FAST = Settings(crop=32, width="narrow", depth="shallow", flip=False)
+
+
+def made(settings=FAST):
+    return build("multi_task", settings, CLASSES)
+
+
+def numbered(count, side=32):
+    """Crops whose value is 10 * object + position (irregular: 5 more), the left half of each crop one higher."""
+    value = 10 * torch.arange(count)[:, None] + torch.arange(7)
+    crops = value[:, :, None, None, None].repeat(1, 1, 3, side, side)
+    crops[..., : side // 2] += 1
+    objects = bare(count, torch.Generator())
+    return {**objects, "colour": crops.byte(), "irregular": (crops + 5).byte()}
+
+
+def walkers(count, seed, side=32, backward=False):
+    """A bright bar that crosses the crop to the right, and its intermittent sequence."""
+    rng = torch.Generator().manual_seed(seed)
+    gaps = torch.from_numpy(random_gaps(np.random.default_rng(seed), 4, count))
+    times = torch.stack([torch.arange(-3, 4).expand(count, 7), gaps])
+    place = side / 2 + (times if not backward else -times) * 1.5
+    bar = (torch.arange(side) - place[..., None]).abs() < 3
+    crops = 60 + 120 * bar[..., None, None, :].expand(2, count, 7, 3, side, side)
+    crops = crops + 5 * torch.randn(crops.shape, generator=rng)
+    regular, irregular = crops.clamp(0, 255).byte()
+    return {**bare(count, rng), "colour": regular, "irregular": irregular}
+
+
+def inputs(teacher, objects, loss=None):
+    """Return the sequences (N, 3, L, S, S) that the shared network saw, in grey levels, one entry a pass."""
+    seen = []
+    handle = teacher.shared.register_forward_hook(lambda _, arguments, __: seen.append(arguments[0] * 255))
+    (loss or teacher.phases()[0].loss)(objects, torch.Generator().manual_seed(0))
+    handle.remove()
+    return seen
+
+
+@pytest.mark.parametrize("skip", [1, 4])
+def test_gaps_keep_frame_t_and_skip_up_to_the_limit(skip):
+    offsets = random_gaps(np.random.default_rng(0), skip, 3000)
+    steps = np.diff(offsets, axis=1)
+    assert offsets.shape == (3000, 7) and (offsets[:, 3] == 0).all()
+    assert set(np.unique(steps)) == set(range(2, skip + 2))
+    assert np.abs(offsets).max() == 3 * (skip + 1) == made(replace(FAST, max_skip=skip)).training_crops().reach
+    if skip > 1:
+        sides = np.corrcoef(steps.T)
+        assert np.abs(sides[~np.eye(6, dtype=bool)]).max() < 0.1
+    again = random_gaps(np.random.default_rng(0), skip, 3000)
+    assert (offsets == again).all()
+
+
+@pytest.mark.parametrize("count", [1, 5, 8])
+def test_classes_are_one_to_one_and_backward_is_the_exact_mirror(count):
+    objects = numbered(count)
+    half = (count + 1) // 2
+    seven, six = inputs(made(), objects)
+    forward, backward, intermittent = seven.round().long().chunk(3)
+    colour, irregular = (objects[name].long().transpose(1, 2) for name in ("colour", "irregular"))
+    assert seven.shape[2] == 7 and len(forward) == len(backward) == len(intermittent) == half
+    assert torch.equal(forward, colour[:half])
+    assert torch.equal(backward.flip(2), colour[-half:])
+    assert torch.equal(intermittent, irregular[-half:])
+    assert len(six) == count
+
+
+def test_middle_crop_is_never_in_the_input_of_the_middle_box():
+    objects, teacher = numbered(6), made()
+    middle = objects["colour"][:, 3].long()
+    passes = [inputs(teacher, objects)[1], inputs(teacher, objects, lambda batch, _: teacher.score(batch))[1]]
+    for seen in passes:
+        seen = seen.round().long()
+        assert seen.shape[2] == 6
+        assert torch.equal(seen[:, :, 2], objects["colour"][:, 2].long())
+        assert torch.equal(seen[:, :, 3], objects["colour"][:, 4].long())
+    target, _ = teacher._middle(objects["colour"].transpose(1, 2).float())
+    assert torch.equal(target.long(), middle)
+
+
+def test_middle_box_prediction_does_not_depend_on_the_middle_crop():
+    teacher, objects = made().eval(), walkers(4, 0)
+    sequences = objects["colour"].transpose(1, 2).float() / 255
+    changed = sequences.clone()
+    changed[:, :, 3] = 0
+    assert torch.equal(teacher._middle(sequences)[1], teacher._middle(changed)[1])
+
+
+def test_flip_mirrors_whole_sequences_of_half_the_objects_in_training_only():
+    objects, teacher = numbered(24), made(replace(FAST, flip=True))
+    plain = objects["colour"].transpose(1, 2).long()
+    six = inputs(teacher, objects)[1].round().long()
+    others = plain[:, :, [0, 1, 2, 4, 5, 6]]
+    mirrored = (six == others.flip(4)).flatten(1).all(1)
+    kept = (six == others).flatten(1).all(1)
+    assert (mirrored ^ kept).all() and 6 <= mirrored.sum() <= 18
+    seven = inputs(teacher, objects)[0].round().long()
+    intermittent = objects["irregular"].transpose(1, 2).long()[12:]
+    chosen = mirrored[12:, None, None, None, None]
+    assert torch.equal(seven[24:], torch.where(chosen, intermittent.flip(4), intermittent))
+    held_out = inputs(teacher, objects, teacher.phases()[0].held_out_loss)[1].round().long()
+    assert torch.equal(held_out, others)
+
+
+def test_colours_are_red_green_blue_in_0_1():
+    objects = numbered(2)
+    objects["colour"][:] = torch.tensor([0, 51, 255], dtype=torch.uint8)[None, None, :, None, None]
+    seven, _ = inputs(made(), objects)
+    torch.testing.assert_close(seven[0, :, 0, 0, 0] / 255, torch.tensor([1.0, 0.2, 0.0]))
+
+
+@pytest.mark.parametrize("side", [32, 64])
+@pytest.mark.parametrize("width", ["narrow", "wide"])
+@pytest.mark.parametrize("depth", ["shallow", "deep"])
+def test_sizes_and_gradients(side, width, depth):
+    teacher = made(replace(FAST, crop=side, width=width, depth=depth))
+    objects = numbered(2, side)
+    loss = teacher.phases()[0].loss(objects, torch.Generator())
+    loss["loss"].backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in teacher.parameters())
+    features = teacher.shared(torch.zeros(1, 3, 7, side, side))
+    assert features.shape == (1, 64 if width == "wide" else 32, side // 8, side // 8)
+    assert teacher.middle_box(features).shape == (1, 3, side, side)
+    assert teacher.score(objects).shape == (2, 4)
+
+
+def test_joint_loss_is_the_weighted_sum_of_hand_made_losses():
+    objects, teacher = walkers(6, 0), made().eval()
+    loss = teacher.phases()[0].held_out_loss(objects, torch.Generator())
+    sequences = objects["colour"].flip(2).transpose(1, 2).float() / 255
+    intermittent = objects["irregular"].flip(2).transpose(1, 2).float() / 255
+    ahead, back = teacher.shared(sequences[:3]), teacher.shared(sequences[3:].flip(2))
+    skipped = teacher.shared(intermittent[3:])
+    arrow = -(teacher.arrow(ahead).log_softmax(1)[:, 0].mean() + teacher.arrow(back).log_softmax(1)[:, 1].mean()) / 2
+    gaps = teacher.irregularity
+    irregularity = -(gaps(ahead).log_softmax(1)[:, 0].mean() + gaps(skipped).log_softmax(1)[:, 1].mean()) / 2
+    middle = teacher.middle_box(teacher.shared(sequences[:, :, [0, 1, 2, 4, 5, 6]]))
+    middle_box = (middle - sequences[:, :, 3]).abs().mean()
+    classes = teacher.distillation(torch.cat([ahead, back]))
+    distillation = (classes - objects["probabilities"]).abs().mean()
+    expected = arrow + irregularity + middle_box + 0.2 * distillation
+    torch.testing.assert_close(loss["loss"], expected)
+
+
+def test_losses_follow_the_generator():
+    teacher, objects = made(replace(FAST, flip=True)), walkers(8, 0)
+    phase = teacher.phases()[0]
+    first, again, other = (
+        phase.loss(objects, torch.Generator().manual_seed(seed))["loss"].item() for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_score_needs_neither_irregular_sequences_nor_batch_mates():
+    teacher, objects = made(), walkers(6, 0)
+    train(teacher, objects, steps=2, batch=6)
+    del objects["irregular"]
+    terms = teacher.score(objects)
+    assert not teacher.training
+    one = {name: value[2:3] for name, value in objects.items()}
+    torch.testing.assert_close(teacher.score(one)[0], terms[2], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(teacher.combine(terms), terms.mean(1))
+
+
+def test_learns_and_scores_abnormal_sequences_higher():
+    teacher = made()
+    losses = train(teacher, walkers(200, 0), steps=45, batch=16)["tasks"]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    objects = walkers(40, 1)
+    usual = teacher.score(objects)
+    backward = teacher.score(walkers(40, 2, backward=True))
+    jumping = teacher.score({**objects, "colour": objects["irregular"]})
+    strange = teacher.score({**objects, "probabilities": objects["probabilities"].flip(1)})
+    assert backward[:, 0].mean() > usual[:, 0].mean() + 0.3
+    assert jumping[:, 1].mean() > usual[:, 1].mean() + 0.3
+    assert jumping[:, 2].mean() > usual[:, 2].mean()
+    assert strange[:, 3].min() > usual[:, 3].max()
+    for abnormal in (backward, jumping):
+        better = teacher.combine(abnormal)[:, None] > teacher.combine(usual)
+        assert better.float().mean() > 0.9

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import adaptive_max_pool2d
+
+from vadistill.rasterize import clip_to_pixels, map_pyramid, rasterize
+
+
+def dense_maps(frame, box, score, frames, size, cells):
+    """The definition: draw every pixel, then torch's adaptive max pooling."""
+    volume = np.zeros((frames, *size), np.float32)
+    for t, (x1, y1, x2, y2), value in zip(frame, clip_to_pixels(box, *size), score, strict=True):
+        region = volume[t, y1:y2, x1:x2]
+        np.maximum(region, value, out=region)
+    return adaptive_max_pool2d(torch.from_numpy(volume)[:, None], cells)[:, 0].numpy()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_equals_adaptive_max_pooling_of_the_dense_map(seed):
+    rng = np.random.default_rng(seed)
+    size = tuple(rng.integers(3, 80, 2))
+    frames, count, cells = 4, int(rng.integers(0, 25)), int(rng.integers(1, 40))
+    corner = rng.uniform(-20, 90, (count, 2))
+    box = np.concatenate([corner, corner + rng.uniform(0, 30, (count, 2))], 1)
+    frame, score = rng.integers(0, frames, count), rng.random(count).astype(np.float32)
+    made = rasterize(frame, box, score, frames, size, cells)
+    np.testing.assert_array_equal(made, dense_maps(frame, box, score, frames, size, cells))
+
+
+@pytest.mark.parametrize("box", [[0, 0, 1, 1], [36, 22, 37, 23], [5, 5, 6, 23], [-9, -9, -1, -1], [37, 0, 50, 9], [-5, -5, 99, 99]])
+def test_boxes_on_the_border_outside_and_one_pixel_wide(box):
+    frame, box, score = np.array([1]), np.array([box], np.float32), np.array([0.5], np.float32)
+    for cells in (1, 4, 16):
+        made = rasterize(frame, box, score, 3, (23, 37), cells)
+        np.testing.assert_array_equal(made, dense_maps(frame, box, score, 3, (23, 37), cells))
+
+
+def test_frames_without_boxes_are_zero():
+    assert not rasterize(np.zeros(0, int), np.zeros((0, 4)), np.zeros(0), 5, (20, 30), 4).any()
+
+
+@pytest.mark.parametrize("resolutions", [(1, 4, 16), (2, 8, 16), (4, 16, 32), (3, 7), (16,)])
+def test_every_resolution_equals_its_own_rasterisation(resolutions):
+    rng = np.random.default_rng(1)
+    corner = rng.uniform(0, 200, (40, 2))
+    box = np.concatenate([corner, corner + rng.uniform(1, 60, (40, 2))], 1)
+    frame, score = rng.integers(0, 6, 40), rng.random(40).astype(np.float32)
+    pyramid = map_pyramid(frame, box, score, 6, (158, 238), resolutions)
+    assert list(pyramid) == list(resolutions)
+    for cells, made in pyramid.items():
+        np.testing.assert_array_equal(made, dense_maps(frame, box, score, 6, (158, 238), cells))
+
+
+def test_height_and_width_are_not_swapped():
+    made = rasterize(np.array([0]), np.array([[90.0, 0, 100, 10]]), np.array([1.0]), 1, (20, 100), 4)
+    assert np.argwhere(made[0]).tolist() == [[0, 3], [1, 3]]

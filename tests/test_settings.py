@@ -1,0 +1,95 @@
+import copy
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from vadistill import config as config_check
+from vadistill.errors import InputError
+from vadistill.settings import SECTIONS, STAGES, TEACHERS, dataset_section, schema, section, stage_settings
+from vadistill.teachers import TEACHERS as REGISTRY
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def test_written_schema_is_the_one_of_the_dataclasses():
+    assert json.loads((ROOT / "workflow/schemas/config.schema.json").read_text()) == schema()
+
+
+def test_schema_is_a_schema_and_accepts_the_config():
+    jsonschema.Draft202012Validator.check_schema(schema())
+    config_check.check(CONFIG)
+
+
+@pytest.mark.parametrize("name", [name for name in SECTIONS if name != "demo"])
+def test_config_lists_every_setting_with_its_default(name):
+    assert section(name, CONFIG[name]) == SECTIONS[name]()
+    assert list(CONFIG[name]) == [entry.name for entry in fields(SECTIONS[name])]
+
+
+def test_presets_fit_the_schema():
+    for path in (ROOT / "workflow/presets").glob("*.yaml"):
+        preset = yaml.safe_load(path.read_text())
+        config_check.check({**CONFIG, "datasets": {**CONFIG["datasets"], **preset["datasets"]}})
+
+
+def test_teachers_of_config_and_registry_agree():
+    assert set(TEACHERS) == set(REGISTRY) <= set(SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("student", "hieght"), 360, "unknown key 'hieght' in student"),
+        (("studnet",), {}, "unknown key 'studnet' in the top level"),
+        (("datasets", "avenue", "student"), {"heads": 5, "hight": 3}, "unknown key 'hight' in datasets.avenue.student"),
+        (("pretraining", "learning_rate"), "1e-4", "pretraining.learning_rate is the text '1e-4', expected a number"),
+        (("student", "height"), 3.5, "student.height"),
+        (("student", "height"), "360", "student.height is the text '360'"),
+        (("frames", "quality"), 101, "frames.quality"),
+        (("frames", "encoding"), "gif", "frames.encoding"),
+        (("datasets", "avenue"), {"layout": "avenu", "path": "x"}, "datasets.avenue.layout"),
+        (("datasets", "avenue"), {"layout": "avenue"}, "datasets.avenue has no path"),
+        (("datasets", "avenue"), {"path": "x"}, "datasets.avenue"),
+        (("distillation", "teachers"), ["teacher_x"], "unknown teacher 'teacher_x'"),
+        (("distillation", "teachers"), [], "distillation.teachers"),
+        (("maps", "resolutions"), [1, 0], "maps.resolutions"),
+        (("calibration", "low_percentile"), 99.9, "low percentile"),
+        (("seed",), True, "seed"),
+    ],
+)
+def test_every_bad_config_is_one_line_that_names_the_key(place, value, told):
+    config = copy.deepcopy(CONFIG)
+    target = config
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    with pytest.raises(InputError) as error:
+        config_check.check(config)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_dataset_overrides_single_settings():
+    ped2 = dataset_section(CONFIG, "ucsd_ped2", "maps")
+    assert ped2.resolutions == (4, 16, 32)
+    assert dataset_section(CONFIG, "ucsd_ped2", "student").depth == CONFIG["student"]["depth"]
+    with pytest.raises(InputError, match="no data set 'nowhere'"):
+        dataset_section(CONFIG, "nowhere", "maps")
+
+
+def test_stage_settings_know_names_but_no_order():
+    one = stage_settings({**CONFIG, "calibration": {"low_value": 0.1, "high_value": 0.2}}, "avenue", "calibrate_teacher")
+    same = stage_settings({**CONFIG, "calibration": {"high_value": 0.2, "low_value": 0.1}}, "avenue", "calibrate_teacher")
+    swapped = stage_settings({**CONFIG, "calibration": {"low_value": 0.2, "high_value": 0.1}}, "avenue", "calibrate_teacher")
+    assert one == same != swapped
+
+
+def test_a_stage_sees_its_sections_only():
+    for stage, (_, names) in STAGES.items():
+        made = json.loads(stage_settings(CONFIG, "avenue", stage, teacher="multi_task"))
+        assert set(made) == {"version", *(name.format(teacher="multi_task") for name in names)}

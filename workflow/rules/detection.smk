@@ -1,0 +1,44 @@
+# Frames to boxes with class probabilities.
+rule detect_objects:
+    input:
+        weights=ancient(weights),
+        frames=frames_of_shard,
+    output:
+        "results/{dataset}/detections/{split}/{shard}.h5",
+    log:
+        "results/{dataset}/logs/detect_objects/{split}/{shard}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/detect_objects/{split}/{shard}.tsv"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=detection_settings,
+    shell:
+        "python -m vadistill.stages.detect_objects --settings {params.settings:q} --weights {input.weights:q}"
+        " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+# Snakemake deletes the outputs of a rule before it runs it again; weights that lie there are the user's own, so that
+# the rule exists only for the ones that are missing.
+missing = [name for name in detector_weights() if not Path(f"resources/weights/{name}").exists()]
+
+if missing:
+
+    rule fetch_detector:
+        output:
+            "resources/weights/{weights}",
+        log:
+            "results/logs/fetch_detector/{weights}.log",
+        wildcard_constraints:
+            weights="|".join(map(re.escape, missing)),
+        conda:
+            "../../envs/vadistill.yaml"
+        params:
+            settings='{"version":1}',
+        shell:
+            "python -m vadistill.stages.fetch_detector --settings {params.settings:q} --output {output:q}"
+            " 2>&1 | tee {log:q}"

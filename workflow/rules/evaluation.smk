@@ -1,0 +1,44 @@
+# Scores and labels to AUC and pictures.
+rule evaluate:
+    input:
+        labels=ancient(label_files),
+        student="results/{dataset}/student/scores.h5",
+        scores=of_teachers("results/{dataset}/object_scores/{teacher}/test/{shard}.h5", "test"),
+        maps=of_teachers("results/{dataset}/maps/{teacher}/test/{shard}.h5", "test"),
+        calibrations=of_teachers("results/{dataset}/teachers/{teacher}/calibration.json"),
+    output:
+        "results/{dataset}/auc.json",
+    log:
+        "results/{dataset}/logs/evaluate.log",
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=labelled_settings("evaluate"),
+    shell:
+        "python -m vadistill.stages.evaluate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
+        " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"
+        " --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule draw_pictures:
+    input:
+        labels=ancient(label_files),
+        frames=frames("test"),
+        student="results/{dataset}/student/scores.h5",
+        scores=of_teachers("results/{dataset}/object_scores/{teacher}/test/{shard}.h5", "test"),
+        maps=of_teachers("results/{dataset}/maps/{teacher}/test/{shard}.h5", "test"),
+        calibrations=of_teachers("results/{dataset}/teachers/{teacher}/calibration.json"),
+    output:
+        directory("results/{dataset}/pictures"),
+    log:
+        "results/{dataset}/logs/draw_pictures.log",
+    benchmark:
+        "results/{dataset}/benchmarks/draw_pictures.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=labelled_settings("draw_pictures"),
+    shell:
+        "python -m vadistill.stages.draw_pictures --settings {params.settings:q} --frames {input.frames:q}"
+        " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"
+        " --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
