@@ -64,6 +64,10 @@ def test_affine_flow_is_fast_and_affine_inside_and_keeps_its_surroundings():
     assert (speed[:, 1].flatten(1).amax(1) > 1.2).all() and speed[:, 1].max() < 4.5
     still = (speed - flow.norm(dim=2)).abs() < 0.05
     assert still.flatten(1).any(1).float().mean() > 0.9
+    # The given flow shines through where there is no shape, and only there.
+    shown = pseudo.affine_flow(torch.ones_like(flow), rng()) - pseudo.affine_flow(torch.zeros_like(flow), rng())
+    torch.testing.assert_close(shown[:, 0, 0], shown[:, 1, 1])
+    assert shown.min() < 0.02 and shown.max() > 0.98
     # The past is the future's mirror up to a change of pace.
     past, future = (made - flow)[:, 0].flatten(1), (made - flow)[:, 1].flatten(1)
     assert (torch.cosine_similarity(past, future) < -0.99).all()

@@ -27,7 +27,9 @@ def test_equals_adaptive_max_pooling_of_the_dense_map(seed):
     np.testing.assert_array_equal(made, dense_maps(frame, box, score, frames, size, cells))
 
 
-@pytest.mark.parametrize("box", [[0, 0, 1, 1], [36, 22, 37, 23], [5, 5, 6, 23], [-9, -9, -1, -1], [37, 0, 50, 9], [-5, -5, 99, 99]])
+@pytest.mark.parametrize(
+    "box", [[0, 0, 1, 1], [36, 22, 37, 23], [5, 5, 6, 23], [-9, -9, -1, -1], [37, 0, 50, 9], [-5, -5, 99, 99]]
+)
 def test_boxes_on_the_border_outside_and_one_pixel_wide(box):
     frame, box, score = np.array([1]), np.array([box], np.float32), np.array([0.5], np.float32)
     for cells in (1, 4, 16):

@@ -83,9 +83,15 @@ def test_a_dataset_overrides_single_settings():
 
 
 def test_stage_settings_know_names_but_no_order():
-    one = stage_settings({**CONFIG, "calibration": {"low_value": 0.1, "high_value": 0.2}}, "avenue", "calibrate_teacher")
-    same = stage_settings({**CONFIG, "calibration": {"high_value": 0.2, "low_value": 0.1}}, "avenue", "calibrate_teacher")
-    swapped = stage_settings({**CONFIG, "calibration": {"low_value": 0.2, "high_value": 0.1}}, "avenue", "calibrate_teacher")
+    one = stage_settings(
+        {**CONFIG, "calibration": {"low_value": 0.1, "high_value": 0.2}}, "avenue", "calibrate_teacher"
+    )
+    same = stage_settings(
+        {**CONFIG, "calibration": {"high_value": 0.2, "low_value": 0.1}}, "avenue", "calibrate_teacher"
+    )
+    swapped = stage_settings(
+        {**CONFIG, "calibration": {"low_value": 0.2, "high_value": 0.1}}, "avenue", "calibrate_teacher"
+    )
     assert one == same != swapped
 
 

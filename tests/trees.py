@@ -118,7 +118,12 @@ def ucsd(root: Path, name: str = "UCSDped1", masked: tuple[int, ...] = (2,), ran
     (base / "Test" / "Test001" / ".DS_Store").write_bytes(b"stray")
     (base / "Train" / ".DS_Store").write_bytes(b"stray")
     if ranges:
-        lines = ("TestVideoFile = {};", "TestVideoFile{end+1}.gt_frame = [1:2, 9:10]; % two", "")
+        lines = (
+            "TestVideoFile = {};",
+            "% TestVideoFile{end+1}.gt_frame = [1:9];",
+            "TestVideoFile{end+1}.gt_frame = [1:2, 9:10]; % two",
+            "",
+        )
         last = "TestVideoFile{end+1}.gt_frame = [4:6];\n"
         (base / "Test" / f"{name}.m").write_text("\n".join(lines) + last)
     return root

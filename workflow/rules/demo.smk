@@ -37,12 +37,12 @@ rule train_demo_detector:
         "results/demo_detector/train.log",
     benchmark:
         "results/demo_detector/benchmark.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=6000,
-    conda:
-        "../../envs/vadistill.yaml"
     params:
         settings='{"version":1}',
     shell:

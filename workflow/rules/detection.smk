@@ -9,12 +9,12 @@ rule detect_objects:
         "results/{dataset}/logs/detect_objects/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/detect_objects/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=4000,
-    conda:
-        "../../envs/vadistill.yaml"
     params:
         settings=detection_settings,
     shell:

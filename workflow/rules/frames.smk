@@ -8,10 +8,10 @@ rule extract_frames:
         "results/{dataset}/logs/extract_frames/{split}/{clip}.log",
     benchmark:
         "results/{dataset}/benchmarks/extract_frames/{split}/{clip}.tsv"
-    resources:
-        mem_mb=1000,
     conda:
         "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=1000,
     params:
         settings=extraction_settings,
     shell:

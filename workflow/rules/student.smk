@@ -8,12 +8,12 @@ rule pretrain_student:
         "results/{dataset}/logs/pretrain_student.log",
     benchmark:
         "results/{dataset}/benchmarks/pretrain_student.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=8000,
-    conda:
-        "../../envs/vadistill.yaml"
     params:
         settings=settings("pretrain_student"),
     shell:
@@ -32,12 +32,12 @@ rule distill_student:
         "results/{dataset}/logs/distill_student.log",
     benchmark:
         "results/{dataset}/benchmarks/distill_student.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=8000,
-    conda:
-        "../../envs/vadistill.yaml"
     params:
         settings=settings("distill_student"),
     shell:
@@ -55,12 +55,12 @@ rule score_frames:
         "results/{dataset}/logs/score_frames.log",
     benchmark:
         "results/{dataset}/benchmarks/score_frames.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=4000,
-    conda:
-        "../../envs/vadistill.yaml"
     params:
         settings=settings("score_frames"),
     shell:

@@ -9,12 +9,12 @@ rule train_teacher:
         "results/{dataset}/logs/train_teacher/{teacher}.log",
     benchmark:
         "results/{dataset}/benchmarks/train_teacher/{teacher}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=8000,
-    conda:
-        "../../envs/vadistill.yaml"
     params:
         settings=settings("train_teacher"),
     shell:
@@ -33,12 +33,12 @@ rule score_objects:
         "results/{dataset}/logs/score_objects/{teacher}/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/score_objects/{teacher}/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
         mem_mb=4000,
-    conda:
-        "../../envs/vadistill.yaml"
     params:
         settings=settings("score_objects"),
     shell:
@@ -73,10 +73,10 @@ rule build_maps:
         "results/{dataset}/logs/build_maps/{teacher}/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/build_maps/{teacher}/{split}/{shard}.tsv"
-    resources:
-        mem_mb=2000,
     conda:
         "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=2000,
     params:
         settings=settings("build_maps"),
     shell:

@@ -165,6 +165,12 @@ class FrameStore:
         frames = {index: self.read(index) for index in set(wanted)}
         return np.stack([frames[index] for index in wanted])
 
+    def close(self) -> None:
+        """Let go of the file; the next frame that is read opens it again."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._process = None, None
+
     def _opened(self) -> h5py.File:
         if self._process != os.getpid():
             # A handle from before a fork shares its position with the parent's. It must be closed first: HDF5 would

@@ -123,6 +123,7 @@ def objects_of_clip(
             "confidence": part.confidence,
             "probabilities": part.probabilities,
         }
+    store.close()
 
 
 def batches_of_clip(store: FrameStore, detections: Detections, request: CropRequest, batch: int) -> Iterator[Batch]:

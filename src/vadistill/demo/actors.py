@@ -15,6 +15,8 @@ WALKING = (1.05, 1.55)  # metres a second
 SPEEDS = {"run": (3.2, 4.2), "cycle": (3.0, 4.6), "cart": (2.4, 3.4), "against_flow": WALKING, "throw": WALKING}
 STRIDE = {False: 1.45, True: 2.6}  # metres of a whole cycle of the gait, walking and running
 WHEEL_TURN = 5.0  # metres of a turn of the pedals
+MARGIN = 1.3  # metres outside the frame at which ways begin and end, so that shadows enter smoothly
+HALF_LENGTH = {"person": 0.3, "cyclist": 0.85, "cart": 1.2}  # metres
 DRAW = {"person": person, "cyclist": cyclist, "cart": cart, "thing": bag}
 
 
@@ -82,11 +84,13 @@ def anomaly(kind: str, scene: Scene, rng: np.random.Generator, frames: int, wind
         return _thrower(rng, route, speed, frames, window)
     if kind == "run" and rng.random() < 0.3:
         route = _route(scene.layout, scene.camera, rng)
-    first, last = window
-    lasting = _duration(route, speed)
-    # What does not fit into the window enters or leaves the frame within it, and is there before or after the clip.
-    start = last - lasting if lasting > last - first and first == 0 else first
     label = {"cycle": "cyclist", "cart": "cart"}.get(kind, "person")
+    first, last = window
+    unseen = (MARGIN - HALF_LENGTH[label]) / speed * FRAME_RATE
+    start = first - unseen
+    if first == 0 and _duration(route, speed) - 2 * unseen > last:
+        # Already under way when the clip begins, so that it is gone when the window ends.
+        start = last + unseen - _duration(route, speed)
     actor = _moving(label, rng, route, _steady(frames, start, speed), start, running=kind == "run")
     return [replace(actor, anomalous=actor.present)]
 
@@ -95,13 +99,13 @@ def fits(kind: str, scene: Scene, length: int) -> bool:
     """Return whether an anomaly of ``kind`` can begin and end within ``length`` frames of a clip."""
     if kind in ("loiter", "throw"):
         return True
-    across = 2 * _reach(scene.camera, scene.layout.far_lane)
+    across = 2 * scene.camera.half_width(scene.layout.far_lane)
     return across / SPEEDS[kind][0] * FRAME_RATE <= length
 
 
 def _reach(camera: Camera, z: float) -> float:
     """Return how far to the side someone at depth ``z`` is out of the frame."""
-    return camera.half_width(z) + 1.3
+    return camera.half_width(z) + MARGIN
 
 
 def _lane(layout: Layout, camera: Camera, rng: np.random.Generator, against: bool = False) -> np.ndarray:
@@ -259,5 +263,3 @@ def _loiterer(scene: Scene, rng: np.random.Generator, frames: int, window: tuple
         np.abs(position[:, 0]) < _reach(scene.camera, z),
         inside,
     )
-
-

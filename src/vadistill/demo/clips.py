@@ -15,6 +15,7 @@ from vadistill.demo.scene import Scene, make_scene
 from vadistill.errors import InputError
 from vadistill.settings import Demo
 
+Event = tuple[str, tuple[int, int]]  # kind of the anomaly; first frame, last frame + 1
 Box = tuple[str, float, float, float, float]
 ARCH_DEPTH = 0.9  # metres before the archway within which people fade into its dark
 LEAST_VISIBLE = 0.25  # share of a thing that must be seen for its box to count
@@ -134,12 +135,12 @@ def random_light(rng: np.random.Generator, frames: int) -> Light:
         shadows=float(rng.uniform(0.2, 0.5)),
         clouds=float(rng.uniform(0.05, 0.25)),
         drift=(float(rng.uniform(-0.25, 0.25)), float(rng.uniform(-0.1, 0.1))),
-        noise=float(rng.uniform(1.5, 5.0)),
+        noise=float(rng.uniform(1.0, 4.0)),
         wind=sway.astype(np.float32),
     )
 
 
-def random_clip(scene: Scene, seed: int, frames: int, events: list[tuple[str, tuple[int, int]]]) -> Clip:
+def random_clip(scene: Scene, seed: int, frames: int, events: list[Event]) -> Clip:
     """Return a clip with a random crowd and light; ``events`` are kinds of anomalies with their windows of frames."""
     rng = np.random.default_rng([seed, 2])
     actors = [actor for kind, window in events for actor in anomaly(kind, scene, rng, frames, window)]
@@ -158,7 +159,7 @@ def make_clip(settings: Demo, split: str, name: str) -> Clip:
         raise InputError(f"demo: no clip '{name}' in {split}; it has {names[0]} to {names[-1]}")
     scene = _scene(settings.seed, settings.height, settings.width)
     seed = crc32(f"{settings.seed}/{split}/{name}".encode())
-    events = _events(settings, scene, names.index(name)) if split == "test" else []
+    events = planned_events(settings, name) if split == "test" else []
     return random_clip(scene, seed, settings.frames, events)
 
 
@@ -177,21 +178,23 @@ def _scene(seed: int, height: int, width: int) -> Scene:
     return make_scene(seed, height, width)
 
 
-def _events(settings: Demo, scene: Scene, index: int) -> list[tuple[str, tuple[int, int]]]:
+def planned_events(settings: Demo, name: str) -> list[Event]:
     """Return the one or two anomalies of a test clip; the kinds take turns, so that six clips show them all."""
+    scene = _scene(settings.seed, settings.height, settings.width)
+    index = clip_names(settings, "test").index(name)
     order = np.random.default_rng([settings.seed, 3]).permutation(len(KINDS))
     rng = np.random.default_rng([settings.seed, 4, index])
     kinds = [KINDS[order[index % len(KINDS)]]]
     if index % 2:
         kinds.append(KINDS[order[(index + 2 + index // len(KINDS)) % len(KINDS)]])
+    frames = settings.frames
+    parts = [(0, frames)] if len(kinds) == 1 else [(0, frames // 2), (frames // 2, frames)]
     events = []
-    for number, kind in enumerate(kinds):
+    for kind, (low, high) in zip(kinds, parts, strict=True):
         share = rng.uniform(0.32, 0.5) if len(kinds) == 1 else rng.uniform(0.2, 0.28)
-        length = max(3, round(share * settings.frames))
-        room = settings.frames - length
-        low, high = (0, room) if len(kinds) == 1 else ((0, room // 2 - length // 2), (room // 2 + length // 2, room))[number]
-        first = int(rng.integers(low, max(low, high) + 1))
+        length = max(3, round(share * frames))
+        first = int(rng.integers(low, high - length + 1))
         if not fits(kind, scene, length):
-            first = 0 if number == 0 and rng.random() < 0.5 or len(kinds) == 2 and number == 0 else room
+            first = int(rng.choice([end for end in (0, frames - length) if low <= end <= high - length]))
         events.append((kind, (first, first + length)))
     return events

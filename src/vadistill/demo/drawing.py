@@ -134,7 +134,9 @@ def _line(canvas: np.ndarray, points: np.ndarray, radius: float, colour: tuple[f
     cv2.line(canvas, ends[0], ends[1], colour, max(1, round(2 * radius)), shift=SUBPIXEL_BITS)
 
 
-def shadow(shapes: list[Shape], camera: Camera, sun: tuple[float, float]) -> tuple[tuple[slice, slice], np.ndarray] | None:
+def shadow(
+    shapes: list[Shape], camera: Camera, sun: tuple[float, float]
+) -> tuple[tuple[slice, slice], np.ndarray] | None:
     """Return where shapes keep the sun from the ground: a window of the frame and its shade (h, w) in [0, 1].
 
     Args:

@@ -26,12 +26,17 @@ CLOTHES = (
 VIVID = ((40, 40, 200), (40, 190, 230), (200, 120, 40), (90, 190, 90), (225, 225, 225), (190, 80, 190))
 TROUSERS = ((104, 70, 48), (62, 52, 46), (44, 44, 48), (112, 132, 150), (76, 84, 92), (84, 96, 72))
 METAL, RUBBER = (92, 92, 96), (36, 36, 38)
+Leg = tuple[np.ndarray, np.ndarray, np.ndarray]  # hip, knee, ankle
 UPPER_LEG, LOWER_LEG, UPPER_ARM, LOWER_ARM = 0.44, 0.42, 0.28, 0.27
 
 
 @dataclass(frozen=True)
 class Style:
-    """What a person looks like; ``build`` widens the trunk, ``luggage`` is none, backpack or handbag."""
+    """What a person looks like: height in metres, BGR colours.
+
+    ``build`` widens the trunk; ``luggage`` is none, backpack or handbag, in the colour ``cloth`` as skirts are;
+    ``paint`` is the colour of a vehicle or of a thrown bag.
+    """
 
     height: float
     build: float
@@ -41,6 +46,7 @@ class Style:
     trousers: tuple[float, ...]
     skirt: bool
     luggage: str
+    cloth: tuple[float, ...]
     paint: tuple[float, ...]
 
 
@@ -78,6 +84,7 @@ def random_style(rng: np.random.Generator) -> Style:
         trousers=_vary(rng, TROUSERS),
         skirt=bool(rng.random() < 0.15),
         luggage=str(rng.choice(["none", "none", "backpack", "handbag"])),
+        cloth=_vary(rng, CLOTHES),
         paint=_vary(rng, VIVID),
     )
 
@@ -98,10 +105,8 @@ def cyclist(style: Style, pose: Pose) -> list[Shape]:
     hip = np.array([-0.18, 0.0, 0.98])
     legs = []
     for side, turn in ((1, 0.0), (-1, np.pi)):
-        pedal = np.array(
-            [0.1 + 0.17 * np.cos(pose.phase + turn), 0.1 * side, 0.3 - 0.17 * np.sin(pose.phase + turn)]
-        )
-        start = hip + [0, 0.1 * side, 0]
+        pedal = np.array([0.1 + 0.17 * np.cos(pose.phase + turn), 0.1 * side, 0.3 - 0.17 * np.sin(pose.phase + turn)])
+        start = hip + _vector(0, 0.1 * side, 0)
         legs.append((start, _knee(start, pedal), pedal))
     bars = np.array([0.42, 0.0, 1.05])
     wheels = [_wheel(centre, 0.33) for centre in (-0.5, 0.55)]
@@ -115,7 +120,9 @@ def cyclist(style: Style, pose: Pose) -> list[Shape]:
 def cart(style: Style, pose: Pose) -> list[Shape]:
     """Return a small electric cart with a roof and a driver."""
     rider = np.array([-0.1, 0.28, 0.78])
-    legs = [(rider + [0, s, 0], rider + [0.42, s, 0.0], rider + [0.5, s, -0.4]) for s in (-0.1, 0.1)]
+    legs = [
+        (rider + _vector(0, s, 0), rider + _vector(0.42, s, 0.0), rider + _vector(0.5, s, -0.4)) for s in (-0.1, 0.1)
+    ]
     driver = _body(style, rider, legs, np.zeros(2), lean=0.1, bent=0.0, hands=np.array([0.4, 0.28, 1.15]))
     dark = tuple(0.7 * value for value in style.paint)
     boxes = _box((-1.15, 1.2), (-0.58, 0.58), (0.28, 0.68), style.paint)
@@ -143,7 +150,7 @@ def bag(style: Style, pose: Pose) -> list[Shape]:
     return _place([Shape(handle, 0.025, RUBBER), *parts], pose, 1.0)
 
 
-def _gait(pose: Pose) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, np.ndarray]], np.ndarray]:
+def _gait(pose: Pose) -> tuple[np.ndarray, list[Leg], np.ndarray]:
     """Return hip (3,), two legs as (hip, knee, ankle) and the swing of both arms (2,) in radians."""
     swing, bend = (0.85, 1.5) if pose.running else (0.45 * pose.stride, 0.85 * pose.stride)
     legs = []
@@ -160,8 +167,20 @@ def _gait(pose: Pose) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray, np
     return hip, [tuple(joint + hip for joint in leg) for leg in legs], arms
 
 
-def _body(style: Style, hip, legs, arms, lean: float, bent: float, hands: np.ndarray | None = None) -> list[Shape]:
-    """Return the shapes of a body; ``hands`` fixes both hands, otherwise ``arms`` (2,) swing by radians."""
+def _body(
+    style: Style,
+    hip: np.ndarray,
+    legs: list[Leg],
+    arms: np.ndarray,
+    lean: float,
+    bent: float,
+    hands: np.ndarray | None = None,
+) -> list[Shape]:
+    """Return the shapes of a body from hip (3,) and legs on.
+
+    The trunk leans forwards by ``lean`` radians; ``arms`` (2,) swing by radians with elbows ``bent`` by radians,
+    unless ``hands`` (3,) fixes where both hands are.
+    """
     up = np.array([np.sin(lean), 0.0, np.cos(lean)])
     shoulder, head = hip + 0.5 * up, hip + 0.75 * up + [0.02, 0, 0]
     shapes = []
@@ -170,29 +189,38 @@ def _body(style: Style, hip, legs, arms, lean: float, bent: float, hands: np.nda
         lower = style.skin if style.skirt else style.trousers
         shapes.append(Shape(np.array([start, knee]), 0.085 * style.build, style.trousers))
         shapes.append(Shape(np.array([knee, ankle]), 0.062 * style.build, lower))
-        shapes.append(Shape(np.array([ankle + [-0.03, 0, -0.02], ankle + [0.16, 0, -0.03]]), 0.05, RUBBER))
-        joint = shoulder + [0, 0.2 * style.build * side, -0.04]
+        shapes.append(
+            Shape(np.array([ankle + _vector(-0.03, 0, -0.02), ankle + _vector(0.16, 0, -0.03)]), 0.05, RUBBER)
+        )
+        joint = shoulder + _vector(0, 0.2 * style.build * side, -0.04)
         if hands is None:
             elbow = joint + UPPER_ARM * np.array([np.sin(arm), 0, -np.cos(arm)])
             hand = elbow + LOWER_ARM * np.array([np.sin(arm + bent), 0, -np.cos(arm + bent)])
         else:
-            hand = hands + [0, 0.2 * side, 0]
-            elbow = (joint + hand) / 2 + [0, 0.05 * side, -0.08]
+            hand = hands + _vector(0, 0.2 * side, 0)
+            elbow = (joint + hand) / 2 + _vector(0, 0.05 * side, -0.08)
         shapes.append(Shape(np.array([joint, elbow]), 0.055 * style.build, style.top))
         shapes.append(Shape(np.array([elbow, hand]), 0.045, style.skin))
     for side in (-1, 1, 0):
         wide = np.array([0.0, 0.085 * style.build * side, 0.0])
         shapes.append(Shape(np.array([hip + wide, shoulder + 1.2 * wide - 0.06 * up]), 0.115 * style.build, style.top))
         if style.skirt:
-            shapes.append(Shape(np.array([hip + wide, hip + 1.2 * wide - [0, 0, 0.3]]), 0.12 * style.build, style.paint))
+            shapes.append(
+                Shape(np.array([hip + wide, hip + 1.2 * wide - [0, 0, 0.3]]), 0.12 * style.build, style.cloth)
+            )
     shapes.append(Shape(np.array([shoulder, head - 0.05 * up]), 0.055, style.skin))
     shapes.append(Shape(head[None], 0.115, style.skin))
-    shapes.append(Shape((head + [-0.035, 0, 0.045])[None], 0.115, style.hair))
+    shapes.append(Shape((head + _vector(-0.035, 0, 0.045))[None], 0.115, style.hair))
     if style.luggage == "backpack":
-        shapes.append(Shape(np.array([hip + 0.15 * up, hip + 0.42 * up]) - [0.2, 0, 0], 0.12, style.paint))
+        shapes.append(Shape(np.array([hip + 0.15 * up, hip + 0.42 * up]) - [0.2, 0, 0], 0.12, style.cloth))
     elif style.luggage == "handbag" and hands is None:
-        shapes.append(Shape((hip + [0.02, 0.3 * style.build, -0.1])[None], 0.14, style.paint))
+        side = hip + _vector(0, 0.27 * style.build, -0.12)
+        shapes.append(Shape(np.array([side - _vector(0.08, 0, 0), side + _vector(0.1, 0, 0)]), 0.09, style.cloth))
     return shapes
+
+
+def _vector(forward: float, left: float, up: float) -> np.ndarray:
+    return np.array([forward, left, up])
 
 
 def _knee(hip: np.ndarray, foot: np.ndarray) -> np.ndarray:
@@ -223,5 +251,7 @@ def _place(shapes: list[Shape], pose: Pose, size: float) -> list[Shape]:
     """Return the shapes in world coordinates, the farthest first."""
     c, s = np.cos(pose.heading), np.sin(pose.heading)
     turn = np.array([[c, 0, s], [-s, 0, c], [0, 1, 0]]) * size
-    moved = [Shape(shape.points @ turn + [pose.x, pose.up, pose.z], shape.radius * size, shape.colour) for shape in shapes]
+    moved = [
+        Shape(shape.points @ turn + [pose.x, pose.up, pose.z], shape.radius * size, shape.colour) for shape in shapes
+    ]
     return sorted(moved, key=lambda shape: -shape.points[:, 2].mean())

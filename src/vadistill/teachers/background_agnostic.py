@@ -125,9 +125,9 @@ class BackgroundAgnostic(Teacher):
         """Fit the unit of speed to the training objects and draw the pseudo-anomalies of appearance."""
         self.unit.fit(object_speed(objects["flow"]), objects["box"].float(), objects["size"].float())
         rng = torch.Generator().manual_seed(self.settings.seed)
-        images = [pseudo_anomalies.appearance(512, self.settings.crop, rng) for _ in range(BANK // 512)]
-        self.bank = torch.cat(images).to(self.bank.device)
-        self.held_out_bank = pseudo_anomalies.appearance(HELD_OUT_BANK, self.settings.crop, rng).to(self.bank.device)
+        side, device = self.settings.crop, self.bank.device
+        self.bank = pseudo_anomalies.appearance(BANK, side, rng).to(device)
+        self.held_out_bank = pseudo_anomalies.appearance(HELD_OUT_BANK, side, rng).to(device)
 
     def phases(self) -> list[Phase]:
         """Return auto-encoders, adversarial training (unless it has no epochs) and classifiers."""

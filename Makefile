@@ -1,0 +1,47 @@
+# make demo: the whole pipeline on the embedded data set.   make test: the test suite.   Both build the environment.
+VADISTILL_VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VADISTILL_VENV)/bin
+READY := $(VADISTILL_VENV)/.ready
+CORES := $(shell nproc)
+DATASET ?= demo
+export PYTHONPATH := $(CURDIR)/src
+
+.PHONY: help environment demo test lint unlock clean-frames clean-detections clean-teachers clean-maps clean-student clean
+
+help:
+	@echo "make demo            run everything on the embedded data set and show where the pictures are"
+	@echo "make test            run the test suite"
+	@echo "make lint            ruff, snakefmt, snakemake --lint"
+	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, teachers, maps, student"
+	@echo "make clean DATASET=NAME         remove all results of a data set"
+
+environment: $(READY)
+
+$(READY): envs/requirements.txt
+	$(PYTHON) -m venv $(VADISTILL_VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	touch $@
+
+demo: $(READY)
+	$(BIN)/snakemake --unlock --cores 1 results/demo/auc.json > /dev/null 2>&1 || true
+	$(BIN)/snakemake --cores $(CORES) --workflow-profile workflow/profiles/default results/demo/auc.json results/demo/pictures
+	@$(BIN)/python -m vadistill.report.summary results/demo
+
+test: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint > /dev/null
+
+clean-frames clean-detections clean-maps clean-student: clean-%:
+	rm -rf results/$(DATASET)/$*
+
+clean-teachers:
+	rm -rf results/$(DATASET)/teachers results/$(DATASET)/object_scores
+
+clean:
+	rm -rf results/$(DATASET)

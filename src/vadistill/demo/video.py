@@ -1,0 +1,40 @@
+"""Generated clips as files."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vadistill.demo import FRAME_RATE
+from vadistill.demo.clips import render_clip
+from vadistill.errors import InputError
+from vadistill.files import whole_file
+from vadistill.settings import Demo
+
+QUALITY = 95
+
+
+def write_clip(settings: Demo, split: str, name: str, video: Path, mask: Path | None = None) -> None:
+    """Write a clip as Motion JPEG and, if ``mask`` is given, its pixel masks (T, H, W) bool as .npy.
+
+    Raises:
+        InputError: There is no such clip, or the video cannot be written.
+    """
+    if video.suffix != ".avi":
+        raise InputError(f"{video}: expected a name that ends in .avi")
+    masks = []
+    with whole_file(video) as temporary:
+        # OpenCV's own encoder: FFmpeg's Motion JPEG through OpenCV knows no quality, and its default is poor.
+        code = cv2.VideoWriter_fourcc(*"MJPG")
+        size = (settings.width, settings.height)
+        writer = cv2.VideoWriter(str(temporary), cv2.CAP_OPENCV_MJPEG, code, FRAME_RATE, size)
+        if not writer.isOpened():
+            raise InputError(f"{video}: cannot be written as Motion JPEG by OpenCV {cv2.__version__}")
+        writer.set(cv2.VIDEOWRITER_PROP_QUALITY, QUALITY)
+        for frame, seen, _ in render_clip(settings, split, name):
+            writer.write(frame)
+            masks.append(seen)
+        writer.release()
+    if mask is not None:
+        with whole_file(mask) as temporary:
+            np.save(temporary, np.stack(masks))

@@ -1,0 +1,40 @@
+"""What to say at the end of a run: ``python -m vadistill.report.summary results/demo``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction in percent, a dash for None."""
+    return "  -  " if value is None else f"{100 * value:5.1f}"
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Return the table of a result as ``auc.json`` holds it."""
+    rows = [
+        ("student", result["student"]),
+        *sorted(result["teachers"].items()),
+        ("mean of teachers", result["teachers_mean"]),
+    ]
+    lines = [
+        f"{result['dataset']}: {result['clips']} test clips, {result['frames']} frames",
+        "",
+        f"{'frame-level AUC in %':24}micro  macro",
+        *(f"{name:24}{percent(row['micro_auc'])}  {percent(row['macro_auc'])}" for name, row in rows),
+    ]
+    return "\n".join([*lines, *(["", result["note"]] if "note" in result else [])])
+
+
+def main(folder: Path) -> None:
+    """Print the summary of the results in a folder."""
+    print()
+    print(summary(json.loads((folder / "auc.json").read_text(encoding="utf-8"))))
+    print()
+    print(f"everything measured: {folder / 'auc.json'}")
+    print(f"score curves and anomaly maps of the test clips: {folder / 'pictures'}/")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,122 @@
+import json
+import math
+
+import pytest
+import torch
+
+from vadistill.errors import InputError
+from vadistill.training import Averages, EarlyStopping, TrainingRun, file_stamp, finite, load_model
+
+
+class Killed(Exception):
+    pass
+
+
+def train(output, stamp="a", phases=(("one", 4), ("two", 3)), kill=None, patience=None):
+    """A small training; ``kill`` = (phase, epoch) dies in the middle of that epoch."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    run = TrainingRun(output, stamp, seed=5)
+    done = []
+    for name, epochs in phases:
+        optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+        early = EarlyStopping(network, patience) if patience else None
+        for epoch, generator in run.epochs(name, epochs, {"network": network, "optimiser": optimiser}, early):
+            for _ in range(3):
+                x = torch.randn(16, 3, generator=generator)
+                loss = (network(x) - x.sum(1, keepdim=True)).square().mean()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                if kill == (name, epoch):
+                    raise Killed
+            if early:
+                early.update(float(abs(epoch - 1)))
+            run.record(name, epoch, {"train_loss": loss.item()})
+            done.append((name, epoch))
+    run.finish({"kind": "test", "weights": network.state_dict()})
+    return network.state_dict(), done
+
+
+def records(output):
+    lines = output.with_name(f"{output.stem}.metrics.jsonl").read_text().splitlines()
+    return [(entry["phase"], entry["epoch"]) for entry in map(json.loads, lines)]
+
+
+ALL = [("one", 0), ("one", 1), ("one", 2), ("one", 3), ("two", 0), ("two", 1), ("two", 2)]
+
+
+@pytest.mark.parametrize("place", range(len(ALL)))
+def test_a_killed_training_ends_with_the_same_weights(tmp_path, place):
+    whole, _ = train(tmp_path / "whole.pt")
+    output = tmp_path / "killed.pt"
+    with pytest.raises(Killed):
+        train(output, kill=ALL[place])
+    assert not output.exists()
+    resumed, done = train(output)
+    assert done == ALL[place:], "only the interrupted epoch is repeated"
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert records(output) == ALL
+    assert not output.with_name("killed.state").exists()
+
+
+def test_a_state_of_other_settings_is_ignored(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path / "m.pt", stamp="a", kill=("two", 1))
+    _, done = train(tmp_path / "m.pt", stamp="b")
+    assert done == ALL
+    assert records(tmp_path / "m.pt") == ALL
+
+
+def test_a_damaged_state_costs_its_epochs_only(tmp_path):
+    (tmp_path / "m.state").write_bytes(b"cut off")
+    _, done = train(tmp_path / "m.pt")
+    assert done == ALL
+
+
+def test_early_stopping_restores_the_best_weights_also_after_a_kill(tmp_path):
+    phases = (("one", 9), ("two", 5))
+    whole, done = train(tmp_path / "whole.pt", phases=phases, patience=2)
+    assert done == [("one", 0), ("one", 1), ("one", 2), ("one", 3), ("two", 0), ("two", 1), ("two", 2), ("two", 3)]
+    short, _ = train(tmp_path / "short.pt", phases=(("one", 2), ("two", 2)))
+    assert all(torch.equal(whole[name], short[name]) for name in whole), "epoch 1 is the best of each phase"
+    for kill in done:
+        output = tmp_path / f"{kill[0]}{kill[1]}.pt"
+        with pytest.raises(Killed):
+            train(output, phases=phases, patience=2, kill=kill)
+        resumed, _ = train(output, phases=phases, patience=2)
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole), kill
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_place(tmp_path):
+    with pytest.raises(InputError, match="nan at epoch 1, batch 7"):
+        finite(torch.tensor(math.nan), "epoch 1, batch 7")
+    run = TrainingRun(tmp_path / "m.pt", "a", 0)
+    with pytest.raises(InputError, match="phase x, epoch 3: train_loss"):
+        run.record("phase x", 2, {"train_loss": math.inf})
+
+
+def test_models_are_checked_when_loaded(tmp_path):
+    train(tmp_path / "m.pt")
+    assert load_model(tmp_path / "m.pt", "test")["kind"] == "test"
+    with pytest.raises(InputError, match="expected a model of the kind 'student', found 'test'"):
+        load_model(tmp_path / "m.pt", "student")
+    (tmp_path / "bad.pt").write_bytes((tmp_path / "m.pt").read_bytes()[:100])
+    with pytest.raises(InputError, match=r"bad\.pt: not a model"):
+        load_model(tmp_path / "bad.pt", "student")
+
+
+def test_stamp_knows_settings_and_inputs(tmp_path):
+    path = tmp_path / "frames.h5"
+    path.write_bytes(b"1")
+    first = file_stamp("{}", [path])
+    assert first == file_stamp("{}", [path]) != file_stamp("[]", [path])
+    path.write_bytes(b"12")
+    assert file_stamp("{}", [path]) != first
+
+
+def test_averages_are_weighted_by_batch_size():
+    averages = Averages()
+    averages.add({"loss": torch.tensor(1.0)}, 3)
+    averages.add({"loss": torch.tensor(5.0)}, 1)
+    assert averages.means() == {"loss": 2.0}

@@ -1,0 +1,97 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import adaptive_max_pool2d
+
+from vadistill.data import maps
+from vadistill.data.frames import write_frames
+from vadistill.data.maps import MapStore
+from vadistill.data.store import writing
+from vadistill.data.windows import FrameWindows, loader, resize
+from vadistill.errors import InputError
+
+LENGTHS = {"a": 9, "b": 2, "c": 5}
+NAMES = list(LENGTHS)
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Clips whose pixels are 50 x clip + frame, with maps of the same values."""
+    paths, values = [], {}
+    for index, (clip, length) in enumerate(LENGTHS.items()):
+        source = tmp_path / clip
+        source.mkdir()
+        for t in range(length):
+            cv2.imwrite(str(source / f"{t}.png"), np.full((20, 30, 3), 50 * index + t, np.uint8))
+        paths.append(tmp_path / f"{clip}.h5")
+        write_frames(paths[-1], clip, "train", source, "png")
+        values[clip] = 0.1 * index + 0.01 * np.arange(length)
+    with writing(tmp_path / "maps.h5") as file:
+        for clip, value in values.items():
+            grids = {g: np.broadcast_to(value[:, None, None], (len(value), g, g)) for g in (1, 4)}
+            maps.write_clip(file, clip, grids)
+    return paths, tmp_path / "maps.h5"
+
+
+def expected(index):
+    clip = next(i for i in range(3) if index < sum(list(LENGTHS.values())[: i + 1]))
+    t = index - sum(list(LENGTHS.values())[:clip])
+    length = LENGTHS[NAMES[clip]]
+    return [50 * clip + (s if 0 <= s < length else t) for s in (t - 3, t, t + 3)], clip, t
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_order_of_frames_and_border_rule_are_the_same_everywhere(stores, workers):
+    paths, map_path = stores
+    windows = FrameWindows(paths, (20, 30), 3, {"teacher": MapStore([map_path])}, (1, 4))
+    assert len(windows) == sum(LENGTHS.values())
+    order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0)).tolist()
+    seen = []
+    for frames, targets in loader(windows, order, 5, workers):
+        assert frames.dtype == torch.uint8 and frames.shape[1:] == (9, 20, 30)
+        for row, frame in enumerate(frames):
+            values, clip, t = expected(order[len(seen)])
+            assert frame[::3, 10, 10].tolist() == values
+            assert targets["teacher"][4][row].shape == (1, 4, 4)
+            assert targets["teacher"][1][row].item() == pytest.approx(0.1 * clip + 0.01 * t, abs=1e-3)
+            seen.append(order[len(seen)])
+    assert seen == order
+
+
+def test_an_epoch_takes_every_nth_frame_and_all_frames_in_turn(stores):
+    windows = FrameWindows(stores[0], (20, 30), 3)
+    orders = [windows.epoch_order(epoch, 4, torch.Generator().manual_seed(epoch)) for epoch in range(4)]
+    assert sorted(sum(orders, [])) == list(range(len(windows)))
+    assert all(len(order) in (4, 3) or len(order) == 4 for order in orders)
+
+
+def test_missing_or_short_maps_name_the_clip(stores, tmp_path):
+    paths, map_path = stores
+    with writing(tmp_path / "less.h5") as file:
+        maps.write_clip(file, "a", {1: np.zeros((9, 1, 1))})
+        maps.write_clip(file, "b", {1: np.zeros((1, 1, 1))})
+    with pytest.raises(InputError, match="clip b: teacher has maps of 1 frames, expected 2"):
+        FrameWindows(paths, (20, 30), 3, {"teacher": MapStore([tmp_path / "less.h5"])}, (1,))
+    with pytest.raises(InputError, match="clip a has no maps of 16x16 cells"):
+        MapStore([map_path]).read("a", (16,))
+
+
+def test_maps_survive_half_precision(tmp_path):
+    values = np.random.default_rng(0).random((40, 16, 16)).astype(np.float32)
+    with writing(tmp_path / "maps.h5") as file:
+        maps.write_clip(file, "clip", {16: values}, score=values.max((1, 2)), objects=3)
+    store = MapStore([tmp_path / "maps.h5"])
+    np.testing.assert_allclose(store.read("clip", (16,))[16], values, atol=5e-4)
+    np.testing.assert_array_equal(store.read("clip", (16,), 33)[16], store.read("clip", (16,))[16][33])
+    np.testing.assert_array_equal(store.score("clip"), values.max((1, 2)))
+    assert (store.clips(), store.frames, store.resolutions("clip")) == (["clip"], {"clip": 40}, [16])
+    pooled = adaptive_max_pool2d(torch.from_numpy(values), 4).numpy()
+    np.testing.assert_array_equal(values.reshape(40, 4, 4, 4, 4).max((2, 4)), pooled)
+
+
+def test_resizing_keeps_height_and_width_apart():
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[:, 20:] = 200
+    made = resize(image, (10, 30))
+    assert made.shape == (10, 30, 3) and made[:, :14].max() == 0 and made[:, 16:].min() == 200
