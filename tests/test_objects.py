@@ -2,7 +2,6 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.data import objects as module
 from vadistill.data.detections import Detections
 from vadistill.data.frames import FrameStore, write_frames
 from vadistill.data.objects import ClipCrops, batches_of_clip, draw_objects, hold_out
@@ -72,7 +71,9 @@ def test_a_crop_is_the_box_resized(tmp_path):
     np.testing.assert_array_equal(made["colour"][0, 0].transpose(1, 2, 0), image[4:36, 8:40])
 
 
-@pytest.mark.parametrize("box", [[-5, -5, 3, 3], [88, 58, 95, 70], [20, 20, 20.4, 20.4], [0, 0, 90, 60], [89.5, 0, 91, 60]])
+@pytest.mark.parametrize(
+    "box", [[-5, -5, 3, 3], [88, 58, 95, 70], [20, 20, 20.4, 20.4], [0, 0, 90, 60], [89.5, 0, 91, 60]]
+)
 def test_boxes_at_the_border_and_tiny_ones_give_crops(numbered, box):
     request = CropRequest(32, colour=OFFSETS, gray=(0,), flow=(-3, 3))
     made = ClipCrops(numbered, request).cut(5, np.array([box], np.float32), np.random.default_rng(0))
@@ -133,7 +134,3 @@ def test_held_out_clips_are_stable_and_disjoint():
 def test_of_a_single_clip_the_end_is_held_out():
     (fitted,), (held,) = hold_out([detections(range(FRAMES))], 0.2)
     assert fitted.frame.max() < held.frame.min() and len(held) == 6
-
-
-def test_cache_holds_a_whole_window():
-    assert module.CACHED_FRAMES > 2 * 15 + 1

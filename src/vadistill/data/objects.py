@@ -1,7 +1,7 @@
 """Crops of objects, cut from the frames on the fly: every frame is decoded once, every flow field computed once."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from vadistill.rasterize import clip_to_pixels
 from vadistill.teachers.base import Batch, CropRequest
 from vadistill.teachers.multi_task import random_gaps
 
-CACHED_FRAMES = 40  # a window of +-15 frames and some
-
 
 class ClipCrops:
     """Cuts the objects of one clip, frame after frame.
@@ -28,9 +26,7 @@ class ClipCrops:
 
     def __init__(self, store: FrameStore, request: CropRequest) -> None:
         self.store, self.request = store, request
-        offsets = (0, *request.colour, *request.gray, *request.flow)
-        reach = 15 if request.irregular else 0
-        self._before, self._after = max(reach, -min(offsets)), max(reach, max(offsets))
+        self._cached = 2 * request.reach + 2
         self._frames: OrderedDict[int, np.ndarray] = OrderedDict()
         self._grays: OrderedDict[int, np.ndarray] = OrderedDict()
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) if request.flow else None
@@ -57,8 +53,8 @@ class ClipCrops:
         return made
 
     def _clamp(self, t: int) -> int:
-        last = len(self.store) - 1 - self._after
-        return min(max(t, self._before), last) if last >= self._before else min(t, len(self.store) - 1)
+        last = len(self.store) - 1 - self.request.reach
+        return min(max(t, self.request.reach), last) if last >= self.request.reach else min(t, len(self.store) - 1)
 
     def _pixels(self, box: np.ndarray) -> np.ndarray:
         """Return whole-pixel boxes of at least 2 x 2 pixels inside the frame."""
@@ -67,22 +63,31 @@ class ClipCrops:
         pixels[:, 1::2] = _at_least_two(pixels[:, 1::2], self.store.height)
         return pixels
 
-    def _stack(self, pixels: np.ndarray, images_of) -> np.ndarray:
+    def _stack(self, pixels: np.ndarray, images_of: Callable[[int], list[np.ndarray]]) -> np.ndarray:
+        """Return the crops (n, L, S, S) or (n, L, S, S, C) of each box from the images of its row."""
         side = self.request.side
         return np.stack([[_resize(image[y1:y2, x1:x2], side) for image in images_of(row)]
                          for row, (x1, y1, x2, y2) in enumerate(pixels)])  # fmt: skip
 
     def _frame(self, index: int) -> np.ndarray:
         index = min(max(index, 0), len(self.store) - 1)
-        return _cached(self._frames, index, lambda: self.store.read(index))
+        return self._kept(self._frames, index, lambda: self.store.read(index))
 
     def _gray(self, index: int) -> np.ndarray:
         index = min(max(index, 0), len(self.store) - 1)
-        return _cached(self._grays, index, lambda: cv2.cvtColor(self._frame(index), cv2.COLOR_BGR2GRAY))
+        return self._kept(self._grays, index, lambda: cv2.cvtColor(self._frame(index), cv2.COLOR_BGR2GRAY))
 
     def _flow(self, start: int, end: int) -> np.ndarray:
         """Return the dense flow (H, W, 2) in pixels from frame ``start`` to frame ``end``."""
         return self._dis.calc(self._gray(start), self._gray(end), None)
+
+    def _kept(self, cache: OrderedDict[int, np.ndarray], key: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what ``make`` makes; the last ones are kept, as many as a window spans."""
+        if key not in cache:
+            cache[key] = make()
+            if len(cache) > self._cached:
+                cache.popitem(last=False)
+        return cache[key]
 
 
 def _at_least_two(edges: np.ndarray, length: int) -> np.ndarray:
@@ -93,14 +98,6 @@ def _at_least_two(edges: np.ndarray, length: int) -> np.ndarray:
 def _resize(image: np.ndarray, side: int) -> np.ndarray:
     shrinking = image.shape[0] > side and image.shape[1] > side
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-
-
-def _cached(cache: OrderedDict[int, np.ndarray], key: int, make) -> np.ndarray:
-    if key not in cache:
-        cache[key] = make()
-        if len(cache) > CACHED_FRAMES:
-            cache.popitem(last=False)
-    return cache[key]
 
 
 def frame_stores(paths: Sequence[Path]) -> dict[str, FrameStore]:

@@ -1,0 +1,112 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from torchvision.ops import box_iou
+
+from vadistill.detector import Detector
+from vadistill.errors import InputError
+from vadistill.settings import Demo, Detection
+
+CPU = torch.device("cpu")
+
+
+class Fixed(torch.nn.Module):
+    """A network with a known raw output, exported as TorchScript like a user's own weights."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.register_buffer("output", output)
+
+    def forward(self, images):
+        return self.output.expand(images.shape[0], -1, -1) + 0 * images.mean()
+
+
+def exported(folder, output):
+    path = folder / "own.torchscript"
+    torch.jit.trace(Fixed(output), torch.zeros(1, 3, 64, 64)).save(str(path))
+    return path
+
+
+def raw_output(boxes, probabilities, anchors=50):
+    output = torch.zeros(1, 4 + probabilities.shape[1], anchors)
+    output[0, :4, : len(boxes)] = boxes.T
+    output[0, 4:, : len(boxes)] = probabilities.T
+    return output
+
+
+def test_boxes_of_the_frame_with_their_whole_class_vectors(tmp_path):
+    # A 120x240 frame becomes 320x640 pixels: scale 8/3, no padding at this size.
+    boxes = torch.tensor([[320.0, 160, 80, 160], [322, 160, 80, 160], [320, 160, 80, 160], [600, 300, 200, 200]])
+    probabilities = torch.tensor([[0.9, 0.05, 0.0], [0.6, 0.3, 0.0], [0.1, 0.8, 0.0], [0.0, 0.0, 0.3]])
+    detector = Detector(exported(tmp_path, raw_output(boxes, probabilities)), Detection(), CPU)
+    made = detector(np.zeros((2, 120, 240, 3), np.uint8))
+    assert len(made) == 2 and len(detector.classes) == 3
+    np.testing.assert_allclose(made[0].probabilities, probabilities[[0, 2, 3]], atol=1e-6)
+    np.testing.assert_allclose(made[0].confidence, [0.9, 0.8, 0.3], atol=1e-6)
+    scale = 640 / 240
+    np.testing.assert_allclose(made[0].box[0] * scale, [280, 80, 360, 240], atol=1e-3)
+    np.testing.assert_allclose(made[0].box[2], [500 / scale, 200 / scale, 240, 120], atol=1e-3)  # cut to the frame
+
+
+def test_padding_is_taken_off_again(tmp_path):
+    # 100x200 becomes 320x640 with the height padded from 320; 90x200 becomes 288 in 288.
+    boxes, probabilities = torch.tensor([[64.0, 48, 32, 32]]), torch.tensor([[0.7, 0.1]])
+    detector = Detector(exported(tmp_path, raw_output(boxes, probabilities)), Detection(image_size=128), CPU)
+    (made,) = detector(np.zeros((1, 50, 128, 3), np.uint8))  # 50 rows padded to 64: 7 above
+    np.testing.assert_allclose(made.box[0], [48, 25, 80, 50], atol=1e-3)
+
+
+def test_thresholds(tmp_path):
+    boxes = torch.tensor([[100.0 * i + 50, 60, 40, 40] for i in range(6)])
+    probabilities = torch.linspace(0.05, 0.9, 6)[:, None].expand(6, 2) * torch.tensor([1.0, 0.5])
+    path = exported(tmp_path, raw_output(boxes, probabilities))
+    frames = np.zeros((1, 320, 640, 3), np.uint8)
+    assert len(Detector(path, Detection(confidence=0.5), CPU)(frames)[0].box) == 3
+    (few,) = Detector(path, Detection(confidence=0.01, max_objects=2), CPU)(frames)
+    np.testing.assert_allclose(few.confidence, [0.9, 0.73], atol=1e-6)
+    assert len(Detector(path, Detection(confidence=0.95), CPU)(frames)[0].box) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 300, 6), (1, 6, 6), (1, 3, 100), (1, 100)])
+def test_exports_with_suppression_inside_are_refused(tmp_path, shape):
+    path = tmp_path / "nms.torchscript"
+
+    class Ended(torch.nn.Module):
+        def forward(self, images):
+            return torch.zeros(shape) + 0 * images.mean()
+
+    torch.jit.trace(Ended(), torch.zeros(1, 3, 64, 64)).save(str(path))
+    with pytest.raises(InputError, match=r"nms\.torchscript.*expected \(N, 4 \+ classes, anchors\)"):
+        Detector(path, Detection(), CPU)
+
+
+@pytest.mark.parametrize("name", ["broken.pt", "broken.onnx"])
+def test_weights_that_do_not_load_are_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no weights")
+    with pytest.raises(InputError, match=name) as error:
+        Detector(tmp_path / name, Detection(), CPU)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="no such detector weights"):
+        Detector(tmp_path / "missing.pt", Detection(), CPU)
+
+
+def test_the_shipped_detector_finds_the_demo_pedestrians():
+    """One real prediction: it also proves that torch and torchvision fit together."""
+    from pathlib import Path
+
+    from vadistill.demo import render_clip
+
+    weights = Path(__file__).parents[1] / "resources/weights/demo.pt"
+    detector = Detector(weights, Detection(image_size=320), CPU)
+    frames = [(frame, boxes) for frame, _, boxes in render_clip(Demo(frames=40), "train", "train_01")][::13]
+    found = wanted = 0
+    for (_, boxes), made in zip(frames, detector(np.stack([frame for frame, _ in frames])), strict=True):
+        truth = torch.tensor([box[1:] for box in boxes], dtype=torch.float32)
+        truth = truth[(truth[:, 3] - truth[:, 1]) > 12]
+        wanted += len(truth)
+        confident = torch.from_numpy(made.box[made.confidence > 0.25])
+        found += int((box_iou(truth, confident).max(1).values > 0.5).sum()) if len(confident) else 0
+    assert found / wanted > 0.7
+    assert detector.classes[0] == "person"
+    assert cv2.resize(frames[0][0], (32, 32)).std() > 5

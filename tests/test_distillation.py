@@ -1,0 +1,93 @@
+import copy
+
+import pytest
+import torch
+
+from vadistill.distillation import Distiller
+from vadistill.errors import InputError
+from vadistill.settings import Distillation, Student
+
+NETWORK = Student(height=48, width=64, base_width=4, downsamplings=3, depth=1, heads=2, head_width=8)
+GRIDS = (1, 4)
+
+
+def batch(count=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.rand(count, 9, 48, 64, generator=generator) * 2 - 1
+    maps = {g: torch.rand(count, 1, g, g, generator=generator) for g in GRIDS}
+    return frames, {"one": maps, "two": {g: 1 - grid for g, grid in maps.items()}}
+
+
+def distiller(**changes):
+    torch.manual_seed(0)
+    settings = Distillation(teachers=("one", "two"), learning_rate=1e-3, weight_decay=0, **changes)
+    return Distiller(NETWORK, settings, GRIDS, torch.device("cpu"))
+
+
+def weights(module):
+    return copy.deepcopy(module.state_dict())
+
+
+def changed(before, module):
+    return any(not torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_one_step_moves_the_student_and_every_discriminator_once():
+    made, (frames, targets) = distiller(), batch()
+    before = [weights(made.student), *(weights(net) for net in made.discriminators.values())]
+    made.step(frames, targets, torch.Generator().manual_seed(0), "here")
+    assert set(made.discriminators) == {"one", "two"}
+    assert all(changed(b, m) for b, m in zip(before, [made.student, *made.discriminators.values()], strict=True))
+    steps = [o.state[o.param_groups[0]["params"][0]]["step"] for o in made.discriminator_optimisers.values()]
+    assert [int(step) for step in steps] == [1, 1]
+
+
+def test_without_adversarial_weight_there_is_no_discriminator():
+    made, (frames, targets) = distiller(adversarial_weight=0.0), batch()
+    log = made.step(frames, targets, torch.Generator(), "here")
+    assert not made.discriminators and "adversarial_loss" not in log
+    assert torch.allclose(log["train_loss"], log["distillation_loss"])
+
+
+def test_total_loss_is_distillation_and_lambda_times_adversarial():
+    made, (frames, targets) = distiller(adversarial_weight=0.3), batch()
+    log = made.step(frames, targets, torch.Generator().manual_seed(0), "here")
+    assert log["train_loss"].item() == pytest.approx((log["distillation_loss"] + 0.3 * log["adversarial_loss"]).item())
+
+
+def test_the_adversarial_term_reaches_the_student():
+    plain, adversarial = distiller(adversarial_weight=0.0), distiller(adversarial_weight=5.0)
+    adversarial.student.load_state_dict(plain.student.state_dict())
+    frames, targets = batch()
+    for made in (plain, adversarial):
+        made.step(frames, targets, torch.Generator().manual_seed(0), "here")
+    assert changed(weights(plain.student), adversarial.student)
+
+
+def test_the_student_learns_and_discriminators_tell_separable_maps_apart():
+    made, (frames, targets) = distiller(), batch(8)
+    logs = [made.step(frames, targets, torch.Generator().manual_seed(i), "here") for i in range(60)]
+    assert logs[-1]["distillation_loss"] < 0.7 * logs[0]["distillation_loss"]
+    assert logs[-1]["discriminator_real_one"] > logs[-1]["discriminator_fake_one"]
+
+
+def test_a_loss_that_is_not_finite_names_the_batch():
+    made, (frames, targets) = distiller(), batch()
+    frames[0] = float("nan")
+    with pytest.raises(InputError, match="epoch 1, batch 2"):
+        made.step(frames, targets, torch.Generator(), "epoch 1, batch 2")
+
+
+def test_a_restored_distiller_continues_bit_equal():
+    def steps(made, first, last):
+        for i in range(first, last):
+            made.step(*batch(seed=i), torch.Generator().manual_seed(i), "here")
+
+    whole, half, rest = distiller(), distiller(), distiller()
+    steps(whole, 0, 4)
+    steps(half, 0, 2)
+    for name, part in rest.parts().items():
+        part.load_state_dict(copy.deepcopy(half.parts()[name].state_dict()))
+    steps(rest, 2, 4)
+    assert not changed(weights(whole.student), rest.student)
+    assert all(not changed(weights(whole.discriminators[n]), rest.discriminators[n]) for n in ("one", "two"))

@@ -1,0 +1,61 @@
+"""One finished run of the whole workflow on a tiny data set, shared by all tests of this folder."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src", "resources/weights/demo.pt")
+CONFIG = Path(__file__).parent / "tiny.yaml"
+
+
+class Project:
+    """A copy of the project's files in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def snakemake(self, *arguments, config=(), check=True) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        command += ["--configfile", str(CONFIG), *map(str, config)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900)
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def planned(self, *targets, config=()) -> set[str]:
+        """Return the rules that a dry run would run."""
+        output = self.snakemake("-n", *targets, config=config)
+        text = output.stdout + output.stderr
+        if "Nothing to be done" in text:
+            return set()
+        table = re.search(r"job +count\n-+ +-+\n(.*?)\ntotal", text, re.S)
+        assert table, text
+        return {line.split()[0] for line in table[1].splitlines()}
+
+    def changed(self, text: str) -> Path:
+        """Write a config file that goes over the tiny one."""
+        path = self.folder / "changed.yaml"
+        path.write_text(text)
+        return path
+
+
+def copy_project(folder: Path) -> Project:
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    project.snakemake("results/tiny/auc.json", "results/tiny/pictures")
+    return project

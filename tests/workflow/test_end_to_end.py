@@ -1,0 +1,98 @@
+import json
+import math
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from vadistill.data.maps import MapStore
+from vadistill.metrics import smooth
+
+pytestmark = pytest.mark.workflow
+TEACHERS = ("background_agnostic", "multi_task")
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return finished.folder / "results/tiny"
+
+
+@pytest.fixture(scope="module")
+def auc(results):
+    return json.loads((results / "auc.json").read_text())
+
+
+def test_the_result_has_its_shape(auc):
+    assert set(auc) == {
+        *("dataset", "student", "teachers", "teachers_mean", "frames", "clips", "protocol", "settings", "provenance")
+    }
+    assert (auc["dataset"], auc["frames"], auc["clips"]) == ("tiny", 80, 2)
+    assert set(auc["teachers"]) == set(TEACHERS)
+    assert set(auc["student"]["by_resolution"]) == {"1x1", "4x4", "16x16"}
+    assert set(auc["student"]["per_clip"]) == {"test_01", "test_02"}
+    for record in (auc["student"], *auc["teachers"].values()):
+        assert 0 <= record["micro_auc"] <= 1 and 0 <= record["macro_auc"] <= 1
+    assert auc["protocol"]["single_class_clips"] == "skipped" and auc["protocol"]["normalisation"] == "none"
+    assert auc["protocol"]["smoothing"]["sigma_frames"] == 2.0
+
+
+def test_settings_are_the_ones_that_were_used(auc):
+    assert auc["settings"]["student"]["base_width"] == 4
+    assert auc["settings"]["pretraining"]["epochs"] == 3
+    assert auc["settings"]["detection"]["image_size"] == 160
+    assert auc["settings"]["objects"]["min_side"] == 6.0
+    assert auc["settings"]["multi_task"]["crop"] == 32
+    assert set(auc["provenance"]["seeds"]) == {*TEACHERS, "pretraining", "distillation"}
+    assert len(auc["provenance"]["detector"]["sha256"]) == 64
+    assert auc["provenance"]["packages"]["torch"]
+
+
+def test_the_auc_follows_from_stored_scores_and_masks(results, auc):
+    store = MapStore([results / "student/scores.h5"])
+    scores, labels = [], []
+    for clip in ("test_01", "test_02"):
+        maps = store.read(clip, (1, 4, 16))
+        mean = np.mean([grid.max((1, 2)) for grid in maps.values()], axis=0)
+        np.testing.assert_allclose(store.score(clip), mean, atol=2e-3)
+        scores.append(smooth(store.score(clip), 2.0))
+        labels.append(np.load(results / f"clips/test_pixel_mask/{clip}.npy").any((1, 2)))
+    expected = roc_auc_score(np.concatenate(labels), np.concatenate(scores))
+    assert auc["student"]["micro_auc"] == pytest.approx(expected)
+
+
+def test_targets_say_how_they_were_made(results):
+    with h5py.File(sorted((results / "maps/multi_task/train").glob("*.h5"))[0]) as file:
+        assert {"teacher", "settings", "calibration"} <= set(file.attrs)
+        group = next(iter(file.values()))
+        assert {"height", "width", "objects"} <= set(group.attrs)
+        assert {name: group[name].shape[1:] for name in group} == {"1x1": (1, 1), "4x4": (4, 4), "16x16": (16, 16)}
+        assert all(group[name].dtype == np.float16 for name in group)
+
+
+def test_every_test_clip_has_its_picture(results):
+    names = {path.name for path in (results / "pictures").iterdir()}
+    assert names == {f"test_0{i}_{kind}.png" for i in (1, 2) for kind in ("scores", "maps")}
+
+
+@pytest.mark.parametrize(
+    "model", [f"teachers/{name}/model" for name in TEACHERS] + ["student/pretrained", "student/distilled"]
+)
+def test_training_left_metrics_and_no_state(results, model):
+    records = pd.read_json(results / f"{model}.metrics.jsonl", lines=True)
+    assert len(records) >= 2 and records["train_loss"].map(math.isfinite).all()
+    assert not (results / f"{model}.state").exists()
+
+
+def test_heavy_rules_are_benchmarked_and_logged(results):
+    for rule in ("extract_frames", "detect_objects", "train_teacher", "score_objects", "build_maps"):
+        assert list((results / "benchmarks" / rule).rglob("*.tsv"))
+        assert all(path.stat().st_size for path in (results / "logs" / rule).rglob("*.log"))
+    for rule in ("pretrain_student", "distill_student", "score_frames"):
+        peak = pd.read_csv(results / f"benchmarks/{rule}.tsv", sep="\t")["max_rss"]
+        assert (pd.to_numeric(peak, errors="coerce").fillna(0) < 4096).all(), "megabytes"
+
+
+def test_nothing_half_written_is_left(results):
+    assert not [path for path in results.rglob("*") if ".part" in path.name]

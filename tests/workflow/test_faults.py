@@ -1,0 +1,197 @@
+"""Bad input ends in one clear line, and a killed training resumes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from trees import write_avi
+
+from vadistill.data.maps import MapStore
+from vadistill.settings import stage_settings
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """The finished project, with folders that a test may add left behind for none."""
+    yield finished
+    for path in (finished.folder / "resources/cameras", finished.folder / "results/cameras"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def start_stage(project, stage, settings, *arguments, **streams):
+    command = [
+        sys.executable,
+        "-m",
+        f"vadistill.stages.{stage}",
+        "--settings",
+        json.dumps(settings),
+        *map(str, arguments),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project.folder / "src")}
+    return subprocess.Popen(command, cwd=project.folder, env=environment, text=True, **streams)
+
+
+def run_stage(project, stage, settings, *arguments):
+    process = start_stage(project, stage, settings, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def one_error(output):
+    lines = [line for line in output.splitlines() if "error: " in line]
+    assert len(lines) == 1 and "Traceback" not in output, output
+    return lines[0]
+
+
+def cameras(project, train=("one",), test=("two",), broken=None):
+    root = project.folder / "resources/cameras"
+    rng = np.random.default_rng(0)
+    for split, names in (("train", train), ("test", test)):
+        (root / split).mkdir(parents=True)
+        for name in names:
+            write_avi(root / split / f"{name}.avi", rng.integers(90, 110, (20, 48, 64, 3), np.uint8))
+    if broken:
+        path = root / "train" / "one.avi"
+        path.write_bytes(broken(path.read_bytes()))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("target", "config", "told"),
+    [
+        ("results/shanghaitech/auc.json", "", "resources/shanghaitech: missing; expected the folder of a data set"),
+        ("results/nowhere/auc.json", "", "no data set 'nowhere' under datasets"),
+        ("results/tiny/auc.json", "student: {hieght: 3}", "unknown key 'hieght' in student"),
+        ("results/tiny/auc.json", "student: {height: tall}", "student.height is the text 'tall', expected a integer"),
+        ("results/tiny/auc.json", "distillation: {teachers: [flow]}", "unknown teacher 'flow'"),
+        ("results/tiny/frames/test/test_99.h5", "", "no test clip 'test_99'"),
+    ],
+)
+def test_a_bad_request_is_refused_before_anything_runs(finished, target, config, told):
+    done = finished.snakemake(target, config=[finished.changed(config)] if config else (), check=False)
+    assert done.returncode and told in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (lambda content: content[: len(content) // 2], "one.avi"),
+        (lambda _: b"", "one.avi"),
+        (lambda _: b"text" * 99, "one.avi"),
+    ],
+)
+def test_a_broken_video_is_named_and_nothing_is_left(project, broken, told):
+    cameras(project, broken=broken)
+    done = project.snakemake("results/cameras/frames/train/one.h5", check=False)
+    assert done.returncode and told in one_error(done.stdout + done.stderr)
+    assert not list((project.folder / "results/cameras/frames").rglob("*one*"))
+
+
+def test_weights_that_are_not_here_say_where_they_belong(project):
+    cameras(project)
+    config = project.changed("datasets: {cameras: {detection: {weights: my_own.pt}}}")
+    done = project.snakemake("results/cameras/detections/train/0.h5", config=[config], check=False)
+    assert done.returncode
+    assert "resources/weights/my_own.pt: no such detector weights" in one_error(done.stdout + done.stderr)
+
+
+def test_clips_without_any_object_get_empty_maps(project):
+    """Frames, detections, scores and maps of a clip in which nothing is found."""
+    cameras(project)
+    config = project.changed("datasets: {cameras: {detection: {confidence: 0.99}}}")
+    target = "results/cameras/detections/test/0.h5"
+    project.snakemake(target, config=[config])
+    tiny = project.folder / "results/tiny/teachers/multi_task"
+    folder = project.folder / "results/cameras"
+    code, output = run_stage(
+        *(project, "score_objects", {"objects": {}}, "--teacher", "multi_task", "--model", tiny / "model.pt"),
+        *("--frames", folder / "frames/test/two.h5", "--detections", target, "--output", folder / "scores.h5"),
+    )
+    assert code == 0, output
+    code, output = run_stage(
+        *(project, "build_maps", {"maps": {"resolutions": [1, 4]}}, "--calibration", tiny / "calibration.json"),
+        *("--scores", folder / "scores.h5", "--output", folder / "maps.h5"),
+    )
+    assert code == 0, output
+    grids = MapStore([folder / "maps.h5"]).read("two", (1, 4))
+    assert {g: grid.shape for g, grid in grids.items()} == {1: (20, 1, 1), 4: (20, 4, 4)}
+    assert not any(grid.any() for grid in grids.values())
+
+    code, output = run_stage(
+        *(project, "train_teacher", {"objects": {}, "multi_task": {"crop": 32}}, "--teacher", "multi_task"),
+        *("--frames", folder / "frames/test/two.h5", "--detections", target, "--output", folder / "model.pt"),
+    )
+    assert code == 1 and "no object in 1 training clips" in one_error(output)
+    assert not list(folder.glob("model*"))
+
+
+def test_without_labels_there_are_scores_and_no_auc(project, tmp_path):
+    root, results = project.folder / "resources/cameras", project.folder / "results/tiny"
+    for split in ("train", "test"):
+        shutil.copytree(results / "clips" / split, root / split)
+    settings = {"evaluation": {"smoothing_sigma": 2.0}, "layout": "folder", "path": "resources/cameras"}
+    arguments = ["--dataset", "cameras", "--student", results / "student/scores.h5", "--output", tmp_path / "auc.json"]
+    for option, pattern in (
+        ("scores", "object_scores/*/test/*.h5"),
+        ("maps", "maps/*/test/*.h5"),
+        ("calibrations", "teachers/*/calibration.json"),
+    ):
+        arguments += [f"--{option}", *sorted(results.glob(pattern))]
+    code, output = run_stage(project, "evaluate", settings, *arguments)
+    assert code == 0, output
+    made = json.loads((tmp_path / "auc.json").read_text())
+    assert "no labels" in made["note"] and made["student"]["micro_auc"] is None
+    assert len(made["student"]["per_clip"]["test_01"]["scores"]) == 40
+
+    (root / "labels.csv").write_text("clip,start,end\ntest_01,10,99\n")
+    code, output = run_stage(project, "evaluate", settings, *arguments)
+    assert code == 1 and "test_01" in one_error(output) and "40 frames" in output
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, sent):
+    frames = sorted((finished.folder / "results/tiny/frames/train").glob("*.h5"))
+    settings = {
+        "student": {
+            "height": 48,
+            "width": 80,
+            "base_width": 4,
+            "downsamplings": 3,
+            "depth": 1,
+            "heads": 2,
+            "head_width": 8,
+        },
+        "pretraining": {"epochs": 8, "batch": 8},
+    }
+
+    def arguments(name):
+        return ["--frames", *frames, "--output", tmp_path / name]
+
+    assert run_stage(finished, "pretrain_student", settings, *arguments("whole.pt"))[0] == 0
+    process = start_stage(finished, "pretrain_student", settings, *arguments("killed.pt"), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed.state").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(sent)
+    assert process.wait() != 0 and not (tmp_path / "killed.pt").exists()
+    code, output = run_stage(finished, "pretrain_student", settings, *arguments("killed.pt"))
+    assert code == 0 and "resumed after epoch" in output
+    whole, resumed = (torch.load(tmp_path / name, weights_only=True)["weights"] for name in ("whole.pt", "killed.pt"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_same_command_line_works_for_settings_of_the_workflow(finished):
+    """What the workflow passes and what a stage reads are the same JSON."""
+    settings = json.loads(stage_settings({"datasets": {"x": {"layout": "folder"}}}, "x", "build_maps"))
+    assert settings == {"version": 1, "maps": {"resolutions": [1, 4, 16]}}

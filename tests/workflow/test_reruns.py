@@ -1,0 +1,104 @@
+"""The rerun contract: a changed setting reruns exactly the stages that read it and those after them."""
+
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+TARGET = "results/tiny/auc.json"
+EVALUATED = {"evaluate"}
+DISTILLED = {"distill_student", "score_frames", *EVALUATED}
+MAPPED = {"build_maps", *DISTILLED}
+
+
+def override(section, **values):
+    lines = "".join(f"      {key}: {value}\n" for key, value in values.items())
+    return f"datasets:\n  tiny:\n    {section}:\n{lines}"
+
+
+def touch(*paths):
+    for path in paths:
+        path.touch()
+
+
+def test_nothing_changed(finished):
+    assert finished.planned(TARGET, "results/tiny/pictures") == set()
+
+
+def test_touched_code_config_and_clips(finished):
+    touch(finished.folder / "Snakefile", finished.folder / "config.yaml", *(finished.folder / "src").rglob("*.py"))
+    touch(*(finished.folder / "workflow").rglob("*.smk"), *(finished.folder / "results/tiny/clips").rglob("*.avi"))
+    assert finished.planned(TARGET) == set()
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "rules"),
+    [
+        ("distillation", {"learning_rate": 5e-4}, DISTILLED),
+        ("pretraining", {"epochs": 4}, {"pretrain_student", *DISTILLED}),
+        ("student", {"depth": 2}, {"pretrain_student", *DISTILLED}),
+        ("maps", {"resolutions": "[2, 8]"}, MAPPED),
+        ("calibration", {"high_value": 0.7}, {"calibrate_teacher", *MAPPED}),
+        ("calibration", {"low_value": 0.6, "high_value": 0.65}, {"calibrate_teacher", *MAPPED}),
+        ("evaluation", {"smoothing_sigma": 3.0}, EVALUATED),
+        ("objects", {"confidence": 0.2}, {"train_teacher", "score_objects", "calibrate_teacher", *MAPPED}),
+        ("frames", {"quality": 90}, {"extract_frames", "detect_objects", "train_teacher", "score_objects",
+                                     "calibrate_teacher", "pretrain_student", *MAPPED}),
+        ("detection", {"iou": 0.5}, {"detect_objects", "train_teacher", "score_objects", "calibrate_teacher", *MAPPED}),
+    ],
+)  # fmt: skip
+def test_a_setting_reruns_its_stage_and_what_follows(finished, section, values, rules):
+    assert finished.planned(TARGET, config=[finished.changed(override(section, **values))]) == rules
+
+
+def test_one_teachers_setting_leaves_the_other_teacher_alone(finished):
+    config = finished.changed(override("multi_task", learning_rate=5e-4))
+    assert finished.planned(TARGET, config=[config]) == {"train_teacher", "score_objects", "calibrate_teacher", *MAPPED}
+    other = [
+        f"results/tiny/maps/background_agnostic/{split}/{shard}.h5" for split in ("train", "test") for shard in (0, 1)
+    ]
+    present = [path for path in other if (finished.folder / path).exists()]
+    assert present and finished.planned(*present, config=[config]) == set()
+
+
+def test_swapped_numbers_are_noticed_and_the_order_of_keys_is_not(finished):
+    same = "datasets:\n  tiny:\n    pretraining: {frame_stride: 2, batch: 8, epochs: 3}\n"
+    assert finished.planned(TARGET, config=[finished.changed(same)]) == set()
+    swapped = "datasets:\n  tiny:\n    pretraining: {frame_stride: 3, batch: 8, epochs: 2}\n"
+    assert finished.planned(TARGET, config=[finished.changed(swapped)]) == {"pretrain_student", *DISTILLED}
+
+
+def test_another_datasets_setting_changes_nothing(finished):
+    config = finished.changed("datasets:\n  avenue:\n    maps: {resolutions: [2, 4]}\n")
+    assert finished.planned(TARGET, config=[config]) == set()
+
+
+def test_a_moved_or_copied_folder_is_still_finished(finished, tmp_path):
+    place, moved = finished.folder, tmp_path / "moved"
+    shutil.move(place, moved)
+    try:
+        finished.folder = moved
+        assert finished.planned(TARGET) == set()
+    finally:
+        finished.folder = place
+        shutil.move(moved, place)
+    finished.folder = tmp_path / "copied"
+    try:
+        shutil.copytree(place, finished.folder, symlinks=True)
+        assert finished.planned(TARGET) == set()
+    finally:
+        finished.folder = place
+
+
+def test_a_raw_clip_is_known_by_its_content(finished):
+    clips = finished.folder / "results/tiny/clips"
+    cameras = finished.folder / "resources/cameras"
+    for split in ("train", "test"):
+        shutil.copytree(clips / split, cameras / split)
+    target = "results/cameras/detections/train/0.h5"
+    finished.snakemake(target)
+    assert finished.planned(target) == set()
+    touch(*cameras.rglob("*.avi"))
+    assert finished.planned(target) == set(), "a new date alone"
+    shutil.copy(clips / "train/train_02.avi", cameras / "train/train_01.avi")
+    assert finished.planned(target) == {"extract_frames", "detect_objects"}, "other content"
