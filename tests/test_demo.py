@@ -57,7 +57,7 @@ def test_trivial_scores_do_not_solve_the_default_test_clips(default_test_clips):
     assert max(areas.values()) < 0.72, areas
 
 
-def test_training_clips_are_normal_and_never_empty_for_long():
+def test_training_clips_show_nothing_but_normal_pedestrians():
     for name in clip_names(SMALL, "train"):
         _, masks, boxes = zip(*render_clip(SMALL, "train", name), strict=True)
         assert not np.any(masks)
@@ -101,6 +101,26 @@ def test_the_mask_is_what_the_anomalies_cover(name):
     assert np.concatenate(inside).size > 50
     assert np.concatenate(inside).mean() > 0.95
     assert np.concatenate(outside).mean() < 0.002
+
+
+def test_the_nearer_one_hides_the_farther_one():
+    clip = make_clip(SMALL, "test", "test_01")
+    someone = next(actor for actor in clip.actors if actor.label == "person")
+    ones, layout = np.ones(60), clip.scene.layout
+
+    def standing(x, z, anomalous):
+        there = ones.astype(bool)
+        position = np.stack([x * ones, z * ones], 1)
+        return replace(
+            someone, position=position, heading=0 * ones, stride=0 * ones, present=there, anomalous=there & anomalous
+        )
+
+    def covered(*actors):
+        return int(replace(clip, actors=actors).frame(0)[1].sum())
+
+    near, far = ((layout.path, z) for z in (layout.near_lane, layout.near_lane + 0.5))
+    assert covered(standing(*near, True), standing(*far, False)) == covered(standing(*near, True)) > 50
+    assert 0 < covered(standing(*far, True), standing(*near, False)) < 0.8 * covered(standing(*far, True))
 
 
 def test_boxes_enclose_the_masks_of_unoccluded_anomalies():

@@ -22,7 +22,7 @@ class Distiller:
         self, network: StudentSettings, settings: Distillation, resolutions: tuple[int, ...], device: torch.device
     ) -> None:
         self.settings, self.device = settings, device
-        self.student = Student(network, resolutions).to(device)
+        self.student = Student(network, resolutions).to(device, memory_format=torch.channels_last)
         self.optimiser = self._adam(self.student)
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimiser, settings.decay_every, settings.decay)
         named = settings.teachers if settings.adversarial_weight else ()

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from vadistill.data.clips import IMAGE_SUFFIXES, Clip, read_intervals, visible
+from vadistill.data.clips import IMAGE_SUFFIXES, Clip, read_clips, read_intervals, visible
 from vadistill.data.video import decode_image
 from vadistill.errors import InputError
 
@@ -56,6 +56,24 @@ def frame_labels(clip: Clip, frames: int) -> np.ndarray | None:
         return None
     frame = _frame_file(clip, frames)
     return _any(_masks(clip, frames, None)) if frame is None else frame
+
+
+def labels_of_clips(layout: str, root: str | Path, frames: dict[str, int]) -> dict[str, np.ndarray] | None:
+    """Return the frame labels (T,) of test clips of a data set, None where it has none.
+
+    Args:
+        layout: Layout of the data set.
+        root: Its folder.
+        frames: Number of frames of every clip that is wanted.
+
+    Raises:
+        InputError: A clip is not a test clip of the data set; otherwise as ``read_labels``.
+    """
+    clips = {clip.name: clip for clip in read_clips(layout, root) if clip.split == "test"}
+    if missing := sorted(frames.keys() - clips.keys()):
+        raise InputError(f"clip {missing[0]}: scored, but not a test clip of {root}")
+    labels = {name: frame_labels(clips[name], count) for name, count in frames.items()}
+    return None if any(values is None for values in labels.values()) else labels
 
 
 def _any(mask: np.ndarray) -> np.ndarray:

@@ -50,9 +50,9 @@ class Actor:
 
     def shapes(self, frame: int) -> list[Shape]:
         """Return the figure's shapes at ``frame``, the farthest first."""
-        (x, z), at = self.position[frame], frame
-        pose = Pose(x, z, self.heading[at], self.phase[at], self.stride[at], self.running, self.up[at])
-        return DRAW[self.label](self.style, pose)
+        x, z = self.position[frame]
+        heading, phase, stride = self.heading[frame], self.phase[frame], self.stride[frame]
+        return DRAW[self.label](self.style, Pose(x, z, heading, phase, stride, self.running, self.up[frame]))
 
 
 def crowd(scene: Scene, rng: np.random.Generator, frames: int, people: float) -> list[Actor]:
@@ -75,7 +75,11 @@ def crowd(scene: Scene, rng: np.random.Generator, frames: int, people: float) ->
 
 
 def anomaly(kind: str, scene: Scene, rng: np.random.Generator, frames: int, window: tuple[int, int]) -> list[Actor]:
-    """Return the actors of one anomaly of ``kind``; it is seen in frames of ``window`` (first, last + 1) only."""
+    """Return the actors of one anomaly of ``kind``.
+
+    It begins with ``window`` (first, last + 1) and ends by itself or with the clip, so that whoever needs more frames
+    to cross the scene wants a window at the end of the clip, or at its start: there it ends with the window.
+    """
     if kind == "loiter":
         return [_loiterer(scene, rng, frames, window)]
     route = _lane(scene.layout, scene.camera, rng, against=kind == "against_flow")

@@ -33,7 +33,7 @@ class Light:
         clouds: How deep the drifting shade of the clouds is.
         drift: Cells of the cloud texture that it moves a frame, in x and y.
         noise: Standard deviation of the sensor noise in grey levels.
-        wind: Pixels that the tops of the trees are moved in each frame (T,).
+        wind: How far the tops of the trees are moved in each frame (T,), as a share of the frame's height.
     """
 
     brightness: np.ndarray
@@ -65,7 +65,7 @@ class Clip:
         for _, shapes in figures:
             if (cast := shadow(shapes, scene.camera, scene.sun)) is not None:
                 frame[cast[0]] *= 1 - light.shadows * cast[1][..., None]
-        layers = [(prop.z, prop.blown(light.wind[index]), None) for prop in scene.props]
+        layers = [(prop.z, prop.blown(light.wind[index] * scene.camera.height), None) for prop in scene.props]
         layers += [(actor.position[index, 1], self._sprite(actor, index, shapes), actor) for actor, shapes in figures]
         layers = [layer for layer in layers if layer[1] is not None]
         layers.sort(key=lambda layer: -layer[0])
@@ -100,9 +100,9 @@ class Clip:
         height, width = frame.shape[:2]
         rng = np.random.default_rng([self.seed, index])
         row, column = np.mgrid[0 : height : height / 12, 0 : width : width / 20].astype(np.float32)
-        column = (column * 20 / width + light.drift[0] * index) % (len(self.scene.clouds) - 1)
-        row = (row * 20 / width + light.drift[1] * index) % (len(self.scene.clouds) - 1)
-        shade = cv2.remap(self.scene.clouds, column, row, cv2.INTER_LINEAR)
+        column = column * np.float32(20 / width) + np.float32(light.drift[0] * index)
+        row = row * np.float32(20 / width) + np.float32(light.drift[1] * index)
+        shade = cv2.remap(self.scene.clouds, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         shade = cv2.resize(1 - light.clouds * np.clip(0.5 + shade, 0, 1), (width, height))
         jitter = 1 + 0.004 * rng.standard_normal()
         frame *= (shade * (light.brightness[index] * jitter))[..., None] * light.tint
@@ -128,7 +128,9 @@ def random_light(rng: np.random.Generator, frames: int) -> Light:
         size * np.sin(2 * np.pi * moment / rng.uniform(*period) + rng.uniform(0, 6))
         for size, period in ((0.05, (90, 260)), (0.02, (30, 60)))
     )
-    sway = rng.uniform(0.2, 2.2) * (np.sin(moment / rng.uniform(2.5, 4)) + 0.6 * np.sin(moment / rng.uniform(1.2, 2)))
+    sway = rng.uniform(0.001, 0.012) * (
+        np.sin(moment / rng.uniform(2.5, 4)) + 0.6 * np.sin(moment / rng.uniform(1.2, 2))
+    )
     return Light(
         brightness=rng.uniform(0.85, 1.1) * (1 + drift),
         tint=(1 + rng.uniform(-0.03, 0.03, 3)).astype(np.float32),

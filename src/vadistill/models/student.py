@@ -25,12 +25,14 @@ FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are most
 def scale_frames(frames: Tensor) -> Tensor:
     """Return uint8 frames, (N, 9, H, W) or (N, 3, H, W), as float32 of the same shape: (x - 127) / 128.
 
+    They lie channels last in memory, which is faster on CPU and GPU.
+
     Raises:
         TypeError: The frames are not uint8, so they may be scaled already.
     """
     if frames.dtype != torch.uint8:
         raise TypeError(f"expected uint8 frames, got {frames.dtype}")
-    return (frames.float() - 127) / 128
+    return ((frames.float() - 127) / 128).contiguous(memory_format=torch.channels_last)
 
 
 def frame_scores(maps: Maps) -> Tensor:

@@ -2,17 +2,14 @@
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vadistill.data.clips import read_clips
-from vadistill.data.labels import frame_labels
+from vadistill.data.labels import labels_of_clips
 from vadistill.data.maps import MapStore
 from vadistill.data.results import Scores, map_maxima, mean_scores, read_teachers, used_settings
 from vadistill.data.store import attribute
-from vadistill.errors import InputError
 from vadistill.files import write_json
 from vadistill.metrics import evaluate_scores, protocol_record, smooth
 from vadistill.provenance import git_revision, package_versions, seeds
@@ -20,15 +17,6 @@ from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
-
-
-def read_labels(layout: str, root: str, frames: dict[str, int]) -> dict[str, np.ndarray] | None:
-    """Return the frame labels (T,) of every test clip, None where the data set has none."""
-    clips = {clip.name: clip for clip in read_clips(layout, Path(root)) if clip.split == "test"}
-    if missing := sorted(frames.keys() - clips.keys()):
-        raise InputError(f"clip {missing[0]}: scored, but no longer a test clip of {root}")
-    labels = {name: frame_labels(clips[name], count) for name, count in frames.items()}
-    return None if any(values is None for values in labels.values()) else labels
 
 
 def judged(scores: Scores, labels: dict[str, np.ndarray] | None, sigma: float) -> dict[str, Any]:
@@ -49,7 +37,7 @@ def main(args) -> None:
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
     resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
     student = MapStore([args.student])
-    labels = read_labels(args.settings["layout"], args.settings["path"], student.frames)
+    labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     maxima = map_maxima(student, resolutions)
     result = judged({clip: student.score(clip) for clip in student.clips()}, labels, sigma)
     result["by_resolution"] = {f"{g}x{g}": short(judged(scores, labels, sigma)) for g, scores in maxima.items()}

@@ -29,7 +29,7 @@ def main(args) -> None:
     settings = section("pretraining", args.settings["pretraining"])
     device = pick_device()
     torch.manual_seed(settings.seed)
-    network = AutoEncoder(student).to(device)
+    network = AutoEncoder(student).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay)
     windows = FrameWindows(args.frames, (student.height, student.width), student.frame_step)

@@ -26,7 +26,7 @@ def load_student(path, device: torch.device) -> tuple[Student, dict]:
     settings = json.loads(model["settings"])
     student = Student(section("student", settings["student"]), section("maps", settings["maps"]).resolutions)
     student.load_state_dict(model["weights"])
-    return student.to(device).eval(), settings
+    return student.to(device, memory_format=torch.channels_last).eval(), settings
 
 
 @torch.inference_mode()
