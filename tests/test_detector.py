@@ -95,7 +95,7 @@ def test_the_shipped_detector_finds_the_demo_pedestrians():
     """One real prediction: it also proves that torch and torchvision fit together."""
     from pathlib import Path
 
-    from vadistill.demo import render_clip
+    from vadistill.demo.clips import render_clip
 
     weights = Path(__file__).parents[1] / "resources/weights/demo.pt"
     detector = Detector(weights, Detection(image_size=320), CPU)
