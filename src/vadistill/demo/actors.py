@@ -11,6 +11,7 @@ from vadistill.demo.scene import Layout, Scene
 
 KINDS = ("run", "cycle", "cart", "throw", "against_flow", "loiter")
 MOST_PEOPLE = 8
+SPREAD = 2.0  # more people than the average that may be there at a time
 WALKING = (1.05, 1.55)  # metres a second
 SPEEDS = {"run": (3.2, 4.2), "cycle": (3.0, 4.6), "cart": (2.4, 3.4), "against_flow": WALKING, "throw": WALKING}
 STRIDE = {False: 1.45, True: 2.6}  # metres of a whole cycle of the gait, walking and running
@@ -55,9 +56,14 @@ class Actor:
         return DRAW[self.label](self.style, Pose(x, z, heading, phase, stride, self.running, self.up[frame]))
 
 
-def crowd(scene: Scene, rng: np.random.Generator, frames: int, people: float) -> list[Actor]:
-    """Return pedestrians who keep to the rules, ``people`` of them at a time on average."""
-    walkers, count = [], np.zeros(frames, int)
+def crowd(scene: Scene, rng: np.random.Generator, frames: int, people: float, others: list[Actor]) -> list[Actor]:
+    """Return pedestrians who keep to the rules.
+
+    Together with the ``others`` there are about ``people`` at a time, so that their number tells no anomaly.
+    """
+    walkers = []
+    count = sum((actor.present.astype(int) for actor in others), np.zeros(frames, int))
+    most = min(MOST_PEOPLE, people + SPREAD)
     for _ in range(200):
         route = _route(scene.layout, scene.camera, rng)
         start = rng.uniform(-_duration(route, np.mean(WALKING)), frames)
@@ -65,7 +71,7 @@ def crowd(scene: Scene, rng: np.random.Generator, frames: int, people: float) ->
         pair = 2 if rng.random() < 0.15 else 1
         made = [_moving("person", rng, beside, speed, start) for beside in _side_by_side(route, pair)]
         there = sum(walker.present.astype(int) for walker in made)
-        if (count + there).max() > MOST_PEOPLE or not there.any():
+        if (count + there).max() > most or not there.any():
             continue
         walkers += made
         count += there
@@ -240,7 +246,8 @@ def _loiterer(scene: Scene, rng: np.random.Generator, frames: int, window: tuple
     z = layout.near_lane - 0.6 if near else layout.far_lane + 0.6
     aside = -1.15 if near else rng.uniform(1.6, 2.6)
     side = np.sign(layout.path)
-    turn_off = layout.path - side * rng.uniform(3.2, 0.8 * scene.camera.half_width(z))
+    beside_path = 2.8 - abs(layout.path)
+    turn_off = -side * rng.uniform(beside_path, max(beside_path, 0.75 * scene.camera.half_width(z)))
     way = 1.0 if near else -1.0
     moment = np.arange(frames)
     lane_speed = rng.uniform(*WALKING)

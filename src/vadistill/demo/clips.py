@@ -147,7 +147,7 @@ def random_clip(scene: Scene, seed: int, frames: int, events: list[Event]) -> Cl
     rng = np.random.default_rng([seed, 2])
     actors = [actor for kind, window in events for actor in anomaly(kind, scene, rng, frames, window)]
     people = rng.uniform(2.0, 5.5)
-    return Clip(scene, random_light(rng, frames), (*actors, *crowd(scene, rng, frames, people)), seed)
+    return Clip(scene, random_light(rng, frames), (*actors, *crowd(scene, rng, frames, people, actors)), seed)
 
 
 def make_clip(settings: Demo, split: str, name: str) -> Clip:
