@@ -26,19 +26,20 @@ def brute_force(detections, settings):
     d = detections
     big = [max(b[2] - b[0], b[3] - b[1]) >= settings.min_side for b in d.box]
     alive = [i for i in range(len(d)) if d.confidence[i] >= settings.confidence and big[i]]
-    kept = []
-    for i in alive:
-        rivals = [j for j in alive if j != i and d.frame[j] == d.frame[i]]
-        a = d.box[i]
-        doubled = any(
-            iou(a, d.box[j]) > settings.max_overlap and (d.confidence[j], -j) > (d.confidence[i], -i) for j in rivals
-        )
-        inside = settings.drop_contained and any(
-            a[0] > d.box[j][0] and a[1] > d.box[j][1] and a[2] < d.box[j][2] and a[3] < d.box[j][3] for j in rivals
-        )
-        if not doubled and not inside:
-            kept.append(i)
-    return kept
+
+    def rivals(i, group):
+        return [j for j in group if j != i and d.frame[j] == d.frame[i]]
+
+    def doubled(i, j):
+        return iou(d.box[i], d.box[j]) > settings.max_overlap and (d.confidence[j], -j) > (d.confidence[i], -i)
+
+    def inside(a, b):
+        return a[0] > b[0] and a[1] > b[1] and a[2] < b[2] and a[3] < b[3]
+
+    single = [i for i in alive if not any(doubled(i, j) for j in rivals(i, alive))]
+    if not settings.drop_contained:
+        return single
+    return [i for i in single if not any(inside(d.box[i], d.box[j]) for j in rivals(i, single))]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from vadistill.files import fingerprint, sha256, whole_file, whole_folder, write_json
@@ -14,6 +15,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert json.loads(path.read_text()) == {"a": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["a.json"]
+
+
+def test_left_overs_of_a_killed_writer_are_removed(tmp_path):
+    for name in (".a.123.part.json", ".a.b.part.json", ".ab.123.part.json"):
+        (tmp_path / name).write_text("half")
+    write_json(tmp_path / "a.json", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.b.part.json", ".ab.123.part.json", "a.json"]
 
 
 def test_json_refuses_numbers_that_are_not_finite(tmp_path):
@@ -42,6 +50,18 @@ def test_fingerprints_know_content_but_no_dates(tmp_path, size):
     assert fingerprint(tmp_path / "b.avi") == first
     path.write_bytes(path.read_bytes() + b"x")
     assert fingerprint(path) != first
+
+
+def test_a_few_changed_frames_of_a_large_mask_are_noticed(tmp_path):
+    path = tmp_path / "mask.npy"
+    mask = np.zeros((200, 160, 240), bool)
+    np.save(path, mask)
+    first = fingerprint(path)
+    for t in (0, 77, 199):
+        mask[t] = True
+        np.save(path, mask)
+        assert fingerprint(path) != first
+        mask[t] = False
 
 
 def test_fingerprints_of_folders_know_names_sizes_and_content(tmp_path):

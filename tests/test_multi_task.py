@@ -7,7 +7,7 @@ from teacher_objects import CLASSES, bare, train
 
 from vadistill.settings import MultiTask as Settings
 from vadistill.teachers import build
-from vadistill.teachers.multi_task import random_gaps
+from vadistill.teachers.base import random_gaps
 
 FAST = Settings(crop=32, width="narrow", depth="shallow", flip=False)
 

@@ -8,7 +8,7 @@ from vadistill.data.objects import ClipCrops, batches_of_clip, draw_objects, hol
 from vadistill.errors import InputError
 from vadistill.teachers.base import CropRequest
 
-HEIGHT, WIDTH, FRAMES = 60, 90, 30
+HEIGHT, WIDTH, FRAMES = 60, 90, 40
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 
 
@@ -43,7 +43,7 @@ def detections(frame, box=(10, 5, 40, 50), clip="numbered", frames=FRAMES):
     )
 
 
-@pytest.mark.parametrize(("t", "centre"), [(0, 3), (2, 3), (3, 3), (15, 15), (26, 26), (29, 26)])
+@pytest.mark.parametrize(("t", "centre"), [(0, 3), (2, 3), (3, 3), (15, 15), (36, 36), (39, 36)])
 def test_windows_hold_the_right_frames_and_are_clamped_at_the_borders(numbered, t, centre):
     crops = ClipCrops(numbered, CropRequest(32, colour=OFFSETS, gray=(0,)))
     made = crops.cut(t, np.array([[10, 5, 40, 50]], np.float32), np.random.default_rng(0))
@@ -54,11 +54,11 @@ def test_windows_hold_the_right_frames_and_are_clamped_at_the_borders(numbered, 
 
 def test_irregular_sequences_keep_the_middle_frame_and_skip_at_least_one(numbered):
     crops = ClipCrops(numbered, CropRequest(32, colour=OFFSETS, irregular=4))
-    made = crops.cut(15, np.tile(np.array([[10, 5, 40, 50]], np.float32), (50, 1)), np.random.default_rng(0))
+    made = crops.cut(20, np.tile(np.array([[10, 5, 40, 50]], np.float32), (50, 1)), np.random.default_rng(0))
     times = made["irregular"][:, :, 1, 16, 16].astype(int)
     steps = np.diff(times, axis=1)
     inside = (times > 0) & (times < FRAMES - 1)
-    assert (times[:, 3] == 15).all()
+    assert (times[:, 3] == 20).all()
     assert ((steps >= 2) & (steps <= 5))[inside[:, 1:] & inside[:, :-1]].all()
     assert len({tuple(row) for row in times}) > 10
 
@@ -101,7 +101,7 @@ def test_every_frame_is_decoded_once(numbered, monkeypatch):
 
 
 def test_batches_keep_the_order_of_the_objects(numbered):
-    clip = detections([0, 0, 7, 9, 9, 9, 20, 29])
+    clip = detections([0, 0, 7, 9, 9, 9, 20, 39])
     clip.box[:, 0] = np.arange(8)
     batches = list(batches_of_clip(numbered, clip, CropRequest(32, gray=(0,)), 3))
     assert np.concatenate([batch["box"][:, 0] for batch in batches]).tolist() == list(range(8))
@@ -111,11 +111,29 @@ def test_batches_keep_the_order_of_the_objects(numbered):
 def test_a_sample_is_limited_and_does_not_depend_on_threads(numbered):
     stores, clips = {"numbered": numbered}, [detections(range(FRAMES))]
     request = CropRequest(32, colour=OFFSETS, irregular=4)
-    one, two = (draw_objects(stores, clips, request, 12, (0, 1), threads) for threads in (1, 2))
-    assert len(one["box"]) == 12
+    one, two = (draw_objects(stores, clips, request, 8, (0, 1), threads) for threads in (1, 2))
+    assert len(one["box"]) == 8
     assert all((one[key] == two[key]).all() for key in one)
-    other = draw_objects(stores, clips, request, 12, (0, 2), 1)
+    other = draw_objects(stores, clips, request, 8, (0, 2), 1)
     assert (one["colour"] != other["colour"]).any()
+
+
+def test_training_objects_are_never_cut_from_another_frame(numbered):
+    """Near a clip's end a clamped window would show the box where its object is no longer."""
+    request = CropRequest(32, colour=OFFSETS, irregular=4)
+    drawn = draw_objects({"numbered": numbered}, [detections(range(FRAMES))], request, 99, (0,), 1)
+    centres = drawn["colour"][:, 3, 1, 16, 16].tolist()
+    assert centres == [t for t in range(FRAMES) if 15 <= t < FRAMES - 15] == sorted(centres)
+    flow = draw_objects(
+        {"numbered": numbered}, [detections(range(FRAMES))], CropRequest(32, gray=(0,), flow=(-3, 3)), 99, (0,), 1
+    )
+    assert len(flow["box"]) == FRAMES - 6
+
+
+def test_clips_without_objects_are_not_held_out():
+    clips = [detections([], clip="a"), detections(range(FRAMES), clip="b"), detections([], clip="c")]
+    (fitted,), (held,) = hold_out(clips, 0.2)
+    assert fitted.clip == held.clip == "b" and len(fitted) + len(held) == FRAMES
 
 
 def test_no_object_at_all_is_an_error_that_says_what_to_do(numbered):
@@ -133,4 +151,4 @@ def test_held_out_clips_are_stable_and_disjoint():
 
 def test_of_a_single_clip_the_end_is_held_out():
     (fitted,), (held,) = hold_out([detections(range(FRAMES))], 0.2)
-    assert fitted.frame.max() < held.frame.min() and len(held) == 6
+    assert fitted.frame.max() < held.frame.min() and len(held) == 8

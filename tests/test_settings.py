@@ -60,6 +60,9 @@ def test_teachers_of_config_and_registry_agree():
         (("maps", "resolutions"), [1, 0], "maps.resolutions"),
         (("calibration", "low_percentile"), 99.9, "low percentile"),
         (("seed",), True, "seed"),
+        (("pretraining", "learning_rate"), float("nan"), "pretraining.learning_rate is nan"),
+        (("datasets", 2024), {"layout": "demo"}, "the key 2024 in datasets is no text"),
+        (("datasets", "a b"), {"layout": "demo"}, "a b"),
     ],
 )
 def test_every_bad_config_is_one_line_that_names_the_key(place, value, told):
@@ -93,6 +96,12 @@ def test_stage_settings_know_names_but_no_order():
         {**CONFIG, "calibration": {"low_value": 0.2, "high_value": 0.1}}, "avenue", "calibrate_teacher"
     )
     assert one == same != swapped
+
+
+def test_a_whole_float_is_the_same_setting_as_the_integer():
+    one, other = ({"datasets": {"x": {"layout": "demo", "evaluation": {"smoothing_sigma": s}}}} for s in (21, 21.0))
+    assert stage_settings(one, "x", "evaluate") == stage_settings(other, "x", "evaluate")
+    assert section("pretraining", {"epochs": 20.0}).epochs.__class__ is int
 
 
 def test_a_stage_sees_its_sections_only():

@@ -4,8 +4,9 @@ import math
 import pytest
 import torch
 
+from vadistill.averages import Averages, finite
 from vadistill.errors import InputError
-from vadistill.training import Averages, EarlyStopping, TrainingRun, file_stamp, finite, load_model
+from vadistill.training import EarlyStopping, TrainingRun, file_stamp, load_model
 
 
 class Killed(Exception):

@@ -1,5 +1,6 @@
 """The edge: config.yaml is checked here, and every error names its key."""
 
+import math
 from typing import Any
 
 import jsonschema
@@ -15,6 +16,7 @@ def check(config: dict[str, Any]) -> None:
         InputError: A key is unknown or missing, a value has the wrong type or lies outside its range, or settings
             contradict each other.
     """
+    _check_numbers(config, "")
     errors = jsonschema.Draft202012Validator(schema()).iter_errors(config)
     # The deepest error of the first bad key says most.
     for error in sorted(errors, key=lambda found: ([str(part) for part in found.absolute_path], len(found.path))):
@@ -25,6 +27,17 @@ def check(config: dict[str, Any]) -> None:
         for place, values in ((name, dataset), (None, config)):
             _check_teachers(place, values)
             _check_percentiles(place, {**config.get("calibration", {}), **values.get("calibration", {})})
+
+
+def _check_numbers(value: Any, place: str) -> None:
+    """Refuse what YAML knows and JSON does not: numbers that are not finite, keys that are no text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"config: {place} is {value}; expected a finite number")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"config: the key {key!r} in {place or 'the top level'} is no text; put it in quotes")
+            _check_numbers(part, f"{place}.{key}" if place else key)
 
 
 def _sentence(error: jsonschema.ValidationError) -> str:

@@ -4,7 +4,9 @@ Ultralytics' results carry only the confidence and the winning class of a box; t
 whole vector. This module and the detection stages are the only ones that import ultralytics.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,4 +127,5 @@ def quiet_ultralytics() -> None:
     os.environ.setdefault("YOLO_VERBOSE", "false")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     if "YOLO_CONFIG_DIR" not in os.environ:
-        os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="ultralytics-")
+        folder = os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)

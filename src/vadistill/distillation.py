@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from vadistill.averages import finite
 from vadistill.losses import adversarial_loss, discriminator_loss, distillation_loss, map_statistics
 from vadistill.machine import autocast
 from vadistill.models.discriminator import Discriminator
 from vadistill.models.student import Maps, Student
 from vadistill.settings import Distillation
 from vadistill.settings import Student as StudentSettings
-from vadistill.training import Stateful, finite
+from vadistill.training import Stateful
 
 
 class Distiller:

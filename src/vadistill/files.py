@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SAMPLE_BYTES = 1 << 16
+SAMPLES, SAMPLE_BYTES = 256, 4096
 
 
 @contextmanager
@@ -22,6 +22,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: libraries choose their format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    _remove_stale(path.parent, f".{path.stem}.", f".part{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -35,6 +36,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove_stale(path.parent, f".{path.name}.", ".part")
     temporary.mkdir()
     try:
         yield temporary
@@ -42,6 +44,13 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_stale(folder: Path, start: str, end: str) -> None:
+    """Remove what a killed writer of the same file left behind; its temporary name differs in the number alone."""
+    for path in folder.iterdir():
+        if path.name.startswith(start) and path.name.endswith(end) and path.name[len(start) : -len(end)].isdecimal():
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -64,26 +73,28 @@ def sha256(path: str | Path) -> str:
 def fingerprint(path: str | Path) -> str:
     """Return a short hash of size and sampled content: cheap for large videos and folders, blind to dates.
 
-    A file is sampled at its start, middle and end; of a folder, every name and size counts and the content of
-    its first, middle and last file.
+    A file is read whole up to 1 MiB, else in 256 evenly spread samples of 4 KiB; of a folder, the name, the size and
+    a sample in the middle of every file count.
     """
     path = Path(path)
     digest = hashlib.sha256()
     if path.is_dir():
-        entries = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(path) if entry.is_file())
-        digest.update(json.dumps(entries).encode())
-        for index in sorted({0, len(entries) // 2, len(entries) - 1}) if entries else ():
-            digest.update(_sample(path / entries[index][0]))
+        for name in sorted(entry.name for entry in os.scandir(path) if entry.is_file()):
+            digest.update(os.fsencode(name) + b"\0" + _sample(path / name, 1))
     else:
-        digest.update(_sample(path))
+        digest.update(_sample(path, SAMPLES))
     return digest.hexdigest()[:16]
 
 
-def _sample(path: Path) -> bytes:
+def _sample(path: Path, samples: int) -> bytes:
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        for start in (0, max(0, size // 2 - SAMPLE_BYTES // 2), max(0, size - SAMPLE_BYTES)):
-            file.seek(start)
-            digest.update(file.read(SAMPLE_BYTES))
+        if size <= samples * SAMPLE_BYTES:
+            digest.update(file.read())
+        else:
+            for index in range(samples):
+                # The first sample of several is the file's start and the last one its end; a single one its middle.
+                file.seek((size - SAMPLE_BYTES) * index // (samples - 1) if samples > 1 else (size - SAMPLE_BYTES) // 2)
+                digest.update(file.read(SAMPLE_BYTES))
     return digest.digest()

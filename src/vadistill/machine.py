@@ -13,8 +13,8 @@ def cores() -> int:
 
 
 def loader_workers() -> int:
-    """Return how many processes read frames: all processors but the one that trains, at most 16."""
-    return max(1, min(cores() - 1, 16))
+    """Return how many processes read frames: all processors but the one that trains, at most 8."""
+    return max(1, min(cores() - 1, 8))
 
 
 def pick_device() -> torch.device:

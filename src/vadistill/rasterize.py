@@ -46,8 +46,8 @@ def _touched_cells(start: np.ndarray, end: np.ndarray, length: int, cells: int) 
     """Return the half-open range of cells that pixels [start, end) of an axis touch; empty where end <= start."""
     edges = np.arange(cells)
     first_pixel = edges * length // cells
-    last_pixel = -((-(edges + 1) * length) // cells)
-    first = np.searchsorted(last_pixel, start, side="right")
+    end_pixel = -((-(edges + 1) * length) // cells)
+    first = np.searchsorted(end_pixel, start, side="right")
     last = np.searchsorted(first_pixel, end, side="left")
     return first, np.where(end > start, last, first)
 

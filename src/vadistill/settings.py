@@ -230,7 +230,15 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
 def section(name: str, values: dict[str, Any]) -> Any:
     """Return the typed section ``name`` with ``values`` over its defaults."""
     kind = SECTIONS[name]
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    hints = typing.get_type_hints(kind)
+    return kind(**{key: _typed(hints[key], value) for key, value in values.items()})
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """Return the value in its field's type, so that 20 and 20.0 are one setting."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return kind(value) if kind in (int, float) else value
 
 
 def dataset_section(config: dict[str, Any], dataset: str, name: str) -> Any:
@@ -311,7 +319,11 @@ def schema() -> dict[str, Any]:
         "properties": {
             "shards": {**shards, "default": 16},
             **sections,
-            "datasets": {"type": "object", "additionalProperties": dataset},
+            "datasets": {
+                "type": "object",
+                "propertyNames": {"pattern": r"^\w[\w.-]*$"},
+                "additionalProperties": dataset,
+            },
         },
         "required": ["datasets"],
         "additionalProperties": False,

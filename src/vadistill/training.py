@@ -17,6 +17,7 @@ from vadistill.errors import InputError
 from vadistill.files import whole_file
 
 log = logging.getLogger(__name__)
+SHOWN = ("train_loss", "held_out_loss")  # in the log; all metrics are in the metrics file
 
 
 class Stateful(Protocol):
@@ -142,7 +143,8 @@ class TrainingRun:
         return torch.Generator().manual_seed(seed)
 
     def _line(self, seconds: float, left: int) -> str:
-        values = " ".join(f"{key} {value:.4g}" for key, value in self._last.items())
+        shown = [key for key in self._last if key in SHOWN or key.endswith("_per_second")]
+        values = ", ".join(f"{key.replace('_', ' ')} {self._last[key]:.4g}" for key in shown)
         return f"{values} | {seconds:.1f} s an epoch, {left * seconds / 60:.1f} min left"
 
     def _save(self, epoch: int, parts: dict[str, Stateful], ended: bool) -> None:
@@ -204,32 +206,3 @@ def load_model(path: Path, kind: str) -> dict[str, Any]:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{path}: expected a model of the kind '{kind}', found '{found}'")
     return content
-
-
-def finite(loss: torch.Tensor, where: str) -> torch.Tensor:
-    """Return the loss as it is.
-
-    Raises:
-        InputError: It is not finite; ``where`` names the batch.
-    """
-    if not torch.isfinite(loss):
-        raise InputError(f"the loss is {loss.item()} at {where}; lower the learning rate or check the frames")
-    return loss
-
-
-class Averages:
-    """Means of logged scalars over an epoch, weighted by the size of the batches."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sums: dict[str, torch.Tensor] = {}
-
-    def add(self, values: dict[str, torch.Tensor], size: int) -> None:
-        """Add a batch's detached scalars."""
-        self.count += size
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0) + value * size
-
-    def means(self) -> dict[str, float]:
-        """Return the means."""
-        return {name: float(value) / self.count for name, value in self._sums.items()}

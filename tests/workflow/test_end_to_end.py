@@ -44,6 +44,8 @@ def test_settings_are_the_ones_that_were_used(auc):
     assert auc["settings"]["detection"]["image_size"] == 160
     assert auc["settings"]["objects"]["min_side"] == 6.0
     assert auc["settings"]["multi_task"]["crop"] == 32
+    assert auc["settings"]["calibration"]["high_value"] == 0.6
+    assert auc["settings"]["frames"] == {"encoding": "jpeg", "quality": 95}
     assert set(auc["provenance"]["seeds"]) == {*TEACHERS, "pretraining", "distillation"}
     assert len(auc["provenance"]["detector"]["sha256"]) == 64
     assert auc["provenance"]["packages"]["torch"]
@@ -64,7 +66,9 @@ def test_the_auc_follows_from_stored_scores_and_masks(results, auc):
 
 def test_targets_say_how_they_were_made(results):
     with h5py.File(sorted((results / "maps/multi_task/train").glob("*.h5"))[0]) as file:
-        assert {"teacher", "settings", "calibration"} <= set(file.attrs)
+        assert {"teacher", "settings", "calibration", "object_settings", "model_settings", "detector"} <= set(
+            file.attrs
+        )
         group = next(iter(file.values()))
         assert {"height", "width", "objects"} <= set(group.attrs)
         assert {name: group[name].shape[1:] for name in group} == {"1x1": (1, 1), "4x4": (4, 4), "16x16": (16, 16)}
@@ -72,8 +76,10 @@ def test_targets_say_how_they_were_made(results):
 
 
 def test_every_test_clip_has_its_picture(results):
-    names = {path.name for path in (results / "pictures").iterdir()}
-    assert names == {f"test_0{i}_{kind}.png" for i in (1, 2) for kind in ("scores", "maps")}
+    names = {path.name for path in (results / "pictures").glob("*.png")}
+    assert names == {f"test_0{i}_{kind}.png" for i in (1, 2) for kind in ("scores", "maps")} | {
+        f"training_{model}.png" for model in ("pretrained", "distilled", *TEACHERS)
+    }
 
 
 @pytest.mark.parametrize(

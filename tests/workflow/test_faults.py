@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from trees import write_avi
 
 from vadistill.data.maps import MapStore
@@ -58,7 +59,7 @@ def cameras(project, train=("one",), test=("two",), broken=None):
     for split, names in (("train", train), ("test", test)):
         (root / split).mkdir(parents=True)
         for name in names:
-            write_avi(root / split / f"{name}.avi", rng.integers(90, 110, (20, 48, 64, 3), np.uint8))
+            write_avi(root / split / f"{name}.avi", list(rng.integers(90, 110, (20, 48, 64, 3), np.uint8)))
     if broken:
         path = root / "train" / "one.avi"
         path.write_bytes(broken(path.read_bytes()))
@@ -185,10 +186,34 @@ def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, sent)
         time.sleep(0.01)
     process.send_signal(sent)
     assert process.wait() != 0 and not (tmp_path / "killed.pt").exists()
+    if sent == signal.SIGTERM:
+        assert not list(tmp_path.glob(".*.part*"))
     code, output = run_stage(finished, "pretrain_student", settings, *arguments("killed.pt"))
     assert code == 0 and "resumed after epoch" in output
     whole, resumed = (torch.load(tmp_path / name, weights_only=True)["weights"] for name in ("whole.pt", "killed.pt"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_damaged_frames_are_named_in_one_line_also_by_a_loaders_worker(finished, tmp_path):
+    damaged = tmp_path / "train_01.h5"
+    content = bytearray((finished.folder / "results/tiny/frames/train/train_01.h5").read_bytes())
+    for place in range(len(content) // 3, len(content) // 2):
+        content[place] ^= 0xFF
+    damaged.write_bytes(content)
+    settings = {"student": {"height": 48, "width": 80, "base_width": 4, "depth": 1}, "pretraining": {"batch": 8}}
+    code, output = run_stage(
+        finished, "pretrain_student", settings, "--frames", damaged, "--output", tmp_path / "model.pt"
+    )
+    assert code == 1 and "train_01.h5" in one_error(output) and not (tmp_path / "model.pt").exists()
+
+
+def test_cleaning_without_a_data_set_is_refused(finished):
+    makefile = str(ROOT / "Makefile")
+    for target in ("clean", "clean-frames", "clean-teachers"):
+        done = subprocess.run(
+            ["make", "-n", "-f", makefile, target, "DATASET="], cwd=finished.folder, capture_output=True, text=True
+        )
+        assert done.returncode and "DATASET is empty" in done.stderr and "rm" not in done.stdout
 
 
 def test_the_same_command_line_works_for_settings_of_the_workflow(finished):

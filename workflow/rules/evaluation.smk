@@ -36,6 +36,8 @@ rule draw_pictures:
         "results/{dataset}/benchmarks/draw_pictures.tsv"
     conda:
         "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=4000,
     params:
         settings=labelled_settings("draw_pictures"),
     shell:

@@ -98,10 +98,10 @@ def visible(folder: Path) -> list[Path]:
 def _checked(clips: list[Clip], root: Path) -> list[Clip]:
     """Refuse names that cannot be part of file names and command lines, and splits without clips."""
     for clip in clips:
-        if not clip.name.isprintable() or set(clip.name) & set("/\\") or clip.name.startswith("-"):
+        if not clip.name.isprintable() or set(clip.name) & set("/\\{}") or clip.name.startswith("-"):
             raise InputError(
-                f"{root}: clip name {clip.name!a} cannot be used; expected printable characters, no slash or "
-                "backslash and no leading '-'"
+                f"{root}: clip name {clip.name!a} cannot be used; expected printable characters, no slash, "
+                "backslash or brace and no leading '-'"
             )
     for (split, name), count in Counter((clip.split, clip.name) for clip in clips).items():
         if count > 1:

@@ -22,7 +22,7 @@ class Detections:
         frame: (N,) frame numbers from 0.
         box: (N, 4) xyxy in pixels of the stored frame.
         confidence: (N,) in [0, 1].
-        probabilities: (N, C) class probabilities.
+        probabilities: (N, C) class probabilities, float16 as stored.
     """
 
     clip: str
@@ -62,7 +62,7 @@ def read_shards(paths: list[Path]) -> Iterator[Detections]:
                 columns = [group[name][:] for name in ("frame", "box", "confidence", "probabilities")]
                 size = (int(group.attrs["height"]), int(group.attrs["width"]))
                 frames = int(group.attrs["frames"])
-                yield Detections(clip, frames, size, *columns[:3], columns[3].astype("f4"))
+                yield Detections(clip, frames, size, *columns)
 
 
 def read_objects(paths: list[Path], settings: Objects) -> Iterator[Detections]:
@@ -101,6 +101,7 @@ def _undoubled(rows: np.ndarray, detections: Detections, settings: Objects) -> n
     rank[order] = np.arange(len(rows))
     dropped = ((iou > settings.max_overlap) & (rank[:, None] > rank[None, :])).any(1)
     if settings.drop_contained:
+        box = np.where(dropped[:, None], np.nan, box)  # a dropped box contains nothing
         inside = (box[:, None, :2] > box[None, :, :2]) & (box[:, None, 2:] < box[None, :, 2:])
         dropped |= inside.all(-1).any(1)
     return rows[~dropped]

@@ -1,4 +1,7 @@
-"""Crops of objects, cut from the frames on the fly: every frame is decoded once, every flow field computed once."""
+"""Crops of objects, cut from the frames on the fly.
+
+In a pass over a clip every frame is decoded once and every flow field computed once.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +17,13 @@ from vadistill.data.frames import FrameStore
 from vadistill.data.shards import stable_order
 from vadistill.errors import InputError
 from vadistill.rasterize import clip_to_pixels
-from vadistill.teachers.base import Batch, CropRequest
-from vadistill.teachers.multi_task import random_gaps
+from vadistill.teachers.base import Batch, CropRequest, random_gaps
 
 
 class ClipCrops:
     """Cuts the objects of one clip, frame after frame.
 
-    At the clip's borders the window's centre is clamped, so that a window never holds a frame twice.
+    At the clip's borders the window's centre is clamped: a window holds a frame twice only in a clip shorter than it.
     """
 
     def __init__(self, store: FrameStore, request: CropRequest) -> None:
@@ -118,7 +120,7 @@ def objects_of_clip(
             "box": part.box,
             "size": np.tile(np.array(part.size, np.float32), (len(rows), 1)),
             "confidence": part.confidence,
-            "probabilities": part.probabilities,
+            "probabilities": part.probabilities.astype(np.float32),
         }
     store.close()
 
@@ -147,7 +149,14 @@ def _grouped(parts: Iterator[dict[str, np.ndarray]], batch: int) -> Iterator[Bat
 
 
 def _tensors(parts: list[dict[str, np.ndarray]]) -> Batch:
-    return {key: torch.from_numpy(np.concatenate([part[key] for part in parts])) for key in parts[0]}
+    """Join the parts, which lose their arrays one key after another: a sample never lies in memory twice."""
+    return {key: torch.from_numpy(np.concatenate([part.pop(key) for part in parts])) for key in list(parts[0])}
+
+
+def _whole_windows(clip: Detections, reach: int) -> Detections:
+    """Leave out objects near the clip's ends: a box of frame 0 would be cut from a frame where its object is gone."""
+    inside = (clip.frame >= reach) & (clip.frame < clip.frames - reach)
+    return clip.take(inside) if inside.any() else clip
 
 
 def draw_objects(
@@ -165,6 +174,7 @@ def draw_objects(
     Raises:
         InputError: The clips have no object at all, or a clip has no frames.
     """
+    clips = [_whole_windows(clip, request.reach) for clip in clips]
     total = sum(len(clip) for clip in clips)
     if total == 0:
         raise InputError(
@@ -189,10 +199,11 @@ def draw_objects(
 
 
 def hold_out(clips: list[Detections], share: float) -> tuple[list[Detections], list[Detections]]:
-    """Split training clips into a part to fit and a held-out part, by a stable order of their names.
+    """Split the training clips that have objects into a part to fit and a held-out part, by a stable order of names.
 
     Of a single clip the last part in time is held out.
     """
+    clips = [clip for clip in clips if len(clip)] or clips
     if share == 0:
         return clips, []
     if len(clips) == 1:

@@ -50,13 +50,14 @@ def read_teacher(
 ) -> TeacherResult:
     """Read the object scores and maps of one teacher.
 
-    Object scores are calibrated but not cut to [0, 1], so that the ranks of very abnormal objects are kept.
+    Object scores are calibrated but not cut at 1, so that the ranks of very abnormal objects are kept.
     """
     fitted = json.loads(calibration.read_text(encoding="utf-8"))
     affine = Affine(fitted["slope"], fitted["intercept"])
     frame_scores, boxes = {}, {}
     for clip in object_scores.read_shards(scores):
-        frame_scores[clip.clip] = frame_scores_from_objects(clip.frame, affine(clip.score), clip.frames, empty=0.0)
+        values = np.maximum(affine(clip.score), 0)  # an object is never less than none
+        frame_scores[clip.clip] = frame_scores_from_objects(clip.frame, values, clip.frames, empty=0.0)
         boxes[clip.clip] = (clip.box, clip.frame)
     store = MapStore(maps)
     return TeacherResult(frame_scores, mean_scores(map_maxima(store, resolutions).values()), store, boxes)
@@ -84,12 +85,12 @@ def mean_scores(parts: Any) -> Scores:
     return {clip: np.mean([part[clip] for part in parts], axis=0) for clip in parts[0]}
 
 
-def used_settings(student: Path, scores: list[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+def used_settings(student: Path, scores: list[Path], calibration: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings that made the results, by section, and what is known of the detector."""
     settings: dict[str, Any] = json.loads(attribute(student, "model_settings"))
     for files in by_teacher(scores).values():
         settings |= json.loads(attribute(files[0], "settings"))
         settings |= {str(attribute(files[0], "teacher")): json.loads(attribute(files[0], "model_settings"))}
     detector = json.loads(attribute(scores[0], "detector"))
-    settings |= {"detection": detector["settings"]["detection"]}
+    settings |= detector["settings"] | {"calibration": json.loads(calibration.read_text(encoding="utf-8"))["settings"]}
     return {name: values for name, values in settings.items() if isinstance(values, Mapping)}, detector

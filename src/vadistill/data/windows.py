@@ -90,7 +90,7 @@ def loader(windows: FrameWindows, order: Sequence[int], batch: int, workers: int
         sampler=order,
         num_workers=workers,
         worker_init_fn=_one_thread,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
 

@@ -3,11 +3,14 @@
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from vadistill.errors import InputError
+
+WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -26,10 +29,13 @@ def add_paths(made: argparse.ArgumentParser, *names: str, many: tuple[str, ...] 
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
-    """Run a stage; a bad input ends in one line and exit status 1."""
+    """Run a stage; a bad input ends in one line and exit status 1, a SIGTERM leaves no half-written file."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     try:
         main(arguments.parse_args())
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # What a loader's worker raises arrives with the worker's traceback before its last line.
+        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        print(f"error: {line.removeprefix(WORKER_PREFIX)}", file=sys.stderr)
         sys.exit(1)

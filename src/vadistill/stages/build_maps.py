@@ -7,7 +7,7 @@ import time
 from vadistill.calibration import Affine
 from vadistill.data import maps
 from vadistill.data.object_scores import read_shards
-from vadistill.data.store import writing
+from vadistill.data.store import attribute, writing
 from vadistill.rasterize import map_pyramid
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -24,6 +24,8 @@ def main(args) -> None:
     with writing(args.output) as file:
         file.attrs.update(teacher=calibration["teacher"], settings=canonical(args.settings))
         file.attrs["calibration"] = canonical(calibration)
+        for name in ("settings", "model_settings", "detector"):
+            file.attrs[f"object_{name}" if name == "settings" else name] = attribute(args.scores[0], name)
         for clip in read_shards(args.scores):
             values = affine.map_values(clip.score)
             made = map_pyramid(clip.frame, clip.box, values, clip.frames, clip.size, resolutions)

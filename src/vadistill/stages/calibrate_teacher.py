@@ -25,7 +25,14 @@ def main(args) -> None:
     percentiles = {str(p): float(np.percentile(scores, p)) for p in (0, 0.5, 5, 50, 95, 99.5, 100)}
     teacher = str(attribute(args.scores[0], "teacher"))
     write_json(
-        args.output, {"teacher": teacher, **asdict(affine), "objects": len(scores), "training_percentiles": percentiles}
+        args.output,
+        {
+            "teacher": teacher,
+            "settings": args.settings["calibration"],
+            **asdict(affine),
+            "objects": len(scores),
+            "training_percentiles": percentiles,
+        },
     )
     log.info("%d training objects: map value = %.4g * score %+.4g", len(scores), affine.slope, affine.intercept)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vadistill.data import detections
 from vadistill.data.frames import FrameStore
-from vadistill.data.store import writing
+from vadistill.data.store import attribute, writing
 from vadistill.detector import Boxes, Detector
 from vadistill.files import sha256
 from vadistill.machine import pick_device
@@ -40,7 +40,11 @@ def main(args) -> None:
     with writing(args.output) as file:
         file.attrs["classes"] = detector.classes
         file.attrs["weights_sha256"] = sha256(args.weights)
-        file.attrs["settings"] = canonical(args.settings)
+        stored = {
+            "encoding": str(attribute(args.frames[0], "encoding")),
+            "quality": int(attribute(args.frames[0], "quality")),
+        }
+        file.attrs["settings"] = canonical({**args.settings, "frames": stored})
         for path in args.frames:
             store, started = FrameStore(path), time.monotonic()
             found: list[Boxes] = []

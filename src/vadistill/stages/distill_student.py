@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from vadistill.averages import Averages
 from vadistill.data.maps import MapStore
 from vadistill.data.store import by_teacher
 from vadistill.data.windows import FrameWindows, loader
@@ -16,7 +17,7 @@ from vadistill.machine import loader_workers, pick_device
 from vadistill.models.student import scale_frames
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.training import Averages, TrainingRun, file_stamp, load_model
+from vadistill.training import TrainingRun, file_stamp, load_model
 
 log = logging.getLogger(__name__)
 

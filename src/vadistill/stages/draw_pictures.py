@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.data.clips import read_clips
-from vadistill.data.labels import read_labels
+from vadistill.data.labels import frame_labels, read_labels
 from vadistill.data.maps import MapStore
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import TeacherResult, read_teachers
 from vadistill.data.store import attribute
 from vadistill.files import whole_folder
 from vadistill.metrics import auc, smooth
-from vadistill.report.plots import map_strip, pick_times, score_plot
+from vadistill.report.plots import loss_plot, map_strip, pick_times, score_plot
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
@@ -43,26 +43,35 @@ def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore
     )
 
 
+def draw_training(folder: Path, student: Path, calibrations: list[Path]) -> None:
+    """Draw the training curves of every model; their metrics lie beside the files that the models led to."""
+    metrics = {name: student.with_name(f"{name}.metrics.jsonl") for name in ("pretrained", "distilled")}
+    metrics |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
+    for name, path in metrics.items():
+        if path.is_file():
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            loss_plot(folder / f"training_{name}.png", records)
+
+
 def main(args) -> None:
     """Draw the pictures of every test clip."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
     resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
     student, stores = MapStore([args.student]), frame_stores(args.frames)
     teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
-    clips = [c for c in read_clips(args.settings["layout"], Path(args.settings["path"])) if c.split == "test"]
+    clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
     with whole_folder(args.output) as folder:
-        for index, clip in enumerate(clips):
-            frames = stores[clip.name]
-            labels = read_labels(clip, len(frames), (frames.height, frames.width))
-            curves = {"student": smooth(student.score(clip.name), sigma)}
-            curves |= {name: smooth(teacher.scores[clip.name], sigma) for name, teacher in teachers.items()}
-            truth = None if labels is None else labels.frame
+        for index, (clip, frames) in enumerate(stores.items()):
+            truth = frame_labels(clips[clip], len(frames))
+            curves = {"student": smooth(student.score(clip), sigma)}
+            curves |= {name: smooth(teacher.scores[clip], sigma) for name, teacher in teachers.items()}
             aucs = {name: None if truth is None else auc(curve, truth) for name, curve in curves.items()}
-            score_plot(folder / f"{clip.name}_scores.png", clip.name, curves, truth, aucs)
+            score_plot(folder / f"{clip}_scores.png", clip, curves, truth, aucs)
             if index < STRIPS:
-                scores = student.score(clip.name)
-                draw_strip(folder / f"{clip.name}_maps.png", frames, scores, labels, student, teachers)
-            log.info("clip %s: drawn", clip.name)
+                labels = read_labels(clips[clip], len(frames), (frames.height, frames.width))
+                draw_strip(folder / f"{clip}_maps.png", frames, student.score(clip), labels, student, teachers)
+            log.info("clip %s: drawn", clip)
+        draw_training(folder, args.student, args.calibrations)
 
 
 if __name__ == "__main__":

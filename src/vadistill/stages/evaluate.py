@@ -47,7 +47,7 @@ def main(args) -> None:
         teachers[name] = judged(teacher.scores, labels, sigma)
         teachers[name]["maps"] = short(judged(teacher.map_scores, labels, sigma))
     together = judged(mean_scores(teacher.scores for teacher in found.values()), labels, sigma)
-    settings, detector = used_settings(args.student, args.scores)
+    settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
     content = {
         "dataset": args.dataset,
         "student": result,

@@ -10,7 +10,7 @@ import torch
 from vadistill.data import maps
 from vadistill.data.store import writing
 from vadistill.data.windows import FrameWindows, loader
-from vadistill.machine import autocast, loader_workers, pick_device
+from vadistill.machine import loader_workers, pick_device
 from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -34,8 +34,7 @@ def score_clip(student: Student, windows: FrameWindows, device) -> tuple[np.ndar
     """Return the frame scores (T,) and maps {g: (T, g, g)} of one clip."""
     scores, grids = [], []
     for frames, _ in loader(windows, range(len(windows)), BATCH, loader_workers()):
-        with autocast(device):
-            made = student(scale_frames(frames.to(device, non_blocking=True)))
+        made = student(scale_frames(frames.to(device, non_blocking=True)))
         scores.append(frame_scores(made).float().cpu())
         grids.append({g: grid[:, 0].float().cpu() for g, grid in made.items()})
     joined = {g: torch.cat([part[g] for part in grids]).numpy() for g in grids[0]}

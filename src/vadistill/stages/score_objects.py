@@ -21,7 +21,7 @@ from vadistill.teachers.base import Teacher
 from vadistill.training import load_model
 
 log = logging.getLogger(__name__)
-BATCH = 512  # objects
+BATCH = 128  # objects
 
 
 def score_clip(teacher: Teacher, store: FrameStore, clip: Detections, device) -> object_scores.ObjectScores:

@@ -28,8 +28,9 @@ def main(args) -> None:
     started = time.monotonic()
 
     def draw(part: list, epoch: int) -> dict[str, torch.Tensor]:
+        limit = settings.max_objects if part is fitted else max(1, round(settings.max_objects * settings.held_out))
         seed = (settings.seed, epoch, int(part is held))
-        return draw_objects(stores, part, teacher.training_crops(), settings.max_objects, seed, cores())
+        return draw_objects(stores, part, teacher.training_crops(), limit, seed, cores())
 
     objects = draw(fitted, 0)
     held_objects = draw(held, 0) if sum(map(len, held)) else None
@@ -46,6 +47,7 @@ def main(args) -> None:
             if epoch == 0:
                 phase.start()
             elif teacher.redraw:
+                objects = None  # two samples never lie in memory at a time
                 objects = draw(fitted, epoch)
             begun = time.monotonic()
             metrics = train_one_epoch(teacher, phase, objects, settings.batch, generator, device)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +43,15 @@ class CropRequest:
     def reach(self) -> int:
         """How many frames an object must lie from both ends of its clip for every crop to exist."""
         return max(map(abs, (*self.colour, *self.gray, *self.flow, 3 * (self.irregular + 1) if self.irregular else 0)))
+
+
+def random_gaps(rng: np.random.Generator, max_skip: int, count: int) -> np.ndarray:
+    """Return frame offsets (count, 7) of intermittent sequences.
+
+    Frame t is kept; outwards from it each step leaves out 1 to ``max_skip`` frames, both sides independently.
+    """
+    walked = rng.integers(2, max_skip + 2, size=(count, 2, 3)).cumsum(axis=2)
+    return np.concatenate([-walked[:, 0, ::-1], np.zeros((count, 1), walked.dtype), walked[:, 1]], axis=1)
 
 
 @dataclass

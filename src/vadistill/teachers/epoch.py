@@ -2,8 +2,8 @@
 
 import torch
 
+from vadistill.averages import Averages, finite
 from vadistill.teachers.base import Batch, Phase, Teacher
-from vadistill.training import Averages, finite
 
 
 def train_one_epoch(

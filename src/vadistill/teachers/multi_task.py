@@ -9,7 +9,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,15 +17,6 @@ from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 MIDDLE = 3
-
-
-def random_gaps(rng: np.random.Generator, max_skip: int, count: int) -> np.ndarray:
-    """Return frame offsets (count, 7) of intermittent sequences.
-
-    Frame t is kept; outwards from it each step leaves out 1 to ``max_skip`` frames, both sides independently.
-    """
-    walked = rng.integers(2, max_skip + 2, size=(count, 2, MIDDLE)).cumsum(axis=2)
-    return np.concatenate([-walked[:, 0, ::-1], np.zeros((count, 1), walked.dtype), walked[:, 1]], axis=1)
 
 
 class SharedNetwork(nn.Module):
