@@ -21,6 +21,8 @@ help:
 environment: $(READY)
 
 $(READY): envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "error: $(PYTHON) is not Python 3.11 to 3.13; say which one to use: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VADISTILL_VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
 	touch $@

@@ -1,13 +1,18 @@
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from torchvision.ops import box_iou
 
+from vadistill.demo.clips import render_clip
 from vadistill.detector import Detector
 from vadistill.errors import InputError
 from vadistill.settings import Demo, Detection
 
+WEIGHTS = Path(__file__).parents[1] / "resources/weights/demo.pt"
 CPU = torch.device("cpu")
 
 
@@ -91,14 +96,23 @@ def test_weights_that_do_not_load_are_named(tmp_path, name):
         Detector(tmp_path / "missing.pt", Detection(), CPU)
 
 
+def test_openvino_gives_the_boxes_of_torch(tmp_path):
+    """An export by ultralytics itself, as a user would make it."""
+    from ultralytics import YOLO
+
+    shutil.copy(WEIGHTS, tmp_path / "demo.pt")
+    folder = YOLO(str(tmp_path / "demo.pt")).export(format="openvino", imgsz=(192, 320), dynamic=True)
+    frames = np.stack([frame for frame, _, _ in render_clip(Demo(frames=9), "train", "train_01")][::4])
+    made = [Detector(Path(path), Detection(image_size=320, confidence=0.3), CPU)(frames) for path in (WEIGHTS, folder)]
+    for one, other in zip(*made, strict=True):
+        np.testing.assert_allclose(one.box, other.box, atol=1.5)
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=0.03)
+    assert sum(len(boxes.box) for boxes in made[0]) > 3
+
+
 def test_the_shipped_detector_finds_the_demo_pedestrians():
     """One real prediction: it also proves that torch and torchvision fit together."""
-    from pathlib import Path
-
-    from vadistill.demo.clips import render_clip
-
-    weights = Path(__file__).parents[1] / "resources/weights/demo.pt"
-    detector = Detector(weights, Detection(image_size=320), CPU)
+    detector = Detector(WEIGHTS, Detection(image_size=320), CPU)
     frames = [(frame, boxes) for frame, _, boxes in render_clip(Demo(frames=40), "train", "train_01")][::13]
     found = wanted = 0
     for (_, boxes), made in zip(frames, detector(np.stack([frame for frame, _ in frames])), strict=True):

@@ -3,7 +3,6 @@
 In a pass over a clip every frame is decoded once and every flow field computed once.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,21 +20,23 @@ from vadistill.teachers.base import Batch, CropRequest, random_gaps
 
 
 class ClipCrops:
-    """Cuts the objects of one clip, frame after frame.
+    """Cuts the objects of one clip, in the order of their frames; frames behind the window are let go.
 
     At the clip's borders the window's centre is clamped: a window holds a frame twice only in a clip shorter than it.
     """
 
     def __init__(self, store: FrameStore, request: CropRequest) -> None:
         self.store, self.request = store, request
-        self._cached = 2 * request.reach + 2
-        self._frames: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._grays: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._frames: dict[int, np.ndarray] = {}
+        self._grays: dict[int, np.ndarray] = {}
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) if request.flow else None
 
     def cut(self, t: int, box: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Cut the crops of the boxes (n, 4) of frame ``t``; the keys and shapes are those of ``CropRequest``."""
         centre = self._clamp(t)
+        for cache in (self._frames, self._grays):
+            for index in [index for index in cache if index < centre - self.request.reach]:
+                del cache[index]
         pixels = self._pixels(box)
         made: dict[str, np.ndarray] = {}
         if self.request.colour:
@@ -73,23 +74,19 @@ class ClipCrops:
 
     def _frame(self, index: int) -> np.ndarray:
         index = min(max(index, 0), len(self.store) - 1)
-        return self._kept(self._frames, index, lambda: self.store.read(index))
+        if index not in self._frames:
+            self._frames[index] = self.store.read(index)
+        return self._frames[index]
 
     def _gray(self, index: int) -> np.ndarray:
         index = min(max(index, 0), len(self.store) - 1)
-        return self._kept(self._grays, index, lambda: cv2.cvtColor(self._frame(index), cv2.COLOR_BGR2GRAY))
+        if index not in self._grays:
+            self._grays[index] = cv2.cvtColor(self._frame(index), cv2.COLOR_BGR2GRAY)
+        return self._grays[index]
 
     def _flow(self, start: int, end: int) -> np.ndarray:
         """Return the dense flow (H, W, 2) in pixels from frame ``start`` to frame ``end``."""
         return self._dis.calc(self._gray(start), self._gray(end), None)
-
-    def _kept(self, cache: OrderedDict[int, np.ndarray], key: int, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return what ``make`` makes; the last ones are kept, as many as a window spans."""
-        if key not in cache:
-            cache[key] = make()
-            if len(cache) > self._cached:
-                cache.popitem(last=False)
-        return cache[key]
 
 
 def _at_least_two(edges: np.ndarray, length: int) -> np.ndarray:
