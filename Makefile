@@ -6,10 +6,9 @@ READY := $(VADISTILL_VENV)/.ready
 CORES := $(shell nproc)
 DATASET ?= demo
 export PYTHONPATH := $(CURDIR)/src
+$(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
 
-.PHONY: help environment demo test lint unlock $(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
-
-clean-frames clean-detections clean-teachers clean-maps clean-student clean
+.PHONY: help environment demo test lint unlock clean-frames clean-detections clean-teachers clean-maps clean-student clean
 
 help:
 	@echo "make demo            run everything on the embedded data set and show where the pictures are"
@@ -40,8 +39,6 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint > /dev/null
-
-$(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
 
 clean-frames clean-detections clean-maps clean-student: clean-%:
 	rm -rf results/$(DATASET)/$*
