@@ -8,7 +8,7 @@ DATASET ?= demo
 export PYTHONPATH := $(CURDIR)/src
 $(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
 
-.PHONY: help environment demo test lint unlock clean-frames clean-detections clean-teachers clean-maps clean-student clean
+.PHONY: help environment demo test lint clean-frames clean-detections clean-teachers clean-maps clean-student clean
 
 help:
 	@echo "make demo            run everything on the embedded data set and show where the pictures are"

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vadistill.files import fingerprint, sha256, whole_file, whole_folder, write_json
+from vadistill.files import fingerprint, remove_unfinished, sha256, whole_file, whole_folder, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -15,6 +15,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert json.loads(path.read_text()) == {"a": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_process_that_ends_at_once_can_remove_what_it_has_half_written(tmp_path):
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        remove_unfinished()
+        assert not list(tmp_path.iterdir())
 
 
 def test_left_overs_of_a_killed_writer_are_removed(tmp_path):

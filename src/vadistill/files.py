@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SAMPLES, SAMPLE_BYTES = 256, 4096
+_unfinished: set[Path] = set()
 
 
 @contextmanager
@@ -23,11 +24,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     # The suffix stays last: libraries choose their format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     _remove_stale(path.parent, f".{path.stem}.", f".part{path.suffix}")
+    _unfinished.add(temporary)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 @contextmanager
@@ -38,19 +40,35 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     _remove_stale(path.parent, f".{path.name}.", ".part")
     temporary.mkdir()
+    _unfinished.add(temporary)
     try:
         yield temporary
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process has half written: for a process that is about to end without unwinding."""
+    for path in list(_unfinished):
+        if f".{os.getpid()}.part" in path.name:  # a forked worker does not touch its parent's files
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    _unfinished.discard(path)
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_stale(folder: Path, start: str, end: str) -> None:
     """Remove what a killed writer of the same file left behind; its temporary name differs in the number alone."""
     for path in folder.iterdir():
         if path.name.startswith(start) and path.name.endswith(end) and path.name[len(start) : -len(end)].isdecimal():
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def write_json(path: str | Path, content: Any) -> None:

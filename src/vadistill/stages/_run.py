@@ -3,12 +3,15 @@
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from vadistill.errors import InputError
+from vadistill.files import remove_unfinished
 
 WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
 
@@ -28,9 +31,16 @@ def add_paths(made: argparse.ArgumentParser, *names: str, many: tuple[str, ...] 
         made.add_argument(f"--{name}", type=Path, required=True, nargs="+")
 
 
+def _end(number: int, _: FrameType | None) -> None:
+    """End by the signal itself: an exception raised here could be lost, for example in a loader's destructor."""
+    remove_unfinished()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
     """Run a stage; a bad input ends in one line and exit status 1, a SIGTERM leaves no half-written file."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     try:
         main(arguments.parse_args())
