@@ -1,6 +1,7 @@
 """Train the demo's object detector on generated images of other scenes."""
 
 import argparse
+import copy
 import tempfile
 from pathlib import Path
 
@@ -51,14 +52,14 @@ def main(arguments: argparse.Namespace) -> None:
             val=False,
         )
         print({key: round(float(value), 4) for key, value in network.trainer.metrics.items()})
-        write_weights(network.trainer.last, arguments.output)
+        write_weights(network.trainer.ema.ema, arguments.output)
 
 
-def write_weights(trained: Path, output: Path) -> None:
-    """Write the half-precision model of a checkpoint without the optimiser and the paths of its training."""
-    model = torch.load(trained, map_location="cpu", weights_only=False)["model"].half()
-    arguments = {"task": "detect", "imgsz": model.args["imgsz"]}
-    model.args = arguments
+def write_weights(trained: torch.nn.Module, output: Path) -> None:
+    """Write the trained model in half precision, without the paths of its training."""
+    model = copy.deepcopy(trained).half()
+    arguments = {"task": "detect", "imgsz": model.args.imgsz}
+    model.args, model.criterion = arguments, None  # the criterion remembers the settings of the training
     model.yaml.pop("yaml_file", None)
     with whole_file(output) as temporary:
         torch.save({"model": model, "train_args": arguments}, temporary)
