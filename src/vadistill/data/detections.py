@@ -7,8 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.store import reading
+from vadistill.data.store import reading, write_columns
 from vadistill.settings import Objects
+
+KINDS = {"frame": "i4", "box": "f4", "confidence": "f4", "probabilities": "f2"}
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,7 @@ def write_clip(file: h5py.File, detections: Detections) -> None:
     """Add one clip's detections to an open file."""
     group = file.create_group(detections.clip)
     group.attrs.update(frames=detections.frames, height=detections.size[0], width=detections.size[1])
-    for name, kind in (("frame", "i4"), ("box", "f4"), ("confidence", "f4"), ("probabilities", "f2")):
-        column = getattr(detections, name).astype(kind)
-        group.create_dataset(
-            name, data=column, chunks=column.shape if column.size else None, fletcher32=column.size > 0
-        )
+    write_columns(group, detections, KINDS)
 
 
 def read_shards(paths: list[Path]) -> Iterator[Detections]:

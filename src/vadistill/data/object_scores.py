@@ -7,7 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.store import reading
+from vadistill.data.store import reading, write_columns
+
+KINDS = {"frame": "i4", "box": "f4", "terms": "f4", "score": "f4"}
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,7 @@ def write_clip(file: h5py.File, scores: ObjectScores) -> None:
     """Add one clip's scores to an open file."""
     group = file.create_group(scores.clip)
     group.attrs.update(frames=scores.frames, height=scores.size[0], width=scores.size[1])
-    for name, kind in (("frame", "i4"), ("box", "f4"), ("terms", "f4"), ("score", "f4")):
-        column = getattr(scores, name).astype(kind)
-        group.create_dataset(
-            name, data=column, chunks=column.shape if column.size else None, fletcher32=column.size > 0
-        )
+    write_columns(group, scores, KINDS)
 
 
 def read_shards(paths: list[Path]) -> Iterator[ObjectScores]:

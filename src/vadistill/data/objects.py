@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vadistill.data.detections import Detections
-from vadistill.data.frames import FrameStore
+from vadistill.data.frames import FrameStore, window_indices
 from vadistill.data.shards import stable_order
 from vadistill.errors import InputError
 from vadistill.rasterize import clip_to_pixels
@@ -33,9 +33,10 @@ class ClipCrops:
 
     def cut(self, t: int, box: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Cut the crops of the boxes (n, 4) of frame ``t``; the keys and shapes are those of ``CropRequest``."""
-        centre = self._clamp(t)
+        reach = self.request.reach
+        centre = window_indices(t, len(self.store), (-reach, 0, reach), border="clamp")[1]
         for cache in (self._frames, self._grays):
-            for index in [index for index in cache if index < centre - self.request.reach]:
+            for index in [index for index in cache if index < centre - reach]:
                 del cache[index]
         pixels = self._pixels(box)
         made: dict[str, np.ndarray] = {}
@@ -54,10 +55,6 @@ class ClipCrops:
             windows = [[self._frame(centre + int(k)) for k in row] for row in gaps]
             made["irregular"] = self._stack(pixels, lambda row: windows[row]).transpose(0, 1, 4, 2, 3)
         return made
-
-    def _clamp(self, t: int) -> int:
-        last = len(self.store) - 1 - self.request.reach
-        return min(max(t, self.request.reach), last) if last >= self.request.reach else min(t, len(self.store) - 1)
 
     def _pixels(self, box: np.ndarray) -> np.ndarray:
         """Return whole-pixel boxes of at least 2 x 2 pixels inside the frame."""

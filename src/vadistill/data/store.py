@@ -32,6 +32,20 @@ def reading(path: str | Path) -> h5py.File:
         raise InputError(f"{path}: not a readable HDF5 file ({error}); delete it to have it made again") from error
 
 
+def write_columns(group: h5py.Group, table: Any, kinds: dict[str, str]) -> None:
+    """Write the named attributes of a table, arrays of N rows, as data sets with checksums.
+
+    Args:
+        group: Where they go.
+        table: What holds the arrays.
+        kinds: Stored NumPy type of each.
+    """
+    for name, kind in kinds.items():
+        column = getattr(table, name).astype(kind)
+        checked = {"chunks": column.shape, "fletcher32": True} if column.size else {}
+        group.create_dataset(name, data=column, **checked)
+
+
 def by_teacher(paths: list[Path]) -> dict[str, list[Path]]:
     """Group object scores or maps by the teacher that their files name."""
     grouped: dict[str, list[Path]] = {}
