@@ -14,6 +14,7 @@ def bare(count, rng, side=32):
     return {
         "box": torch.stack([left, bottom - 24, left + 12, bottom], dim=1),
         "size": torch.tensor([[HEIGHT, WIDTH]]).float().repeat(count, 1),
+        "scene": torch.zeros(count, dtype=torch.int64),
         "confidence": torch.full((count,), 0.8),
         "probabilities": probabilities,
     }

@@ -12,6 +12,7 @@ import pytest
 from trees import FRAMES, HEIGHT, WIDTH, number_of, pictures, write_avi, write_images, write_mp4
 
 from vadistill.data.frames import FrameStore, window_indices, write_frames
+from vadistill.data.frames import write_images as store_images
 from vadistill.data.video import frame_rate, frames_of
 from vadistill.errors import InputError
 
@@ -153,6 +154,25 @@ def test_jpeg_images_are_kept_byte_for_byte(tmp_path):
         stored = file["bytes"][:].tobytes()
     assert stored == b"".join(path.read_bytes() for path in sorted((tmp_path / "c").iterdir()))
     assert numbers(FrameStore(tmp_path / "c.h5")) == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "png"])
+def test_images_are_stored_like_a_source(encoding, tmp_path):
+    write_images(tmp_path / "c", pictures(), ".bmp")
+    write_frames(tmp_path / "a.h5", "c", "train", tmp_path / "c", encoding, 80, "f00")
+    assert store_images(tmp_path / "b.h5", "c", "train", iter(pictures()), encoding, 80, "f00") == FRAMES
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    store_images(tmp_path / "b.h5", "c", "validation", pictures(), encoding, fps=12.5)
+    store = FrameStore(tmp_path / "b.h5")
+    assert (store.fps, store.split, len(store)) == (12.5, "validation", FRAMES)
+
+
+def test_images_of_no_or_of_two_sizes_are_refused(tmp_path):
+    with pytest.raises(InputError, match="clip c: no frames"):
+        store_images(tmp_path / "c.h5", "c", "train", [])
+    with pytest.raises(InputError, match=r"clip c: frame 2 is \(32, 40, 3\); expected \(48, 64, 3\)"):
+        store_images(tmp_path / "c.h5", "c", "train", pictures(2) + pictures(1, 32, 40))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torchvision
 from teacher_objects import CLASSES, bare, train
 
+from vadistill.errors import InputError
+from vadistill.models.imagenet import load_resnet50
+from vadistill.settings import TASKS
 from vadistill.settings import MultiTask as Settings
 from vadistill.teachers import build
 from vadistill.teachers.base import random_gaps
@@ -45,6 +49,21 @@ def inputs(teacher, objects, loss=None):
     (loss or teacher.phases()[0].loss)(objects, torch.Generator().manual_seed(0))
     handle.remove()
     return seen
+
+
+def distinct(objects):
+    """Make the objects differ in brightness and in what the detector sees."""
+    count = len(objects["box"])
+    shade = torch.linspace(0.3, 1, count)[:, None, None, None, None]
+    dimmed = {name: (objects[name] * shade).byte() for name in ("colour", "irregular")}
+    return {**objects, **dimmed, "probabilities": torch.linspace(0, 1, count)[:, None].repeat(1, CLASSES)}
+
+
+def telling(teacher):
+    """Make the distillation head answer differently to different objects from the start."""
+    with torch.no_grad():
+        teacher.distillation[-1].weight *= 30
+    return teacher
 
 
 @pytest.mark.parametrize("skip", [1, 4])
@@ -121,13 +140,15 @@ def test_colours_are_red_green_blue_in_0_1():
 
 @pytest.mark.parametrize("side", [32, 64])
 @pytest.mark.parametrize("width", ["narrow", "wide"])
-@pytest.mark.parametrize("depth", ["shallow", "deep"])
+@pytest.mark.parametrize("depth", ["shallow", "deep", "deeper"])
 def test_sizes_and_gradients(side, width, depth):
     teacher = made(replace(FAST, crop=side, width=width, depth=depth))
     objects = numbered(2, side)
     loss = teacher.phases()[0].loss(objects, torch.Generator())
     loss["loss"].backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in teacher.parameters())
+    convolutions = [layer for layer in teacher.shared.layers if isinstance(layer, torch.nn.Conv3d)]
+    assert len(convolutions) == 3 * {"shallow": 1, "deep": 2, "deeper": 3}[depth]
     features = teacher.shared(torch.zeros(1, 3, 7, side, side))
     assert features.shape == (1, 64 if width == "wide" else 32, side // 8, side // 8)
     assert teacher.middle_box(features).shape == (1, 3, side, side)
@@ -135,7 +156,7 @@ def test_sizes_and_gradients(side, width, depth):
 
 
 def test_joint_loss_is_the_weighted_sum_of_hand_made_losses():
-    objects, teacher = walkers(6, 0), made().eval()
+    objects, teacher = distinct(walkers(6, 0)), telling(made()).eval()
     loss = teacher.phases()[0].held_out_loss(objects, torch.Generator())
     sequences = objects["colour"].flip(2).transpose(1, 2).float() / 255
     intermittent = objects["irregular"].flip(2).transpose(1, 2).float() / 255
@@ -146,7 +167,7 @@ def test_joint_loss_is_the_weighted_sum_of_hand_made_losses():
     irregularity = -(gaps(ahead).log_softmax(1)[:, 0].mean() + gaps(skipped).log_softmax(1)[:, 1].mean()) / 2
     middle = teacher.middle_box(teacher.shared(sequences[:, :, [0, 1, 2, 4, 5, 6]]))
     middle_box = (middle - sequences[:, :, 3]).abs().mean()
-    classes = teacher.distillation(torch.cat([ahead, back]))
+    classes = teacher.distillation(torch.cat([ahead, back]))[:, :CLASSES]
     distillation = (classes - objects["probabilities"]).abs().mean()
     expected = arrow + irregularity + middle_box + 0.2 * distillation
     torch.testing.assert_close(loss["loss"], expected)
@@ -169,7 +190,6 @@ def test_score_needs_neither_irregular_sequences_nor_batch_mates():
     assert not teacher.training
     one = {name: value[2:3] for name, value in objects.items()}
     torch.testing.assert_close(teacher.score(one)[0], terms[2], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(teacher.combine(terms), terms.mean(1))
 
 
 def test_learns_and_scores_abnormal_sequences_higher():
@@ -186,5 +206,145 @@ def test_learns_and_scores_abnormal_sequences_higher():
     assert jumping[:, 2].mean() > usual[:, 2].mean()
     assert strange[:, 3].min() > usual[:, 3].max()
     for abnormal in (backward, jumping):
-        better = teacher.combine(abnormal)[:, None] > teacher.combine(usual)
+        better = abnormal.mean(1)[:, None] > usual.mean(1)
         assert better.float().mean() > 0.9
+
+
+def crop_means(crops):
+    """A network in ResNet-50's place: 1000 multiples of a crop's mean."""
+    return crops.mean((1, 2, 3))[:, None] * torch.arange(1.0, 1001)
+
+
+@pytest.mark.parametrize("tasks", [(task,) for task in TASKS] + [("middle_box", "arrow"), TASKS])
+def test_chosen_tasks_alone_are_learned_and_scored(tasks):
+    teacher = made(replace(FAST, tasks=tasks))
+    assert teacher.terms == teacher.counted == tuple(task for task in TASKS if task in tasks)
+    assert teacher.probabilities == tuple(task for task in ("arrow", "irregularity") if task in tasks)
+    assert (teacher.training_crops().irregular > 0) == ("irregularity" in tasks)
+    assert not any(hasattr(teacher, task) for task in set(TASKS) - set(tasks))
+    objects = walkers(5, 0)
+    if "irregularity" not in tasks:
+        del objects["irregular"]
+    losses = teacher.phases()[0].loss(objects, torch.Generator())
+    losses["loss"].backward()
+    assert all(parameter.grad is not None for parameter in teacher.parameters())
+    weights = {"distillation": 0.2}
+    expected = sum(weights.get(task, 1) * losses[task].item() for task in tasks)
+    assert losses["loss"].item() == pytest.approx(expected)
+    assert teacher.score(objects).shape == (5, len(tasks))
+
+
+def test_a_task_alone_is_measured_as_among_all():
+    teacher, objects = made(), walkers(4, 0)
+    together = teacher.score(objects)
+    for column, task in enumerate(TASKS):
+        alone = made(replace(FAST, tasks=(task,)))
+        alone.load_state_dict({key: teacher.state_dict()[key] for key in alone.state_dict()})
+        torch.testing.assert_close(alone.score(objects)[:, 0], together[:, column])
+
+
+def test_requests_carry_the_shape_of_the_windows():
+    teacher = made(replace(FAST, context=0.25, aspect="keep", border="repeat"))
+    for request in (teacher.training_crops(), teacher.scoring_crops()):
+        assert (request.context, request.aspect, request.border) == (0.25, "keep", "repeat")
+
+
+def test_jitter_changes_all_sequences_of_an_object_alike_in_training_only():
+    objects, teacher = numbered(12), made(replace(FAST, jitter=0.2))
+    objects["colour"] = 90 + objects["colour"] // 3  # nothing is cut at black and white
+    objects["irregular"] = objects["colour"]
+    plain = objects["colour"].transpose(1, 2).float()
+    seven, six = inputs(teacher, objects)
+    changes = []
+    for index in range(12):
+        before, after = plain[index][:, [0, 1, 2, 4, 5, 6]].flatten(), six[index].flatten()
+        slope, intercept = np.polyfit(before.double(), after.double(), 1)
+        np.testing.assert_allclose(after, slope * before + intercept, atol=0.01)
+        changes.append((slope, intercept))
+    slopes, intercepts = np.array(changes).T
+    contrast, brightness = slopes - 1, (intercepts + 127.5 * (slopes - 1)) / 255
+    assert (np.abs(contrast) <= 0.2).all() and len(set(contrast.round(4))) == 12
+    assert (np.abs(brightness) <= 0.2).all() and abs(np.corrcoef(contrast, brightness)[0, 1]) < 0.9
+    ahead, back, skipped = seven.chunk(3)
+    assert torch.equal(ahead[:, :, [0, 1, 2, 4, 5, 6]], six[:6])
+    assert torch.equal(skipped, back.flip(2)) and torch.equal(skipped[:, :, [0, 1, 2, 4, 5, 6]], six[6:])
+    held_out = inputs(teacher, objects, teacher.phases()[0].held_out_loss)[1]
+    torch.testing.assert_close(held_out, plain[:, :, [0, 1, 2, 4, 5, 6]])
+
+
+def test_imagenet_targets_are_standardised_and_weigh_as_the_class_scores():
+    objects, teacher = distinct(walkers(6, 0)), telling(made()).eval()
+    phase = teacher.phases()[0]
+    without = phase.held_out_loss(objects, torch.Generator())
+    terms = teacher.score(objects)
+    teacher.imagenet = crop_means
+    teacher.prepare(objects)
+    middle = objects["colour"][:, 3].float() / 255
+    outputs = crop_means(middle).numpy()
+    targets = torch.from_numpy((outputs - outputs.mean(0)) / outputs.std(0))
+    losses = phase.held_out_loss(objects, torch.Generator())
+    sequences = objects["colour"].flip(2).transpose(1, 2).float() / 255
+    made_outputs = teacher.distillation(teacher.shared(torch.cat([sequences[:3], sequences[3:].flip(2)])))
+    error = (made_outputs[:, CLASSES:] - targets).abs().mean()
+    torch.testing.assert_close(losses["imagenet"], error, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(losses["loss"], without["loss"] + 0.2 * error, rtol=1e-4, atol=1e-5)
+    assert torch.equal(teacher.score(objects), terms)
+
+
+def test_imagenet_statistics_are_of_at_most_2000_objects_from_all_over():
+    teacher, seen = made(), []
+    teacher.imagenet = lambda crops: (seen.extend(crops[:, 0, 0, 0].tolist()), crop_means(crops))[1]
+    values = torch.arange(4500) // 20
+    objects = {"colour": values[:, None, None, None, None].expand(4500, 7, 3, 4, 4).byte()}
+    teacher.prepare(objects)
+    assert 1000 < len(seen) <= 2000
+    assert min(seen) == 0 and max(seen) * 255 > 220
+
+
+def test_without_imagenet_the_head_has_the_classes_only():
+    teacher = made(replace(FAST, imagenet=False))
+    teacher.imagenet = crop_means
+    objects = walkers(4, 0)
+    teacher.prepare(objects)
+    assert teacher.distillation[-1].out_features == CLASSES
+    assert "imagenet" not in teacher.phases()[0].loss(objects, torch.Generator())
+
+
+def test_resnet50_from_a_file_gives_targets_and_stays_out_of_the_state(tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.resnet50(weights=None)
+    torch.save(network.state_dict(), tmp_path / "resnet50.pth")
+    teacher, objects = made(), walkers(3, 0)
+    names = set(teacher.state_dict())
+    teacher.imagenet = load_resnet50(tmp_path / "resnet50.pth")
+    teacher.prepare(objects)
+    teacher.train()
+    crops = objects["colour"][:, 3].flip(1).float() / 255
+    mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, :, None, None]
+    resized = torch.nn.functional.interpolate(crops, (224, 224), mode="bilinear", align_corners=False)
+    expected = network.eval()((resized - mean) / deviation)
+    torch.testing.assert_close(teacher.imagenet(crops), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(teacher.imagenet_mean, expected.mean(0), rtol=1e-4, atol=1e-4)
+    teacher.phases()[0].loss(objects, torch.Generator())["loss"].backward()
+    assert all(parameter.grad is None for parameter in teacher.imagenet.network.parameters())
+    assert set(teacher.state_dict()) == names
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no weights", {"weight": torch.zeros(3)}, [1, 2], 5])
+def test_files_without_resnet50_are_refused(tmp_path, content):
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=r"weights\.pth: not the weights of torchvision's ResNet-50") as raised:
+        load_resnet50(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_state_loads_into_a_new_teacher():
+    teacher, objects = made(), walkers(4, 0)
+    train(teacher, objects, steps=1, batch=4)
+    other = made(replace(FAST, seed=1))
+    other.load_state_dict(teacher.state_dict())
+    assert torch.equal(other.score(objects), teacher.score(objects))

@@ -75,3 +75,105 @@ def test_affine_flow_is_fast_and_affine_inside_and_keeps_its_surroundings():
     second = made[..., 2:, :] - 2 * made[..., 1:-1, :] + made[..., :-2, :]
     assert (second[:, 1, :, 15, 16].norm(dim=1) < 0.02).float().mean() > 0.3
     assert torch.equal(made, pseudo.affine_flow(flow, rng()))
+
+
+def test_colours_run_from_one_end_to_another_and_reach_from_gray_to_vivid():
+    gray = pseudo.appearance(200, 16, rng())
+    made = pseudo.coloured(gray, rng(1))
+    assert made.shape == (200, 3, 16, 16) and made.min() >= 0 and made.max() <= 1
+    # One line in colour space: every channel is an affine function of the gray value.
+    flat = made.flatten(2) - made.flatten(2).mean(2, keepdim=True)
+    shade = gray.flatten(2) - gray.flatten(2).mean(2, keepdim=True)
+    slope = (flat * shade).sum(2, keepdim=True) / shade.square().sum(2, keepdim=True).clamp_min(1e-12)
+    torch.testing.assert_close(flat, slope * shade, atol=1e-4, rtol=0)
+    spread = (made.amax(1) - made.amin(1)).flatten(1).amax(1)
+    assert spread.min() < 0.05 and spread.max() > 0.6
+    assert torch.equal(made, pseudo.coloured(gray, rng(1)))
+
+
+def test_parts_of_the_pool_lie_in_their_image_and_show_half_to_all_of_it():
+    y, x = torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij")
+    images = torch.stack([torch.stack([torch.full_like(x, n), x, y]) for n in range(3)]).byte()
+    made = pseudo.from_pool(images, 300, 20, rng()) * 255
+    assert made.shape == (300, 3, 20, 20)
+    torch.testing.assert_close(made[:, 0, 3, 3], (torch.arange(300) % 3).float())
+    across, down = made[:, 1, 10, 18] - made[:, 1, 10, 1], made[:, 2, 18, 10] - made[:, 2, 1, 10]
+    torch.testing.assert_close(across, down, atol=0.01, rtol=0)
+    sides = across * 20 / 17
+    assert 19 < sides.min() < 23 and 37 < sides.max() < 41
+    assert made[:, 1].amin((1, 2)).std() > 2 and made[:, 2].amin((1, 2)).std() > 2
+
+
+@pytest.mark.parametrize(("count", "held"), [(2, 1), (3, 1), (10, 2), (100, 20)])
+def test_pool_is_split_into_disjoint_parts(count, held):
+    one, two = pseudo.split_pool(torch.arange(count), 0.2, rng())
+    assert len(two) == held and sorted([*one.tolist(), *two.tolist()]) == list(range(count))
+
+
+def test_turned_flow_of_a_constant_field_is_the_turned_vector():
+    flow = torch.zeros(3, 2, 2, 8, 8)
+    flow[:, 0, 0], flow[:, 1, 1] = 1.0, 2.0
+    angle = torch.tensor([0.5, 2.0, -1.0])
+    made = pseudo.turned(flow, angle, torch.zeros(3, 2))
+    for one, a in zip(made, angle, strict=True):
+        expected = torch.stack([torch.stack([a.cos(), a.sin()]), torch.stack([-2 * a.sin(), 2 * a.cos()])])
+        torch.testing.assert_close(one, expected[:, :, None, None].expand_as(one))
+
+
+def test_turned_flow_moves_the_field_as_it_turns_the_vectors():
+    flow = torch.randn(1, 2, 2, 8, 8, generator=rng())
+    quarter = pseudo.turned(flow, torch.tensor([torch.pi / 2]), torch.zeros(1, 2))
+    # From x (right) to y (down) is clockwise: rot90 backwards; (u, v) becomes (-v, u).
+    field = torch.rot90(flow, -1, dims=(3, 4))
+    torch.testing.assert_close(quarter, torch.stack([-field[:, :, 1], field[:, :, 0]], dim=2), atol=1e-5, rtol=1e-4)
+    shifted = pseudo.turned(flow, torch.zeros(1), torch.tensor([[0.5, -0.25]]))
+    torch.testing.assert_close(shifted[..., :7, 2:], flow[..., 1:, :6], atol=1e-5, rtol=1e-4)
+
+
+def test_rotated_flow_turns_half_of_the_objects_and_shifts_the_others():
+    flow = torch.zeros(400, 2, 2, 16, 16)
+    flow[:, :, 0] = 1.0
+    made = pseudo.rotated_flow(flow, rng())
+    torch.testing.assert_close(made.norm(dim=2), torch.ones(400, 2, 16, 16))
+    angle = torch.atan2(made[:, :, 1], made[:, :, 0]).flatten(1)
+    assert (angle - angle[:, :1]).abs().max() < 1e-4  # both ways alike
+    unturned = angle[:, 0].abs() < 1e-3
+    assert abs(unturned.float().mean() - 0.5) < 0.1
+    assert angle[~unturned, 0].abs().min() > torch.pi / 4 - 1e-3 and angle[:, 0].abs().max() > 2.5
+    spot = torch.zeros(400, 2, 2, 16, 16)
+    spot[:, :, 0, 7:9, 7:9] = 1.0
+    left = pseudo.rotated_flow(spot, rng())[unturned, 0, 0].flatten(1).argmax(1)
+    away = torch.hypot(left // 16 - 7.5, left % 16 - 7.5)
+    assert away.min() > 2.5 and away.max() < 9.5
+
+
+def test_shuffled_pairs_are_swapped_or_of_two_objects():
+    flow = torch.arange(200.0)[:, None, None, None, None] + torch.tensor([0, 0.5])[:, None, None, None]
+    made = pseudo.shuffled_flow(flow.expand(200, 2, 2, 4, 4), rng())
+    past, future = made[:, 0, 0, 0, 0], made[:, 1, 0, 0, 0]
+    number = torch.arange(200.0)
+    swapped = (past == number + 0.5) & (future == number)
+    mixed = (past == number) & (future == (number - 1) % 200 + 0.5)
+    assert (swapped ^ mixed).all() and abs(swapped.float().mean() - 0.5) < 0.1
+
+
+def test_kinds_of_motion_are_equally_frequent_and_slow_objects_move_anyway():
+    flow = torch.full((900, 2, 2, 8, 8), 0.6)
+    made = pseudo.motion(flow, ("longer_gap", "shuffled"), 3, rng())
+    same = (made == flow).flatten(1).all(1)  # all objects are alike, so shuffling changes nothing
+    assert abs(same.float().mean() - 0.5) < 0.06
+    assert (made[~same] / flow[~same] > 1.9).all()
+    assert (pseudo.motion(flow, ("shuffled",), 3, rng()) == flow).all()
+    still = torch.zeros(200, 2, 2, 32, 32)
+    peak = pseudo.motion(still, ("longer_gap", "affine"), 3, rng()).norm(dim=2).flatten(1).amax(1)
+    assert (peak > 1).all()
+    assert torch.equal(
+        pseudo.motion(flow, ("affine", "rotated"), 3, rng(5)), pseudo.motion(flow, ("affine", "rotated"), 3, rng(5))
+    )
+
+
+def test_unlike_shows_one_image_of_a_gray_bank_in_every_channel():
+    crops, bank = torch.rand(400, 2, 8, 8, generator=rng()), torch.rand(5, 1, 8, 8, generator=rng(1))
+    made = pseudo.unlike(crops, bank, rng(2))
+    same = (made[:, 0] == made[:, 1]).flatten(1).all(1)
+    assert made.shape == crops.shape and abs(same.float().mean() - 0.5) < 0.08

@@ -37,6 +37,17 @@ def test_boxes_on_the_border_outside_and_one_pixel_wide(box):
         np.testing.assert_array_equal(made, dense_maps(frame, box, score, 3, (23, 37), cells))
 
 
+@pytest.mark.parametrize("cells", [(3, 7), (10, 1), (23, 40)])
+def test_rectangular_grids(cells):
+    rng = np.random.default_rng(2)
+    corner = rng.uniform(-5, 30, (12, 2))
+    box = np.concatenate([corner, corner + rng.uniform(0, 15, (12, 2))], 1)
+    frame, score = rng.integers(0, 3, 12), rng.random(12).astype(np.float32)
+    made = rasterize(frame, box, score, 3, (23, 37), cells)
+    assert made.shape == (3, *cells)
+    np.testing.assert_array_equal(made, dense_maps(frame, box, score, 3, (23, 37), cells))
+
+
 def test_frames_without_boxes_are_zero():
     assert not rasterize(np.zeros(0, int), np.zeros((0, 4)), np.zeros(0), 5, (20, 30), 4).any()
 

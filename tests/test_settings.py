@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from vadistill import config as config_check
+from vadistill.config import PRODUCTS, STAGES, dataset_section, owner, seedless, stage_settings
 from vadistill.errors import InputError
-from vadistill.settings import SECTIONS, STAGES, TEACHERS, dataset_section, schema, section, stage_settings
+from vadistill.schema import schema
+from vadistill.settings import SECTIONS, TEACHERS, section
 from vadistill.teachers import TEACHERS as REGISTRY
 
 ROOT = Path(__file__).parents[1]
@@ -32,9 +34,11 @@ def test_config_lists_every_setting_with_its_default(name):
 
 
 def test_presets_fit_the_schema():
-    for path in (ROOT / "workflow/presets").glob("*.yaml"):
-        preset = yaml.safe_load(path.read_text())
-        config_check.check({**CONFIG, "datasets": {**CONFIG["datasets"], **preset["datasets"]}})
+    datasets = dict(CONFIG["datasets"])
+    for name in ("two_cores", "teacher_study"):
+        datasets |= yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["datasets"]
+        config_check.check({**CONFIG, "datasets": datasets})
+    assert {path.stem for path in (ROOT / "workflow/presets").iterdir()} == {"two_cores", "teacher_study"}
 
 
 def test_teachers_of_config_and_registry_agree():
@@ -54,7 +58,12 @@ def test_teachers_of_config_and_registry_agree():
         (("frames", "encoding"), "gif", "frames.encoding"),
         (("datasets", "avenue"), {"layout": "avenu", "path": "x"}, "datasets.avenue.layout"),
         (("datasets", "avenue"), {"layout": "avenue"}, "datasets.avenue has no path"),
-        (("datasets", "avenue"), {"path": "x"}, "datasets.avenue"),
+        (("datasets", "avenue"), {"path": "x"}, "datasets.avenue has no layout; expected one, or variant_of"),
+        (("datasets", "avenue"), {"variant_of": "nowhere"}, "datasets.avenue.variant_of is 'nowhere'"),
+        (("datasets", "avenue"), {"variant_of": "demo", "path": "x"}, "takes its path from it"),
+        (("calibration", "terms"), ["multi_task"], "calibration.terms"),
+        (("calibration", "terms"), ["multitask.arrow"], "calibration.terms has 'multitask.arrow'"),
+        (("multi_task", "tasks"), ["arow"], "multi_task.tasks"),
         (("distillation", "teachers"), ["teacher_x"], "unknown teacher 'teacher_x'"),
         (("distillation", "teachers"), [], "distillation.teachers"),
         (("maps", "resolutions"), [1, 0], "maps.resolutions"),
@@ -108,3 +117,48 @@ def test_a_stage_sees_its_sections_only():
     for stage, (_, names) in STAGES.items():
         made = json.loads(stage_settings(CONFIG, "avenue", stage, teacher="multi_task"))
         assert set(made) == {"version", *(name.format(teacher="multi_task") for name in names)}
+
+
+VARIED = {**CONFIG, "datasets": {
+    "base": {"layout": "demo", "multi_task": {"epochs": 3}},
+    "seed": {"variant_of": "base", "multi_task": {"seed": 1}},
+    "calibrated": {"variant_of": "base", "calibration": {"squash": not CONFIG["calibration"]["squash"]}},
+    "detected": {"variant_of": "base", "detection": {"image_size": 320}},
+    "checked": {"variant_of": "base", "validation": {"seed": 5}},
+}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dataset", "own"),
+    [
+        ("base", {}),
+        (
+            "seed",
+            {("model", "multi_task"), ("scores", "multi_task"), ("calibration", "multi_task"), ("maps", "multi_task")},
+        ),
+        ("calibrated", {(product, teacher) for product in ("calibration", "maps") for teacher in TEACHERS}),
+        ("checked", set()),
+    ],
+)
+def test_a_variant_shares_what_it_does_not_change(dataset, own):
+    for product in PRODUCTS:
+        for teacher in TEACHERS:
+            expected = dataset if (product, teacher) in own else "base"
+            assert owner(VARIED, dataset, product, "train", teacher) == expected, (product, teacher)
+
+
+def test_a_variant_with_another_detector_shares_frames_only():
+    shared = {product for product in PRODUCTS if owner(VARIED, "detected", product, "test", "multi_task") == "base"}
+    assert shared == {"frames", "moving", "pretrained"}
+
+
+def test_other_synthetic_anomalies_change_the_validation_split_only():
+    assert owner(VARIED, "checked", "scores", "test", "multi_task") == "base"
+    for product in ("frames", "detections", "scores", "maps"):
+        assert owner(VARIED, "checked", product, "validation", "multi_task") == "checked"
+
+
+def test_a_variant_has_the_settings_of_its_base_and_its_own():
+    assert dataset_section(VARIED, "seed", "multi_task").epochs == 3
+    assert dataset_section(VARIED, "seed", "multi_task").seed == 1
+    assert seedless(VARIED, "seed") == seedless(VARIED, "base") != seedless(VARIED, "calibrated")

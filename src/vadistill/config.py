@@ -1,12 +1,117 @@
-"""The edge: config.yaml is checked here, and every error names its key."""
+"""What a config says: its check, the settings of a data set and of a stage, and which results data sets share.
+
+A stage gets one canonical JSON string of just the settings that it uses (``stage_settings``): this string is the only
+param of its rule, so that a changed setting reruns exactly the stages that read it.
+"""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import jsonschema
 
 from vadistill.errors import InputError
-from vadistill.settings import TEACHERS, schema, section
+from vadistill.schema import schema
+from vadistill.settings import SECTIONS, TEACHERS, canonical, section
+
+# What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
+# change of the stage's algorithm, which then reruns it.
+STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "generate_demo": (1, ("demo",)),
+    "extract_frames": (1, ("frames",)),
+    "detect_objects": (1, ("detection",)),
+    "find_moving": (1, ("moving",)),
+    "make_validation_clip": (1, ("frames", "objects", "validation")),
+    "train_teacher": (2, ("objects", "held_out", "{teacher}")),
+    "score_objects": (2, ("objects",)),
+    "score_trivially": (1, ("objects",)),
+    "calibrate_teacher": (2, ("calibration",)),
+    "build_maps": (2, ("maps",)),
+    "evaluate_teachers": (1, ("evaluation",)),
+    "draw_teachers": (1, ("evaluation",)),
+    "pretrain_student": (1, ("student", "pretraining")),
+    "distill_student": (1, ("student", "distillation", "maps")),
+    "score_frames": (1, ()),
+    "evaluate": (2, ("evaluation",)),
+    "draw_pictures": (1, ("evaluation",)),
+}
+# The stages that a result comes from, besides the ones that make the validation clips.
+_DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
+_SCORED = (*_DETECTED, "train_teacher", "score_objects")
+PRODUCTS: dict[str, tuple[str, ...]] = {
+    "frames": ("generate_demo", "extract_frames"),
+    "detections": _DETECTED[:3],
+    "moving": ("generate_demo", "extract_frames", "find_moving"),
+    "model": (*_DETECTED, "train_teacher"),
+    "scores": _SCORED,
+    "calibration": (*_SCORED, "calibrate_teacher"),
+    "maps": (*_SCORED, "calibrate_teacher", "build_maps"),
+    "trivial": (*_DETECTED[:3], "score_trivially"),
+    "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
+}
+
+
+def dataset_config(config: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """Return the config of one data set; a variant's sections go over those of the data set that it varies.
+
+    Raises:
+        InputError: There is no such data set.
+    """
+    known = config["datasets"]
+    if dataset not in known:
+        raise InputError(f"config.yaml: no data set '{dataset}' under datasets; it has {', '.join(sorted(known))}")
+    own = known[dataset]
+    if "variant_of" not in own:
+        return known[dataset]
+    varied = known[own["variant_of"]]
+    sections = {
+        name: {**varied.get(name, {}), **own.get(name, {})} for name in SECTIONS if name in varied or name in own
+    }
+    return {**varied, **own, **sections}
+
+
+def dataset_section(config: dict[str, Any], dataset: str, name: str) -> Any:
+    """Return section ``name`` as it holds for ``dataset``: its own overrides first, then the general section."""
+    return section(name, {**config.get(name, {}), **dataset_config(config, dataset).get(name, {})})
+
+
+def stage_settings(config: dict[str, Any], dataset: str, stage: str, teacher: str = "", **extra: Any) -> str:
+    """Return the canonical JSON of the settings that ``stage`` reads, with its version and ``extra`` values."""
+    version, names = STAGES[stage]
+    names = tuple(name.format(teacher=teacher) for name in names)
+    content = {name: asdict(dataset_section(config, dataset, name)) for name in names}
+    return canonical({"version": version, **content, **extra})
+
+
+def seedless(config: dict[str, Any], dataset: str) -> str:
+    """Return all settings of a data set but the teachers' seeds: equal for runs that differ in nothing else."""
+    sections = {name: asdict(dataset_section(config, dataset, name)) for name in SECTIONS}
+    for teacher in TEACHERS:
+        del sections[teacher]["seed"]
+    return canonical(sections)
+
+
+def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", teacher: str = "") -> str:
+    """Return the data set whose folder holds a result: a variant shares what none of its settings changes.
+
+    Args:
+        config: The whole config.
+        dataset: Data set that the result is for.
+        product: Key of ``PRODUCTS``.
+        split: Split of the result, where it has one.
+        teacher: Teacher of the result, where it has one.
+    """
+    varied = config["datasets"].get(dataset, {}).get("variant_of")
+    if varied is None:
+        return dataset
+    stages = PRODUCTS[product]
+    if split == "validation":
+        stages = (*stages, "detect_objects", "make_validation_clip")
+    same = all(
+        stage_settings(config, dataset, stage, teacher) == stage_settings(config, varied, stage, teacher)
+        for stage in stages
+    )
+    return varied if same else dataset
 
 
 def check(config: dict[str, Any]) -> None:
@@ -22,11 +127,10 @@ def check(config: dict[str, Any]) -> None:
     for error in sorted(errors, key=lambda found: ([str(part) for part in found.absolute_path], len(found.path))):
         raise InputError(f"config: {_sentence(error)}")
     for name, dataset in config["datasets"].items():
-        if dataset["layout"] != "demo" and "path" not in dataset:
-            raise InputError(f"config: datasets.{name} has no path; expected the folder of the data set")
+        _check_source(name, dataset, config["datasets"])
         for place, values in ((name, dataset), (None, config)):
             _check_teachers(place, values)
-            _check_percentiles(place, {**config.get("calibration", {}), **values.get("calibration", {})})
+            _check_calibration(place, {**config.get("calibration", {}), **values.get("calibration", {})})
 
 
 def _check_numbers(value: Any, place: str) -> None:
@@ -60,8 +164,26 @@ def _check_teachers(dataset: str | None, values: dict[str, Any]) -> None:
             raise InputError(f"config: {place}: unknown teacher '{teacher}'; known are {', '.join(TEACHERS)}")
 
 
-def _check_percentiles(dataset: str | None, values: dict[str, Any]) -> None:
+def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> None:
+    """A data set lies in a folder, is generated, or is a variant of one of these."""
+    if varied := dataset.get("variant_of"):
+        if extra := sorted({"layout", "path", "shards"} & dataset.keys()):
+            raise InputError(f"config: datasets.{name} is a variant of {varied} and takes its {extra[0]} from it")
+        if varied not in known or "variant_of" in known[varied]:
+            raise InputError(
+                f"config: datasets.{name}.variant_of is '{varied}'; expected a data set that is no variant"
+            )
+    elif "layout" not in dataset:
+        raise InputError(f"config: datasets.{name} has no layout; expected one, or variant_of")
+    elif dataset["layout"] != "demo" and "path" not in dataset:
+        raise InputError(f"config: datasets.{name} has no path; expected the folder of the data set")
+
+
+def _check_calibration(dataset: str | None, values: dict[str, Any]) -> None:
     place = f"datasets.{dataset}.calibration" if dataset else "calibration"
     calibration = section("calibration", values)
     if calibration.low_percentile >= calibration.high_percentile or calibration.low_value >= calibration.high_value:
         raise InputError(f"config: {place}: the low percentile and value must lie below the high ones")
+    for term in calibration.terms:
+        if term.partition(".")[0] not in TEACHERS or "." not in term:
+            raise InputError(f"config: {place}.terms has '{term}'; expected teacher.term, of {', '.join(TEACHERS)}")

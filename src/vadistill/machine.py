@@ -23,6 +23,12 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """Return the context of a forward pass: bfloat16 on a GPU, float32 elsewhere."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def autocast(device: torch.device, on_processors: bool = False) -> torch.autocast:
+    """Return the context of a forward pass: bfloat16 on a GPU, float32 elsewhere.
+
+    Args:
+        device: Where it runs.
+        on_processors: bfloat16 also on processors that compute in it.
+    """
+    fast = device.type == "cuda" or (on_processors and torch.cpu._is_avx512_bf16_supported())
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)

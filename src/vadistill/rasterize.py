@@ -12,13 +12,18 @@ def clip_to_pixels(box: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def rasterize(
-    frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cells: int
+    frame: np.ndarray,
+    box: np.ndarray,
+    score: np.ndarray,
+    frames: int,
+    size: tuple[int, int],
+    cells: int | tuple[int, int],
 ) -> np.ndarray:
-    """Rasterise scored boxes into max-pooled maps of ``cells`` x ``cells``.
+    """Rasterise scored boxes into max-pooled maps of ``cells``.
 
-    Cell i of a grid of g covers the pixel rows floor(i H / g) to ceil((i + 1) H / g), likewise the columns, and takes
-    the highest score of the boxes that touch it: exactly adaptive max pooling of the dense map whose pixels hold the
-    highest score of the boxes over them, 0 without one (Fast-AED, arXiv 2211.15597, section 3).
+    Row i of a grid of g rows covers the pixel rows floor(i H / g) to ceil((i + 1) H / g), likewise the columns, and a
+    cell takes the highest score of the boxes that touch it: exactly adaptive max pooling of the dense map whose pixels
+    hold the highest score of the boxes over them, 0 without one (Fast-AED, arXiv 2211.15597, section 3).
 
     Args:
         frame: (N,) frame numbers of the boxes.
@@ -26,16 +31,17 @@ def rasterize(
         score: (N,) scores, at least 0.
         frames: Number of frames T.
         size: Height and width of the frame in pixels.
-        cells: Side g of the map.
+        cells: Rows and columns of the map; one number for both.
 
     Returns:
-        (T, g, g) float32 maps.
+        (T, rows, columns) float32 maps.
     """
     height, width = size
-    maps = np.zeros((frames, cells, cells), np.float32)
+    rows, columns = cells if isinstance(cells, tuple) else (cells, cells)
+    maps = np.zeros((frames, rows, columns), np.float32)
     pixels = clip_to_pixels(box, height, width)
-    top, bottom = _touched_cells(pixels[:, 1], pixels[:, 3], height, cells)
-    left, right = _touched_cells(pixels[:, 0], pixels[:, 2], width, cells)
+    top, bottom = _touched_cells(pixels[:, 1], pixels[:, 3], height, rows)
+    left, right = _touched_cells(pixels[:, 0], pixels[:, 2], width, columns)
     for t, value, y1, y2, x1, x2 in zip(frame, score, top, bottom, left, right, strict=True):
         region = maps[t, y1:y2, x1:x2]
         np.maximum(region, value, out=region)

@@ -1,18 +1,17 @@
-"""Typed settings: one frozen dataclass a section of config.yaml, and what each stage reads of them.
+"""Typed settings: one frozen dataclass a section of config.yaml.
 
-``config.yaml`` is checked against the JSON schema that ``schema()`` makes of these classes. A data set may override
-any section. A stage gets one canonical JSON string of just the settings that it uses (``stage_settings``): this
-string is the only param of its rule, so that a changed setting reruns exactly the stages that read it.
+A data set may override any section. ``vadistill.schema`` makes a JSON schema of these classes, by which
+``vadistill.config`` checks config.yaml.
 """
 
 import json
-import types
 import typing
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from vadistill.errors import InputError
-
+ANOMALY_KINDS = ("pasted", "misplaced", "fast", "backward")
+TASKS = ("arrow", "irregularity", "middle_box", "distillation")
+MOTION_ANOMALIES = ("longer_gap", "affine", "rotated", "shuffled")
 LAYOUTS = ("avenue", "shanghaitech", "ucsd_ped1", "ucsd_ped2", "ubnormal", "folder", "demo")
 
 
@@ -66,6 +65,37 @@ class Objects:
     min_side: float = number(10.0, "drop boxes whose longer side is shorter, in pixels")
     max_overlap: float = number(0.9, "of two boxes with a larger IoU the less confident is dropped", 0, 1)
     drop_contained: bool = option(True, "drop boxes that lie strictly inside another")
+    moving: bool = option(False, "moving regions that no box covers are objects, too")
+    scene: str = option("", "regular expression whose first group names a clip's scene; empty: one scene")
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Regions that move, for objects that the detector does not know."""
+
+    step: int = number(3, "frames over which motion is measured", 1)
+    speed: float = number(1.0, "least motion over these frames in pixels", 0.1)
+    min_side: float = number(12.0, "drop regions whose longer side is shorter, in pixels")
+    max_share: float = number(0.15, "drop regions that cover a larger share of the frame", 0, 1)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The training clips that no teacher is fitted on: they stop the training early and make the validation split."""
+
+    share: float = number(0.15, "of the training clips, at least one; of a single clip its last part", 0, 0.5)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Synthetic anomalies in held-out training clips: the split by which settings are chosen."""
+
+    clips: int = number(6, "held-out clips used at most, each once for every kind", 1)
+    frames: int = number(240, "frames of a clip at most", 24)
+    kinds: tuple[str, ...] = option(
+        ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True, items={"enum": list(ANOMALY_KINDS)}
+    )
+    seed: int = number(0, "what is pasted where and when")
 
 
 @dataclass(frozen=True)
@@ -74,9 +104,21 @@ class BackgroundAgnostic:
 
     crop: int = option(64, "side of the crops in pixels", enum=[32, 64])
     step: int = number(3, "frames between the frame and its flow's other end", 1)
-    normalise: str = option("box", "flow in units of: box diagonal, or scene speed at the box", enum=["box", "scene"])
+    normalise: str = option(
+        "box",
+        "flow in units of: the box's diagonal, the usual speed where the box stands, or 20 pixels",
+        enum=["box", "scene", "pixels"],
+    )
+    appearance: str = option("gray", "colour of the appearance crops", enum=["gray", "colour"])
+    motion: str = option(
+        "dis", "dense flow by DIS or Farneback, or image gradients", enum=["dis", "farneback", "gradient"]
+    )
+    context: float = number(0.0, "share of the box's sides that a crop adds on each side", 0, 2)
+    aspect: str = option("stretch", "crops stretch the box to a square, or keep its shape", enum=["stretch", "keep"])
+    border: str = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    )
     max_objects: int = number(60000, "training objects held in memory; more are thinned out evenly", 1)
-    held_out: float = number(0.15, "share of the training clips that only stop the training early", 0, 0.5)
     batch: int = number(64, "objects a step", 2)
     autoencoder_epochs: int = number(20, "at most", 1)
     adversarial_epochs: int = number(8, "epochs with reversed gradients; 0 leaves them out", 0)
@@ -84,7 +126,18 @@ class BackgroundAgnostic:
     autoencoder_rate: float = number(1e-3, "learning rate of the auto-encoders")
     adversarial_rate: float = number(1e-4, "learning rate of the adversarial phase")
     classifier_rate: float = number(1e-4, "learning rate of the classifiers")
+    adversarial: str = option(
+        "reversal", "reversed gradients through a second decoder, or bounded ascent", enum=["reversal", "ascent"]
+    )
     reversal: float = number(0.2, "weight of the reversed gradient (lambda)")
+    motion_anomalies: tuple[str, ...] = option(
+        ("longer_gap", "affine"),
+        "kinds of pseudo-anomalies of motion",
+        minItems=1,
+        uniqueItems=True,
+        items={"enum": list(MOTION_ANOMALIES)},
+    )
+    image_pool: str = option("", "folder of images for pseudo-anomalies of appearance; empty: procedural ones")
     patience: int = number(3, "epochs without a better held-out loss before a phase stops", 1)
     seed: int = number(0, "initial weights, order, pseudo-anomalies")
 
@@ -95,23 +148,57 @@ class MultiTask:
 
     crop: int = option(64, "side of the crops in pixels", enum=[32, 64])
     width: str = option("wide", "channels of the shared 3D CNN", enum=["narrow", "wide"])
-    depth: str = option("deep", "one or two convolutions a stage", enum=["shallow", "deep"])
+    depth: str = option("deep", "one, two or three convolutions a stage", enum=["shallow", "deep", "deeper"])
+    context: float = number(0.0, "share of the box's sides that a crop adds on each side", 0, 2)
+    aspect: str = option("stretch", "crops stretch the box to a square, or keep its shape", enum=["stretch", "keep"])
+    border: str = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    )
+    tasks: tuple[str, ...] = option(
+        TASKS, "what is learned and scored", minItems=1, uniqueItems=True, items={"enum": list(TASKS)}
+    )
+    imagenet: bool = option(True, "distil ResNet-50, too, where its ImageNet weights are at hand")
     max_objects: int = number(20000, "training objects held in memory, drawn anew every epoch", 1)
-    held_out: float = number(0.15, "share of the training clips that only stop the training early", 0, 0.5)
     batch: int = number(64, "objects a step", 2)
     epochs: int = number(30, "at most", 1)
     learning_rate: float = number(1e-3, "Adam")
     distillation_weight: float = number(0.2, "weight of the distillation loss in the joint loss")
     max_skip: int = number(4, "irregular sequences skip 1 to this many frames a step", 1)
     flip: bool = option(True, "mirror half of the training objects")
+    jitter: float = number(0.0, "random change of brightness and contrast of training objects", 0, 1)
     patience: int = number(4, "epochs without a better held-out loss before training stops", 1)
     seed: int = number(0, "initial weights, order, sequences")
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """The affine map from object scores to map values, fitted on training clips."""
+class FlowNeighbours:
+    """Teacher without training: nearest normal neighbours of an object's motion and size."""
 
+    crop: int = option(32, "side of the crops in pixels", enum=[32, 64])
+    step: int = number(3, "frames between the frame and its flow's other end", 1)
+    bins: int = number(8, "directions of the flow histogram", 2)
+    size_weight: float = number(1.0, "weight of the box's size against its motion")
+    neighbours: int = number(5, "nearest neighbours whose distances are averaged", 1)
+    border: str = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    )
+    max_objects: int = number(20000, "normal objects kept; more are thinned out evenly", 1)
+    seed: int = number(0, "which objects are kept")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From the terms of a teacher to object scores and map values, fitted on training clips."""
+
+    clips: str = option("held_out", "training clips it is fitted on", enum=["held_out", "all"])
+    terms: tuple[str, ...] = option(
+        (), "the terms that count, as teacher.term; a teacher that is not named counts its own choice", uniqueItems=True
+    )
+    logits: bool = option(False, "terms that are probabilities enter as logits")
+    standardise: str = option(
+        "none", "terms in standard deviations: of all objects, or of those at this place", enum=["none", "all", "scene"]
+    )
+    squash: bool = option(False, "scores pass through tanh(score / 99.9th percentile)")
     low_percentile: float = number(0.5, "of the training scores", 0, 100)
     high_percentile: float = number(99.5, "of the training scores", 0, 100)
     low_value: float = number(0.05, "map value at the low percentile", 0, 1)
@@ -180,6 +267,8 @@ class Distillation:
 class Evaluation:
     """From frame scores to AUC."""
 
+    filter_size: int = number(9, "side of the teachers' mean filter over frames, rows and columns of cells", 1)
+    filter_cell: int = number(16, "side of its cells in pixels", 1)
     smoothing_sigma: float = number(21.0, "Gaussian over time, in frames; 0 leaves the scores as they are")
 
 
@@ -188,8 +277,12 @@ SECTIONS: dict[str, type] = {
     "frames": Frames,
     "detection": Detection,
     "objects": Objects,
+    "moving": Moving,
+    "held_out": HeldOut,
+    "validation": Validation,
     "background_agnostic": BackgroundAgnostic,
     "multi_task": MultiTask,
+    "flow_neighbours": FlowNeighbours,
     "calibration": Calibration,
     "maps": Maps,
     "student": Student,
@@ -197,7 +290,7 @@ SECTIONS: dict[str, type] = {
     "distillation": Distillation,
     "evaluation": Evaluation,
 }
-TEACHERS = ("background_agnostic", "multi_task")
+TEACHERS = ("background_agnostic", "multi_task", "flow_neighbours")
 # Detection weights that ultralytics' own downloader fetches by name.
 OFFICIAL_WEIGHTS = (
     frozenset(
@@ -208,23 +301,6 @@ OFFICIAL_WEIGHTS = (
     | frozenset(f"yolov5{size}u.pt" for size in "nsmlx")
     | frozenset({"yolov3u.pt"})
 )
-
-# What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
-# change of the stage's algorithm, which then reruns it.
-STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "generate_demo": (1, ("demo",)),
-    "extract_frames": (1, ("frames",)),
-    "detect_objects": (1, ("detection",)),
-    "train_teacher": (1, ("objects", "{teacher}")),
-    "score_objects": (1, ("objects",)),
-    "calibrate_teacher": (1, ("calibration",)),
-    "build_maps": (1, ("maps",)),
-    "pretrain_student": (1, ("student", "pretraining")),
-    "distill_student": (1, ("student", "distillation", "maps")),
-    "score_frames": (1, ()),
-    "evaluate": (1, ("evaluation",)),
-    "draw_pictures": (1, ("evaluation",)),
-}
 
 
 def section(name: str, values: dict[str, Any]) -> Any:
@@ -241,90 +317,6 @@ def _typed(kind: Any, value: Any) -> Any:
     return kind(value) if kind in (int, float) else value
 
 
-def dataset_section(config: dict[str, Any], dataset: str, name: str) -> Any:
-    """Return section ``name`` as it holds for ``dataset``: its own overrides first, then the general section."""
-    return section(name, {**config.get(name, {}), **dataset_config(config, dataset).get(name, {})})
-
-
-def dataset_config(config: dict[str, Any], dataset: str) -> dict[str, Any]:
-    """Return the config of one data set.
-
-    Raises:
-        InputError: There is no such data set.
-    """
-    known = config["datasets"]
-    if dataset not in known:
-        raise InputError(f"config.yaml: no data set '{dataset}' under datasets; it has {', '.join(sorted(known))}")
-    return known[dataset]
-
-
 def canonical(content: Any) -> str:
     """Return JSON with sorted keys and no spaces: equal for equal settings, whatever their order."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def stage_settings(config: dict[str, Any], dataset: str, stage: str, teacher: str = "", **extra: Any) -> str:
-    """Return the canonical JSON of the settings that ``stage`` reads, with its version and ``extra`` values."""
-    version, names = STAGES[stage]
-    names = tuple(name.format(teacher=teacher) for name in names)
-    content = {name: asdict(dataset_section(config, dataset, name)) for name in names}
-    return canonical({"version": version, **content, **extra})
-
-
-def _type_schema(kind: Any) -> dict[str, Any]:
-    if typing.get_origin(kind) is tuple:
-        return {"type": "array", "items": _type_schema(typing.get_args(kind)[0])}
-    return {"type": {int: "integer", float: "number", bool: "boolean", str: "string"}[kind]}
-
-
-def _section_schema(kind: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind)
-    properties = {}
-    for entry in fields(kind):
-        assert entry.default is not MISSING and not isinstance(hints[entry.name], types.UnionType)
-        made = _type_schema(hints[entry.name])
-        extra = dict(entry.metadata["schema"])
-        if "items" in extra:
-            extra["items"] = {**made["items"], **extra["items"]}
-        default = list(entry.default) if isinstance(entry.default, tuple) else entry.default
-        properties[entry.name] = {**made, **extra, "default": default, "description": entry.metadata["text"]}
-    return {
-        "type": "object",
-        "description": (kind.__doc__ or "").splitlines()[0],
-        "properties": properties,
-        "additionalProperties": False,
-    }
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of config.yaml; workflow/schemas/config.schema.json is its written form."""
-    sections = {name: {"$ref": f"#/$defs/{name}"} for name in SECTIONS}
-    shards = {"type": "integer", "minimum": 1, "description": "jobs that detection, scoring and maps fan out to"}
-    dataset = {
-        "type": "object",
-        "properties": {
-            "layout": {"enum": list(LAYOUTS), "description": "how the folder is laid out"},
-            "path": {"type": "string", "description": "folder of the data set"},
-            "shards": shards,
-            **sections,
-        },
-        "required": ["layout"],
-        "additionalProperties": False,
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "config.yaml of vadistill",
-        "type": "object",
-        "$defs": {name: _section_schema(kind) for name, kind in SECTIONS.items()},
-        "properties": {
-            "shards": {**shards, "default": 16},
-            **sections,
-            "datasets": {
-                "type": "object",
-                "propertyNames": {"pattern": r"^\w[\w.-]*$"},
-                "additionalProperties": dataset,
-            },
-        },
-        "required": ["datasets"],
-        "additionalProperties": False,
-    }

@@ -57,5 +57,6 @@ def copy_project(folder: Path) -> Project:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
     project = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    project.snakemake("results/tiny/auc.json", "results/tiny/pictures")
+    targets = ("auc.json", "pictures", "teachers_validation.csv", "teacher_pictures", "variants.csv")
+    project.snakemake(*(f"results/tiny/{target}" for target in targets))
     return project

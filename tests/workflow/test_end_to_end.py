@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import h5py
 import numpy as np
@@ -7,11 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from vadistill.data.frames import FrameStore
 from vadistill.data.maps import MapStore
 from vadistill.metrics import smooth
 
 pytestmark = pytest.mark.workflow
-TEACHERS = ("background_agnostic", "multi_task")
+TEACHERS = ("background_agnostic", "multi_task", "flow_neighbours")
+TRIVIAL = {"boxes", "not_person", "box_height", "speed", "frame_difference", "local_difference"}
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +29,15 @@ def auc(results):
 
 def test_the_result_has_its_shape(auc):
     assert set(auc) == {
-        *("dataset", "student", "teachers", "teachers_mean", "frames", "clips", "protocol", "settings", "provenance")
+        *("dataset", "student", "teachers", "teachers_mean", "trivial", "frames", "clips", "protocol", "settings"),
+        "provenance",
     }
     assert (auc["dataset"], auc["frames"], auc["clips"]) == ("tiny", 80, 2)
     assert set(auc["teachers"]) == set(TEACHERS)
     assert set(auc["student"]["by_resolution"]) == {"1x1", "4x4", "16x16"}
     assert set(auc["student"]["per_clip"]) == {"test_01", "test_02"}
-    for record in (auc["student"], *auc["teachers"].values()):
+    assert set(auc["trivial"]) <= TRIVIAL and len(auc["trivial"]) >= 5
+    for record in (auc["student"], *auc["teachers"].values(), *auc["trivial"].values()):
         assert 0 <= record["micro_auc"] <= 1 and 0 <= record["macro_auc"] <= 1
     assert auc["protocol"]["single_class_clips"] == "skipped" and auc["protocol"]["normalisation"] == "none"
     assert auc["protocol"]["smoothing"]["sigma_frames"] == 2.0
@@ -78,12 +83,12 @@ def test_targets_say_how_they_were_made(results):
 def test_every_test_clip_has_its_picture(results):
     names = {path.name for path in (results / "pictures").glob("*.png")}
     assert names == {f"test_0{i}_{kind}.png" for i in (1, 2) for kind in ("scores", "maps")} | {
-        f"training_{model}.png" for model in ("pretrained", "distilled", *TEACHERS)
+        f"training_{model}.png" for model in ("pretrained", "distilled", "background_agnostic", "multi_task")
     }
 
 
 @pytest.mark.parametrize(
-    "model", [f"teachers/{name}/model" for name in TEACHERS] + ["student/pretrained", "student/distilled"]
+    "model", [f"teachers/{name}/model" for name in TEACHERS[:2]] + ["student/pretrained", "student/distilled"]
 )
 def test_training_left_metrics_and_no_state(results, model):
     records = pd.read_json(results / f"{model}.metrics.jsonl", lines=True)
@@ -92,7 +97,7 @@ def test_training_left_metrics_and_no_state(results, model):
 
 
 def test_heavy_rules_are_benchmarked_and_logged(results):
-    for rule in ("extract_frames", "detect_objects", "train_teacher", "score_objects", "build_maps"):
+    for rule in ("extract_frames", "detect_objects", "find_moving", "train_teacher", "score_objects", "build_maps"):
         assert list((results / "benchmarks" / rule).rglob("*.tsv"))
         assert all(path.stat().st_size for path in (results / "logs" / rule).rglob("*.log"))
     for rule in ("pretrain_student", "distill_student", "score_frames"):
@@ -102,3 +107,48 @@ def test_heavy_rules_are_benchmarked_and_logged(results):
 
 def test_nothing_half_written_is_left(results):
     assert not [path for path in results.rglob("*") if ".part" in path.name]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_teachers_table_has_every_teacher_term_set_and_trivial_score(results, split):
+    table = pd.read_csv(results / f"teachers_{split}.csv")
+    assert set(table["split"]) == {split}
+    every = table[table["kind"] == "all"]
+    teachers = every[every["group"] == "teacher"]
+    assert set(teachers["name"]) == set(TEACHERS) and set(teachers["level"]) == {"object", "filtered", "map"}
+    assert "multi_task.arrow" in set(every[every["group"] == "term"]["name"])
+    assert len(every[(every["group"] == "together") & (every["level"] == "object")]) == 4
+    assert set(every[every["group"] == "trivial"]["name"]) <= TRIVIAL
+    assert set(table["kind"]) == ({"all"} if split == "test" else {"all", "pasted", "misplaced", "fast", "backward"})
+    assert table["micro_auc"].between(0, 1).all()
+
+
+def test_validation_clips_are_labelled_where_their_boxes_are(results):
+    for path in (results / "validation").glob("*.npy"):
+        boxes, store = np.load(path), FrameStore(results / f"frames/validation/{path.stem}.h5")
+        assert boxes.shape == (len(store), 4) and store.split == "validation"
+        assert 0 < boxes.any(1).mean() < 1
+    assert len(list((results / "validation").glob("*.npy"))) == 4
+
+
+def test_no_teacher_is_fitted_on_the_clips_of_the_validation_split(results):
+    made = {path.name.rpartition(".")[0].rpartition(".")[0] for path in (results / "validation").glob("*.npy")}
+    calibration = json.loads((results / "teachers/multi_task/calibration.json").read_text())
+    assert calibration["clips"] == sorted(made)
+    log = (results / "logs/train_teacher/multi_task.log").read_text()
+    fitted, held = map(int, re.search(r"of (\d+) objects, (\d+) held out", log).groups())
+    with h5py.File(sorted((results / "detections/train").glob("*.h5"))[0]) as file:
+        assert held and fitted and set(made) <= {f"train_0{i}" for i in (1, 2, 3)} and len(file)
+
+
+def test_the_spread_joins_the_variants(results):
+    table = pd.read_csv(results / "variants.csv")
+    assert set(table["variant"]) == {"tiny", "tiny_seed1"} and set(table["split"]) == {"validation", "test"}
+    assert not (results.parent / "tiny_seed1/frames").exists(), "a variant shares what it does not change"
+    assert (results.parent / "tiny_seed1/teachers/flow_neighbours/model.pt").exists()
+    assert not (results.parent / "tiny_seed1/teachers/multi_task").exists()
+
+
+def test_the_teachers_mistakes_are_drawn(results):
+    names = {path.name for path in (results / "teacher_pictures").glob("*.png")}
+    assert names == {"test_01_scores.png", "test_02_scores.png", "false_alarms.png", "misses.png"}

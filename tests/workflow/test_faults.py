@@ -14,8 +14,8 @@ import torch
 from conftest import ROOT
 from trees import write_avi
 
+from vadistill.config import stage_settings
 from vadistill.data.maps import MapStore
-from vadistill.settings import stage_settings
 
 pytestmark = pytest.mark.workflow
 
@@ -106,6 +106,9 @@ def test_weights_that_are_not_here_say_where_they_belong(project):
     assert "resources/weights/my_own.pt: no such detector weights" in one_error(done.stdout + done.stderr)
 
 
+TRAINED = {"objects": {}, "held_out": {}, "multi_task": {"crop": 32}}
+
+
 def test_clips_without_any_object_get_empty_maps(project):
     """Frames, detections, scores and maps of a clip in which nothing is found."""
     cameras(project)
@@ -129,7 +132,13 @@ def test_clips_without_any_object_get_empty_maps(project):
     assert not any(grid.any() for grid in grids.values())
 
     code, output = run_stage(
-        *(project, "train_teacher", {"objects": {}, "multi_task": {"crop": 32}}, "--teacher", "multi_task"),
+        *(
+            project,
+            "train_teacher",
+            TRAINED,
+            "--teacher",
+            "multi_task",
+        ),
         *("--frames", folder / "frames/test/two.h5", "--detections", target, "--output", folder / "model.pt"),
     )
     assert code == 1 and "no object in 1 training clips" in one_error(output)
@@ -146,6 +155,7 @@ def test_without_labels_there_are_scores_and_no_auc(project, tmp_path):
         ("scores", "object_scores/*/test/*.h5"),
         ("maps", "maps/*/test/*.h5"),
         ("calibrations", "teachers/*/calibration.json"),
+        ("trivial", "trivial/test/*.h5"),
     ):
         arguments += [f"--{option}", *sorted(results.glob(pattern))]
     code, output = run_stage(project, "evaluate", settings, *arguments)
@@ -219,4 +229,4 @@ def test_cleaning_without_a_data_set_is_refused(finished):
 def test_the_same_command_line_works_for_settings_of_the_workflow(finished):
     """What the workflow passes and what a stage reads are the same JSON."""
     settings = json.loads(stage_settings({"datasets": {"x": {"layout": "folder"}}}, "x", "build_maps"))
-    assert settings == {"version": 1, "maps": {"resolutions": [1, 4, 16]}}
+    assert settings == {"version": 2, "maps": {"resolutions": [1, 4, 16]}}

@@ -41,10 +41,17 @@ def test_touched_code_config_and_clips(finished):
         ("calibration", {"high_value": 0.7}, {"calibrate_teacher", *MAPPED}),
         ("calibration", {"low_value": 0.6, "high_value": 0.65}, {"calibrate_teacher", *MAPPED}),
         ("evaluation", {"smoothing_sigma": 3.0}, EVALUATED),
-        ("objects", {"confidence": 0.2}, {"train_teacher", "score_objects", "calibrate_teacher", *MAPPED}),
-        ("frames", {"quality": 90}, {"extract_frames", "detect_objects", "train_teacher", "score_objects",
-                                     "calibrate_teacher", "pretrain_student", *MAPPED}),
-        ("detection", {"iou": 0.5}, {"detect_objects", "train_teacher", "score_objects", "calibrate_teacher", *MAPPED}),
+        ("objects", {"confidence": 0.2}, {"train_teacher", "score_objects", "score_trivially", "calibrate_teacher",
+                                          *MAPPED}),
+        ("moving", {"speed": 2.0}, {"find_moving", "train_teacher", "score_objects", "score_trivially",
+                                    "calibrate_teacher", *MAPPED}),
+        ("held_out", {"share": 0.3}, {"train_teacher", "score_objects", "calibrate_teacher", *MAPPED}),
+        ("validation", {"seed": 5}, set()),
+        ("frames", {"quality": 90}, {"extract_frames", "detect_objects", "find_moving", "train_teacher",
+                                     "score_objects", "score_trivially", "calibrate_teacher", "pretrain_student",
+                                     *MAPPED}),
+        ("detection", {"iou": 0.5}, {"detect_objects", "train_teacher", "score_objects", "score_trivially",
+                                     "calibrate_teacher", *MAPPED}),
     ],
 )  # fmt: skip
 def test_a_setting_reruns_its_stage_and_what_follows(finished, section, values, rules):
@@ -59,6 +66,14 @@ def test_one_teachers_setting_leaves_the_other_teacher_alone(finished):
     ]
     present = [path for path in other if (finished.folder / path).exists()]
     assert present and finished.planned(*present, config=[config]) == set()
+
+
+def test_synthetic_anomalies_rerun_the_validation_split_only(finished):
+    config = finished.changed(override("validation", seed=5))
+    rules = finished.planned("results/tiny/teachers_validation.csv", config=[config])
+    assert rules == {"make_validation_clip", "detect_objects", "find_moving", "score_objects", "score_trivially",
+                     "build_maps", "evaluate_teachers"}  # fmt: skip
+    assert finished.planned("results/tiny/teachers_test.csv", TARGET, config=[config]) == set()
 
 
 def test_swapped_numbers_are_noticed_and_the_order_of_keys_is_not(finished):

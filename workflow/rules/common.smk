@@ -1,4 +1,5 @@
 # Which clips, files and settings belong to a data set. No computing, no rules.
+import os
 import re
 import shlex
 import sys
@@ -11,10 +12,11 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill import config as config_check
 from vadistill.data.clips import Clip, demo_clips, read_clips
-from vadistill.data.shards import shard_of
+from vadistill.data.shards import held_out_part, shard_of
 from vadistill.errors import InputError
 from vadistill.files import fingerprint
-from vadistill.settings import OFFICIAL_WEIGHTS, TEACHERS, dataset_config, dataset_section, stage_settings
+from vadistill.config import dataset_config, dataset_section, owner, seedless, stage_settings
+from vadistill.settings import OFFICIAL_WEIGHTS, TEACHERS, canonical
 
 try:
     config_check.check(config)
@@ -35,7 +37,7 @@ shell.prefix(shell_prefix())
 
 wildcard_constraints:
     dataset=r"[^/]+",
-    split="train|test",
+    split="train|validation|test",
     shard=r"\d+",
     teacher="|".join(TEACHERS),
     clip=r"[^/]+",
@@ -46,18 +48,52 @@ def settings(stage):
     return lambda wildcards: stage_settings(config, wildcards.dataset, stage, wildcards.get("teacher", ""))
 
 
+# Where each result lies in the folder of a data set.
+PLACES = {
+    "frames": "frames/{split}/{clip}.h5",
+    "detections": "detections/{split}/{shard}.h5",
+    "moving": "moving/{split}/{shard}.h5",
+    "validation": "validation/{clip}.npy",
+    "model": "teachers/{teacher}/model.pt",
+    "scores": "object_scores/{teacher}/{split}/{shard}.h5",
+    "calibration": "teachers/{teacher}/calibration.json",
+    "maps": "maps/{teacher}/{split}/{shard}.h5",
+    "trivial": "trivial/{split}/{shard}.h5",
+    "pretrained": "student/pretrained.pt",
+}
+
+
+def place(product, dataset, **parts):
+    """The file of a result: in the folder of the data set, or, for a variant, of the one that it shares it with."""
+    home = owner(config, dataset, product, parts.get("split", ""), parts.get("teacher", ""))
+    return f"results/{home}/{PLACES[product].format(**parts)}"
+
+
 @lru_cache
 def clips(dataset, split):
     """The clips of a split, by name. A data set that no target asks for is not looked at."""
     try:
         values = dataset_config(config, dataset)
+        if split == "validation":
+            return validation_clips(dataset)
         if values["layout"] == "demo":
-            found = demo_clips(Path(f"results/{dataset}/clips"), dataset_section(config, dataset, "demo"))
+            home = owner(config, dataset, "frames")
+            found = demo_clips(Path(f"results/{home}/clips"), dataset_section(config, dataset, "demo"))
         else:
             found = read_clips(values["layout"], Path(values["path"]))
     except InputError as error:
         raise WorkflowError(str(error)) from None
     return {clip.name: clip for clip in found if clip.split == split}
+
+
+def validation_clips(dataset):
+    """By name <training clip>.<kind>: the training clip, the share of its frames before the held-out part, the kind."""
+    settings = dataset_section(config, dataset, "validation")
+    held = held_out_part(clips(dataset, "train"), dataset_section(config, dataset, "held_out").share)
+    if not held:
+        raise WorkflowError(f"{dataset}: held_out.share is 0, so that there are no clips for the split validation")
+    sources = list(held.items())[: settings.clips]
+    return {f"{name}.{kind}": (name, start, kind) for name, start in sources for kind in settings.kinds}
 
 
 def clip(wildcards):
@@ -68,7 +104,7 @@ def clip(wildcards):
 
 
 def shards(dataset, split):
-    """The numbers of the shards that hold a clip."""
+    """The shard of every clip."""
     count = dataset_config(config, dataset).get("shards", config.get("shards", 16))
     return {name: shard_of(name, count) for name in clips(dataset, split)}
 
@@ -76,22 +112,40 @@ def shards(dataset, split):
 def frames(split):
     """The frame stores of a split."""
     return lambda wildcards: [
-        f"results/{wildcards.dataset}/frames/{split}/{name}.h5" for name in clips(wildcards.dataset, split)
+        place("frames", wildcards.dataset, split=split, clip=name) for name in clips(wildcards.dataset, split)
     ]
 
 
 def frames_of_shard(wildcards):
-    members = shards(wildcards.dataset, wildcards.split)
-    folder = f"results/{wildcards.dataset}/frames/{wildcards.split}"
-    return [f"{folder}/{name}.h5" for name, shard in members.items() if shard == int(wildcards.shard)]
+    dataset, split = wildcards.dataset, wildcards.split
+    members = [name for name, shard in shards(dataset, split).items() if shard == int(wildcards.shard)]
+    return [place("frames", dataset, split=split, clip=name) for name in members]
 
 
-def sharded(pattern, split):
-    """The shards of a split, for a pattern with {dataset}, {shard} and perhaps {teacher}."""
+def one(product):
+    """The file of a result for the wildcards of a rule."""
+    return lambda wildcards: place(product, wildcards.dataset, **{k: v for k, v in wildcards.items() if k != "dataset"})
+
+
+def sharded(product, split=None):
+    """All shards of a result for a split: the one given, or the rule's own."""
 
     def paths(wildcards):
-        numbers = sorted(set(shards(wildcards.dataset, split).values()))
-        return [pattern.format(**dict(wildcards.items()), shard=number) for number in numbers]
+        part = split or wildcards.split
+        numbers = sorted(set(shards(wildcards.dataset, part).values()))
+        teacher = wildcards.get("teacher", "")
+        return [place(product, wildcards.dataset, split=part, shard=number, teacher=teacher) for number in numbers]
+
+    return paths
+
+
+def moving(split=None):
+    """The moving regions of a rule's shard, or of all shards of a split, where they count as objects."""
+
+    def paths(wildcards):
+        if not dataset_section(config, wildcards.dataset, "objects").moving:
+            return []
+        return sharded("moving", split)(wildcards) if split else one("moving")(wildcards)
 
     return paths
 
@@ -101,15 +155,76 @@ def teachers(wildcards):
     return dataset_section(config, wildcards.dataset, "distillation").teachers
 
 
-def of_teachers(pattern, split=None):
-    """Files of every teacher: one each, or all shards of a split."""
+def of_teachers(product, split=None, names=teachers):
+    """Files of every teacher: one each, or all shards of a split (the rule's own for an empty name)."""
 
     def paths(wildcards):
-        numbers = sorted(set(shards(wildcards.dataset, split).values())) if split else [None]
-        names = teachers(wildcards)
-        return [pattern.format(dataset=wildcards.dataset, teacher=t, shard=n) for t in names for n in numbers]
+        if split is None:
+            return [place(product, wildcards.dataset, teacher=name) for name in names(wildcards)]
+        part = split or wildcards.split
+        numbers = sorted(set(shards(wildcards.dataset, part).values()))
+        return [
+            place(product, wildcards.dataset, split=part, shard=number, teacher=name)
+            for name in names(wildcards)
+            for number in numbers
+        ]
 
     return paths
+
+
+def every_teacher(wildcards):
+    return TEACHERS
+
+
+def validation_source(product):
+    """The frames or the shard of detections of the training clip that a validation clip is made of."""
+
+    def path(wildcards):
+        name = clips(wildcards.dataset, "validation")[wildcards.clip][0]
+        shard = shards(wildcards.dataset, "train")[name]
+        return place(product, wildcards.dataset, split="train", clip=name, shard=shard)
+
+    return path
+
+
+def validation_settings(wildcards):
+    """Which anomaly is made, and where the part of the clip begins that it may be made in."""
+    _, start, kind = clips(wildcards.dataset, "validation")[wildcards.clip]
+    return stage_settings(config, wildcards.dataset, "make_validation_clip", kind=kind, start=start)
+
+
+def truth_boxes(wildcards):
+    """Where the anomalies of the validation clips are; nothing for other splits, which have labels."""
+    if wildcards.split != "validation":
+        return []
+    home = owner(config, wildcards.dataset, "frames", "validation")
+    return [f"results/{home}/validation/{name}.npy" for name in clips(wildcards.dataset, "validation")]
+
+
+def image_pool(wildcards):
+    """The folder of images for pseudo-anomalies, where the teacher has one."""
+    if wildcards.teacher != "background_agnostic":
+        return []
+    pool = dataset_section(config, wildcards.dataset, "background_agnostic").image_pool
+    if pool and not Path(pool).is_dir():
+        raise WorkflowError(f"{pool}: missing; background_agnostic.image_pool is expected to be a folder of images")
+    return pool or []
+
+
+def imagenet_weights(wildcards):
+    """ResNet-50's ImageNet weights, where the teacher wants them and they are at hand."""
+    if wildcards.teacher != "multi_task" or not dataset_section(config, wildcards.dataset, "multi_task").imagenet:
+        return []
+    cache = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache/torch")) / "hub/checkpoints"
+    found = [path for folder in (Path("resources/weights"), cache) for path in sorted(folder.glob("resnet50*.pth"))]
+    return str(found[0]) if found else []
+
+
+def training_settings(wildcards):
+    """Settings of train_teacher, with the content of what lies outside the data set."""
+    paths = [path for path in (image_pool(wildcards), imagenet_weights(wildcards)) if path]
+    content = {"resources": {Path(path).name: fingerprint(path) for path in paths}} if paths else {}
+    return stage_settings(config, wildcards.dataset, "train_teacher", wildcards.teacher, **content)
 
 
 def weights(wildcards):
@@ -154,7 +269,7 @@ def labelled_settings(stage):
             wildcards.dataset,
             stage,
             layout=values["layout"],
-            path=f"results/{wildcards.dataset}/clips" if made else values["path"],
+            path=f"results/{owner(config, wildcards.dataset, 'frames')}/clips" if made else values["path"],
             labels={} if made else fingerprints(label_files(wildcards)),
         )
 
@@ -169,4 +284,43 @@ def detector_weights():
 def pretrained(wildcards):
     """The pre-trained weights, where the student starts from them."""
     wanted = dataset_section(config, wildcards.dataset, "distillation").pretrained
-    return f"results/{wildcards.dataset}/student/pretrained.pt" if wanted else []
+    return place("pretrained", wildcards.dataset) if wanted else []
+
+
+def calibration_part(dataset):
+    """The training clips that teachers are calibrated on, and the share of each clip at which its part begins."""
+    share = dataset_section(config, dataset, "held_out").share
+    if dataset_section(config, dataset, "calibration").clips == "all" or share == 0:
+        return dict.fromkeys(clips(dataset, "train"), 0.0)
+    return held_out_part(clips(dataset, "train"), share)
+
+
+def calibrated_on(wildcards):
+    """The shards that hold these clips; the others need not be scored for it."""
+    members = shards(wildcards.dataset, "train")
+    numbers = sorted({members[name] for name in calibration_part(wildcards.dataset)})
+    parts = {"split": "train", "teacher": wildcards.teacher}
+    return [place("scores", wildcards.dataset, shard=number, **parts) for number in numbers]
+
+
+def calibration_settings(wildcards):
+    part = calibration_part(wildcards.dataset)
+    return stage_settings(config, wildcards.dataset, "calibrate_teacher", fitted_on=part)
+
+
+def variants(dataset):
+    """The data set itself and its variants."""
+    return [dataset] + [name for name, own in config["datasets"].items() if own.get("variant_of") == dataset]
+
+
+def variant_tables(wildcards):
+    """The teachers' tables of a data set and of its variants."""
+    names = variants(wildcards.dataset)
+    return [f"results/{name}/teachers_{split}.csv" for split in ("validation", "test") for name in names]
+
+
+def variant_groups(wildcards):
+    """The first of the variants that differ in nothing but seeds, for each of them."""
+    first = {}
+    groups = {name: first.setdefault(seedless(config, name), name) for name in variants(wildcards.dataset)}
+    return canonical({"groups": groups})

@@ -22,6 +22,27 @@ rule detect_objects:
         " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
+# Moving regions, for objects that the detector does not know; only where objects.moving asks for them.
+rule find_moving:
+    input:
+        frames=frames_of_shard,
+    output:
+        "results/{dataset}/moving/{split}/{shard}.h5",
+    log:
+        "results/{dataset}/logs/find_moving/{split}/{shard}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/find_moving/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        settings=settings("find_moving"),
+    shell:
+        "python -m vadistill.stages.find_moving --settings {params.settings:q} --frames {input.frames:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
 # Snakemake deletes the outputs of a rule before it runs it again; weights that lie there are the user's own, so that
 # the rule exists only for the ones that are missing.
 missing = [name for name in detector_weights() if not Path(f"resources/weights/{name}").exists()]

@@ -3,9 +3,10 @@ rule evaluate:
     input:
         labels=ancient(label_files),
         student="results/{dataset}/student/scores.h5",
-        scores=of_teachers("results/{dataset}/object_scores/{teacher}/test/{shard}.h5", "test"),
-        maps=of_teachers("results/{dataset}/maps/{teacher}/test/{shard}.h5", "test"),
-        calibrations=of_teachers("results/{dataset}/teachers/{teacher}/calibration.json"),
+        scores=of_teachers("scores", "test"),
+        maps=of_teachers("maps", "test"),
+        calibrations=of_teachers("calibration"),
+        trivial=sharded("trivial", "test"),
     output:
         "results/{dataset}/auc.json",
     log:
@@ -17,7 +18,7 @@ rule evaluate:
     shell:
         "python -m vadistill.stages.evaluate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"
-        " --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --calibrations {input.calibrations:q} --trivial {input.trivial:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule draw_pictures:
@@ -25,9 +26,9 @@ rule draw_pictures:
         labels=ancient(label_files),
         frames=frames("test"),
         student="results/{dataset}/student/scores.h5",
-        scores=of_teachers("results/{dataset}/object_scores/{teacher}/test/{shard}.h5", "test"),
-        maps=of_teachers("results/{dataset}/maps/{teacher}/test/{shard}.h5", "test"),
-        calibrations=of_teachers("results/{dataset}/teachers/{teacher}/calibration.json"),
+        scores=of_teachers("scores", "test"),
+        maps=of_teachers("maps", "test"),
+        calibrations=of_teachers("calibration"),
     output:
         directory("results/{dataset}/pictures"),
     log:

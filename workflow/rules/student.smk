@@ -25,7 +25,7 @@ rule distill_student:
     input:
         pretrained=pretrained,
         frames=frames("train"),
-        maps=of_teachers("results/{dataset}/maps/{teacher}/train/{shard}.h5", "train"),
+        maps=of_teachers("maps", "train"),
     output:
         "results/{dataset}/student/distilled.pt",
     log:

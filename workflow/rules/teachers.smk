@@ -2,7 +2,10 @@
 rule train_teacher:
     input:
         frames=frames("train"),
-        detections=sharded("results/{dataset}/detections/train/{shard}.h5", "train"),
+        detections=sharded("detections", "train"),
+        moving=moving("train"),
+        image_pool=lambda wildcards: ancient(image_pool(wildcards)) if image_pool(wildcards) else [],
+        imagenet=lambda wildcards: ancient(imagenet_weights(wildcards)) if imagenet_weights(wildcards) else [],
     output:
         "results/{dataset}/teachers/{teacher}/model.pt",
     log:
@@ -14,19 +17,21 @@ rule train_teacher:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=12000,
     params:
-        settings=settings("train_teacher"),
+        settings=training_settings,
     shell:
         "python -m vadistill.stages.train_teacher --settings {params.settings:q} --teacher {wildcards.teacher}"
-        " --frames {input.frames:q} --detections {input.detections:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --frames {input.frames:q} --detections {input.detections:q} --moving {input.moving:q}"
+        " --image-pool {input.image_pool:q} --imagenet {input.imagenet:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule score_objects:
     input:
-        model="results/{dataset}/teachers/{teacher}/model.pt",
+        model=one("model"),
         frames=frames_of_shard,
-        detections="results/{dataset}/detections/{split}/{shard}.h5",
+        detections=one("detections"),
+        moving=moving(),
     output:
         "results/{dataset}/object_scores/{teacher}/{split}/{shard}.h5",
     log:
@@ -43,13 +48,13 @@ rule score_objects:
         settings=settings("score_objects"),
     shell:
         "python -m vadistill.stages.score_objects --settings {params.settings:q} --teacher {wildcards.teacher}"
-        " --model {input.model:q} --frames {input.frames:q} --detections {input.detections:q} --output {output:q}"
-        " 2>&1 | tee {log:q}"
+        " --model {input.model:q} --frames {input.frames:q} --detections {input.detections:q}"
+        " --moving {input.moving:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule calibrate_teacher:
     input:
-        sharded("results/{dataset}/object_scores/{teacher}/train/{shard}.h5", "train"),
+        calibrated_on,
     output:
         "results/{dataset}/teachers/{teacher}/calibration.json",
     log:
@@ -57,7 +62,7 @@ rule calibrate_teacher:
     conda:
         "../../envs/vadistill.yaml"
     params:
-        settings=settings("calibrate_teacher"),
+        settings=calibration_settings,
     shell:
         "python -m vadistill.stages.calibrate_teacher --settings {params.settings:q} --scores {input:q}"
         " --output {output:q} 2>&1 | tee {log:q}"
@@ -65,8 +70,8 @@ rule calibrate_teacher:
 
 rule build_maps:
     input:
-        scores="results/{dataset}/object_scores/{teacher}/{split}/{shard}.h5",
-        calibration="results/{dataset}/teachers/{teacher}/calibration.json",
+        scores=one("scores"),
+        calibration=one("calibration"),
     output:
         "results/{dataset}/maps/{teacher}/{split}/{shard}.h5",
     log:
@@ -82,3 +87,91 @@ rule build_maps:
     shell:
         "python -m vadistill.stages.build_maps --settings {params.settings:q} --scores {input.scores:q}"
         " --calibration {input.calibration:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+# Scores that need no model: what a teacher must beat.
+rule score_trivially:
+    input:
+        frames=frames_of_shard,
+        detections=one("detections"),
+        moving=moving(),
+    output:
+        "results/{dataset}/trivial/{split}/{shard}.h5",
+    log:
+        "results/{dataset}/logs/score_trivially/{split}/{shard}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/score_trivially/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        settings=settings("score_trivially"),
+    shell:
+        "python -m vadistill.stages.score_trivially --settings {params.settings:q} --frames {input.frames:q}"
+        " --detections {input.detections:q} --moving {input.moving:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate_teachers:
+    input:
+        labels=lambda wildcards: ancient(label_files(wildcards)) if wildcards.split == "test" else [],
+        boxes=truth_boxes,
+        scores=of_teachers("scores", "", every_teacher),
+        maps=of_teachers("maps", "", every_teacher),
+        calibrations=of_teachers("calibration", None, every_teacher),
+        trivial=sharded("trivial"),
+    output:
+        "results/{dataset}/teachers_{split}.csv",
+    wildcard_constraints:
+        split="validation|test",
+    log:
+        "results/{dataset}/logs/evaluate_teachers/{split}.log",
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=labelled_settings("evaluate_teachers"),
+    shell:
+        "python -m vadistill.stages.evaluate_teachers --settings {params.settings:q} --split {wildcards.split}"
+        " --boxes {input.boxes:q} --scores {input.scores:q} --maps {input.maps:q}"
+        " --calibrations {input.calibrations:q} --trivial {input.trivial:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule compare_variants:
+    input:
+        variant_tables,
+    output:
+        "results/{dataset}/variants.csv",
+    log:
+        "results/{dataset}/logs/compare_variants.log",
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=variant_groups,
+    shell:
+        "python -m vadistill.stages.compare_variants --settings {params.settings:q} --tables {input:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule draw_teachers:
+    input:
+        labels=ancient(label_files),
+        frames=frames("test"),
+        scores=of_teachers("scores", "test", every_teacher),
+        calibrations=of_teachers("calibration", None, every_teacher),
+    output:
+        directory("results/{dataset}/teacher_pictures"),
+    log:
+        "results/{dataset}/logs/draw_teachers.log",
+    benchmark:
+        "results/{dataset}/benchmarks/draw_teachers.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=labelled_settings("draw_teachers"),
+    shell:
+        "python -m vadistill.stages.draw_teachers --settings {params.settings:q} --frames {input.frames:q}"
+        " --scores {input.scores:q} --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -1,16 +1,23 @@
-"""Stored detections: one HDF5 file a shard, one group a clip; and which of the boxes count as objects."""
+"""Stored detections: one HDF5 file a shard, one group a clip; and which of the boxes count as objects.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+Moving regions are stored in the same form, with confidence 1 and without class probabilities.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from vadistill.data.store import reading, write_columns
+from vadistill.errors import InputError
 from vadistill.settings import Objects
 
 KINDS = {"frame": "i4", "box": "f4", "confidence": "f4", "probabilities": "f2"}
+# A moving region is covered by a box that shares this part of the smaller of the two.
+COVERED = 0.3
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Detections:
         box: (N, 4) xyxy in pixels of the stored frame.
         confidence: (N,) in [0, 1].
         probabilities: (N, C) class probabilities, float16 as stored.
+        scene: Name of the clip's scene.
     """
 
     clip: str
@@ -34,14 +42,37 @@ class Detections:
     box: np.ndarray
     confidence: np.ndarray
     probabilities: np.ndarray
+    scene: str = ""
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def take(self, rows: np.ndarray) -> "Detections":
         """Return the given rows (indices or a boolean mask)."""
-        columns = (self.frame, self.box, self.confidence, self.probabilities)
-        return Detections(self.clip, self.frames, self.size, *(column[rows] for column in columns))
+        return replace(self, **{name: getattr(self, name)[rows] for name in KINDS})
+
+
+@dataclass(frozen=True)
+class ObjectIndex:
+    """Where the objects of one clip are; the boxes stay in the file.
+
+    Attributes:
+        path: File of the detections.
+        moving: File of the moving regions, or None.
+        clip: Name of the clip.
+        frames: Number of frames T of the clip.
+        size: Height and width of its frames in pixels.
+        scene: Name of its scene.
+        frame: (N,) int32 frame numbers of its objects, in the order of ``load_objects``.
+    """
+
+    path: Path
+    moving: Path | None
+    clip: str
+    frames: int
+    size: tuple[int, int]
+    scene: str
+    frame: np.ndarray
 
 
 def write_clip(file: h5py.File, detections: Detections) -> None:
@@ -51,22 +82,132 @@ def write_clip(file: h5py.File, detections: Detections) -> None:
     write_columns(group, detections, KINDS)
 
 
-def read_shards(paths: list[Path]) -> Iterator[Detections]:
+def scene_of(clip: str, pattern: str) -> str:
+    """Return the scene of a clip: the first group of ``pattern`` where it first matches in the clip's name.
+
+    Raises:
+        InputError: ``pattern`` is no regular expression with a group, or does not match.
+    """
+    if not pattern:
+        return ""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"objects.scene: '{pattern}' is no regular expression ({error})") from error
+    if not expression.groups:
+        raise InputError(f"objects.scene: '{pattern}' has no group; expected one around the scene's name")
+    found = expression.search(clip)
+    if not found or found[1] is None:
+        raise InputError(f"clip {clip}: its name does not match objects.scene '{pattern}'")
+    return found[1]
+
+
+def read_shards(paths: Sequence[Path]) -> Iterator[Detections]:
     """Read the detections of every clip of the given shards, one clip at a time."""
     for path in paths:
         with reading(path) as file:
             for clip in file:
-                group = file[clip]
-                columns = [group[name][:] for name in ("frame", "box", "confidence", "probabilities")]
-                size = (int(group.attrs["height"]), int(group.attrs["width"]))
-                frames = int(group.attrs["frames"])
-                yield Detections(clip, frames, size, *columns)
+                yield _read_clip(file, clip)
 
 
-def read_objects(paths: list[Path], settings: Objects) -> Iterator[Detections]:
-    """Read the boxes that count as objects, clip by clip."""
-    for detections in read_shards(paths):
-        yield detections.take(object_rows(detections, settings))
+def read_objects(paths: Sequence[Path], settings: Objects, moving: Sequence[Path] = ()) -> Iterator[Detections]:
+    """Read the boxes that count as objects, clip by clip.
+
+    With ``settings.moving``, the moving regions that no box covers are among them, with confidence 1 and class
+    probabilities of 0.
+
+    Args:
+        paths: Files of the detections.
+        settings: Which boxes count.
+        moving: Files of the moving regions; a clip's regions may stand in any of them.
+
+    Raises:
+        InputError: A clip has no moving regions, or its name does not match ``settings.scene``.
+    """
+    for path, clip, regions in _clips(paths, settings, moving):
+        yield _objects(path, clip, regions, settings)
+
+
+def index_objects(paths: Sequence[Path], settings: Objects, moving: Sequence[Path] = ()) -> list[ObjectIndex]:
+    """Return where the objects that ``read_objects`` would give are: four bytes an object stay in memory."""
+    made = []
+    for path, clip, regions in _clips(paths, settings, moving):
+        found = _objects(path, clip, regions, settings)
+        frame = found.frame.astype(np.int32)
+        made.append(ObjectIndex(Path(path), regions, clip, found.frames, found.size, found.scene, frame))
+    return made
+
+
+def load_objects(index: ObjectIndex, settings: Objects) -> Detections:
+    """Read the objects of one clip, those of ``index.frame`` where ``settings`` are the ones of the index."""
+    return _objects(index.path, index.clip, index.moving, settings)
+
+
+def _clips(paths: Sequence[Path], settings: Objects, moving: Sequence[Path]) -> Iterator[tuple[Path, str, Path | None]]:
+    """Yield every clip with the file of its detections and, where they count, that of its moving regions."""
+    regions = {clip: path for path in moving for clip in _clip_names(path)} if settings.moving else {}
+    for path in paths:
+        for clip in _clip_names(path):
+            if settings.moving and clip not in regions:
+                raise InputError(
+                    f"clip {clip}: no moving regions in the {len(moving)} files given; objects.moving is on"
+                )
+            yield path, clip, regions.get(clip)
+
+
+def _clip_names(path: Path) -> list[str]:
+    with reading(path) as file:
+        return list(file)
+
+
+def _read_clip(file: h5py.File, clip: str) -> Detections:
+    group = file[clip]
+    size = (int(group.attrs["height"]), int(group.attrs["width"]))
+    return Detections(clip, int(group.attrs["frames"]), size, **{name: group[name][:] for name in KINDS})
+
+
+def _objects(path: Path, clip: str, moving: Path | None, settings: Objects) -> Detections:
+    """Read the boxes of one clip that count as objects."""
+    with reading(path) as file:
+        found = _read_clip(file, clip)
+    found = replace(found.take(object_rows(found, settings)), scene=scene_of(clip, settings.scene))
+    if moving is None:
+        return found
+    with reading(moving) as file:
+        regions = _read_clip(file, clip)
+    if (regions.frames, regions.size) != (found.frames, found.size):
+        raise InputError(
+            f"{moving}: clip {clip} has {regions.frames} frames of {regions.size}; "
+            f"expected {found.frames} of {found.size} as in {path}"
+        )
+    return with_regions(found, regions)
+
+
+def with_regions(found: Detections, regions: Detections) -> Detections:
+    """Add the moving regions that no box, and no larger region of the frame, covers; sorted by frame, boxes first."""
+    added = regions.take(_uncovered(regions, found))
+    added = replace(added, probabilities=np.zeros((len(added), found.probabilities.shape[1]), np.float16))
+    joined = {name: np.concatenate([getattr(found, name), getattr(added, name)]) for name in KINDS}
+    return replace(found, **joined).take(np.argsort(joined["frame"], kind="stable"))
+
+
+def _uncovered(regions: Detections, found: Detections) -> np.ndarray:
+    """Return the rows of the regions that share little with every box and every larger region of their frame."""
+    kept = []
+    for t in np.unique(regions.frame):
+        boxes = found.box[found.frame == t]
+        rows = np.flatnonzero(regions.frame == t)
+        for row in rows[np.argsort(-_area(regions.box[rows]), kind="stable")]:
+            box = regions.box[row]
+            inner = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).clip(0).prod(-1)
+            if not (inner >= COVERED * np.minimum(_area(box), _area(boxes))).any():
+                kept.append(row)
+                boxes = np.concatenate([boxes, box[None]])
+    return np.sort(np.array(kept, int))
+
+
+def _area(box: np.ndarray) -> np.ndarray:
+    return (box[..., 2:] - box[..., :2]).prod(-1)
 
 
 def class_names(path: Path) -> list[str]:

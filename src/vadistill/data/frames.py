@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -48,28 +48,78 @@ def write_frames(
         InputError: The source cannot be read whole (see ``vadistill.data.video.frames_of``).
     """
     source = Path(source)
-    offsets = [0]
+    images = images_of(source) if source.is_dir() else ((frame, b"") for frame in frames_of(source))
+    return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source))
+
+
+def write_images(
+    path: str | Path,
+    clip: str,
+    split: str,
+    images: Iterable[np.ndarray],
+    encoding: str = "jpeg",
+    quality: int = 95,
+    fingerprint: str = "",
+    fps: float | None = None,
+) -> int:
+    """Store images (H, W, 3) uint8 BGR as the frames of a clip and return how many they are; one is held in memory.
+
+    Args:
+        path: The HDF5 file to write.
+        clip: Name of the clip.
+        split: Split of the clip.
+        images: The frames in order.
+        encoding: ``jpeg`` or ``png``.
+        quality: JPEG quality, 1 to 100.
+        fingerprint: Of what the images were made from.
+        fps: Frames a second, if known.
+
+    Raises:
+        InputError: There are no images, or their sizes differ.
+    """
+    return _write(path, clip, split, ((image, b"") for image in images), encoding, quality, fingerprint, fps)
+
+
+def _write(
+    path: str | Path,
+    clip: str,
+    split: str,
+    images: Iterable[tuple[np.ndarray, bytes]],
+    encoding: str,
+    quality: int,
+    fingerprint: str,
+    fps: float | None,
+) -> int:
+    """Store frames, each with the content of its image file or nothing; see ``write_frames``."""
+    offsets, shape = [0], None
     with writing(path) as file:
         data = file.create_dataset("bytes", (0,), "u1", maxshape=(None,), chunks=(CHUNK_BYTES,), fletcher32=True)
-        for frame, encoded in _encoded(source, encoding, quality):
-            height, width = frame.shape[:2]
+        for frame, encoded in _encoded(images, encoding, quality):
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                raise InputError(f"clip {clip}: frame {len(offsets) - 1} is {frame.shape}; expected {shape}")
             offsets.append(offsets[-1] + len(encoded))
             data.resize((offsets[-1],))
             data[offsets[-2] :] = encoded
+        if shape is None:
+            raise InputError(f"clip {clip}: no frames; expected at least one")
         file.create_dataset("offsets", data=np.array(offsets, np.int64), chunks=(len(offsets),), fletcher32=True)
-        file.attrs.update(version=VERSION, clip=clip, split=split, frames=len(offsets) - 1, height=height, width=width)
+        file.attrs.update(version=VERSION, clip=clip, split=split, frames=len(offsets) - 1)
+        file.attrs.update(height=shape[0], width=shape[1])
         file.attrs.update(encoding=encoding, quality=quality, fingerprint=fingerprint)
-        if rate := frame_rate(source):
-            file.attrs["fps"] = rate
+        if fps:
+            file.attrs["fps"] = fps
     return len(offsets) - 1
 
 
-def _encoded(source: Path, encoding: str, quality: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each frame and its encoded form, (B,) uint8."""
+def _encoded(
+    images: Iterable[tuple[np.ndarray, bytes]], encoding: str, quality: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield each frame and its encoded form, (B,) uint8; JPEG content of an image file is kept."""
     if encoding not in ("jpeg", "png"):
         raise InputError(f"frames: encoding is '{encoding}'; expected jpeg or png")
     suffix, options = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]) if encoding == "jpeg" else (".png", [])
-    for frame, content in images_of(source) if source.is_dir() else ((frame, b"") for frame in frames_of(source)):
+    for frame, content in images:
         if encoding == "jpeg" and content.startswith(JPEG_MAGIC):
             encoded = np.frombuffer(content, np.uint8)
         else:

@@ -1,53 +1,77 @@
-"""Stored object scores of one teacher: one HDF5 file a shard, one group a clip."""
+"""Stored terms of one teacher's objects: one HDF5 file a shard, one group a clip."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from vadistill.data.store import reading, write_columns
+from vadistill.data.store import attribute, reading, write_columns
+from vadistill.errors import InputError
 
-KINDS = {"frame": "i4", "box": "f4", "terms": "f4", "score": "f4"}
+KINDS = {"frame": "i4", "box": "f4", "terms": "f4"}
 
 
 @dataclass(frozen=True)
 class ObjectScores:
-    """The scores of one clip's objects.
+    """What a teacher measured of one clip's objects.
 
     Attributes:
         clip: Name of the clip.
         frames: Number of frames T of the clip.
-        size: Height and width of its frames in pixels.
+        size: Height and width of the frame in pixels.
+        scene: Name of its scene.
         frame: (N,) frame numbers.
         box: (N, 4) xyxy in pixels of the stored frame.
-        terms: (N, K) the teacher's score terms.
-        score: (N,) the object score, larger is more abnormal.
+        terms: (N, K) the teacher's terms, larger is more abnormal.
     """
 
     clip: str
     frames: int
     size: tuple[int, int]
+    scene: str
     frame: np.ndarray
     box: np.ndarray
     terms: np.ndarray
-    score: np.ndarray
+
+    @property
+    def row(self) -> np.ndarray:
+        """Lower edges (N,) of the boxes as fractions of the frame height."""
+        return self.box[:, 3] / self.size[0]
 
 
 def write_clip(file: h5py.File, scores: ObjectScores) -> None:
-    """Add one clip's scores to an open file."""
+    """Add one clip's terms to an open file."""
     group = file.create_group(scores.clip)
-    group.attrs.update(frames=scores.frames, height=scores.size[0], width=scores.size[1])
+    group.attrs.update(frames=scores.frames, height=scores.size[0], width=scores.size[1], scene=scores.scene)
     write_columns(group, scores, KINDS)
 
 
-def read_shards(paths: list[Path]) -> Iterator[ObjectScores]:
-    """Read the scores of every clip of the given shards, one clip at a time."""
+def read_shards(paths: Sequence[Path]) -> Iterator[ObjectScores]:
+    """Read the terms of every clip of the given shards, one clip at a time."""
     for path in paths:
         with reading(path) as file:
             for clip in file:
                 group = file[clip]
                 size = (int(group.attrs["height"]), int(group.attrs["width"]))
-                columns = (group[name][:] for name in ("frame", "box", "terms", "score"))
-                yield ObjectScores(clip, int(group.attrs["frames"]), size, *columns)
+                columns = (group[name][:] for name in ("frame", "box", "terms"))
+                yield ObjectScores(clip, int(group.attrs["frames"]), size, str(group.attrs["scene"]), *columns)
+
+
+def term_names(path: Path, which: str = "terms") -> list[str]:
+    """Return names of terms: all ``terms``, the ``counted`` ones or those that are ``probabilities``."""
+    return [str(name) for name in np.atleast_1d(attribute(path, which))]
+
+
+def columns_of(path: Path, wanted: Sequence[str]) -> list[int]:
+    """Return the columns of the wanted terms.
+
+    Raises:
+        InputError: The teacher has no such term.
+    """
+    known = term_names(path)
+    if unknown := [name for name in wanted if name not in known]:
+        teacher = attribute(path, "teacher")
+        raise InputError(f"calibration.terms: '{teacher}.{unknown[0]}' is no term; {teacher} has {', '.join(known)}")
+    return [known.index(name) for name in wanted]

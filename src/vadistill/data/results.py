@@ -1,4 +1,4 @@
-"""What the detectors say about the test clips: frame scores of the student and of each teacher, and their settings."""
+"""What the detectors say about the clips of a split: scored objects, frame scores and the settings behind them."""
 
 import json
 from collections.abc import Mapping
@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.calibration import Affine
+from vadistill.calibration import Calibrator
 from vadistill.data import object_scores
 from vadistill.data.maps import MapStore
+from vadistill.data.object_scores import columns_of
 from vadistill.data.store import attribute, by_teacher
 from vadistill.errors import InputError
+from vadistill.filtering import filtered_frame_scores
 from vadistill.metrics import frame_scores_from_objects
 
 Scores = dict[str, np.ndarray]
@@ -20,20 +22,78 @@ Scores = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class TeacherResult:
-    """One teacher on the test clips.
+class ScoredObjects:
+    """The objects of one clip with their calibrated scores.
 
     Attributes:
-        scores: Frame scores: the highest calibrated object score, 0 without an object (the value of an empty map).
-        map_scores: Frame scores as the student makes them: the mean of the maps' maxima.
-        maps: Its maps.
-        boxes: (N, 4) boxes and (N,) frame numbers of the objects, by clip.
+        frames: Number of frames T of the clip.
+        size: Height and width of the frame in pixels.
+        frame: (N,) frame numbers.
+        box: (N, 4) xyxy in pixels.
+        score: (N,) calibrated scores, at least 0; not cut at 1, so that the ranks of very abnormal objects are kept.
     """
 
-    scores: Scores
-    map_scores: Scores
+    frames: int
+    size: tuple[int, int]
+    frame: np.ndarray
+    box: np.ndarray
+    score: np.ndarray
+
+
+Objects = dict[str, ScoredObjects]
+"""Scored objects by clip."""
+
+
+@dataclass(frozen=True)
+class TeacherResult:
+    """One teacher on the clips of a split.
+
+    Attributes:
+        objects: Its calibrated objects.
+        maps: Its maps.
+        resolutions: Sides of the maps that its map scores are made of.
+    """
+
+    objects: Objects
     maps: MapStore
-    boxes: dict[str, tuple[np.ndarray, np.ndarray]]
+    resolutions: tuple[int, ...]
+
+    @property
+    def scores(self) -> Scores:
+        """The highest object score of each frame, 0 without an object (the value of an empty map)."""
+        return highest(self.objects)
+
+    @property
+    def map_scores(self) -> Scores:
+        """Frame scores as the student makes them: the mean of the maps' maxima."""
+        return mean_scores(map_maxima(self.maps, self.resolutions).values())
+
+
+def scored_objects(scores: list[Path], calibrator: Calibrator) -> Objects:
+    """Read the terms of a teacher's objects and calibrate them."""
+    columns = columns_of(scores[0], calibrator.terms)
+    return {
+        clip.clip: ScoredObjects(
+            clip.frames, clip.size, clip.frame, clip.box, calibrator(clip.terms[:, columns], clip.scene, clip.row)
+        )
+        for clip in object_scores.read_shards(scores)
+    }
+
+
+def highest(objects: Objects) -> Scores:
+    """Return the highest object score of each frame, 0 without one."""
+    return {
+        clip: frame_scores_from_objects(part.frame, part.score, part.frames, empty=0.0)
+        for clip, part in objects.items()
+    }
+
+
+def filtered(objects: Objects, cell: int, side: int) -> Scores:
+    """Return frame scores behind the mean filter over time and place (``vadistill.filtering``)."""
+    return {
+        clip: filtered_frame_scores(part.frame, part.box, part.score, part.frames, part.size, cell, side)
+        for clip, part in objects.items()
+    }
 
 
 def map_maxima(maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, Scores]:
@@ -45,22 +105,10 @@ def map_maxima(maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, Scores
     return made
 
 
-def read_teacher(
-    scores: list[Path], maps: list[Path], calibration: Path, resolutions: tuple[int, ...]
-) -> TeacherResult:
-    """Read the object scores and maps of one teacher.
-
-    Object scores are calibrated but not cut at 1, so that the ranks of very abnormal objects are kept.
-    """
-    fitted = json.loads(calibration.read_text(encoding="utf-8"))
-    affine = Affine(fitted["slope"], fitted["intercept"])
-    frame_scores, boxes = {}, {}
-    for clip in object_scores.read_shards(scores):
-        values = np.maximum(affine(clip.score), 0)  # an object is never less than none
-        frame_scores[clip.clip] = frame_scores_from_objects(clip.frame, values, clip.frames, empty=0.0)
-        boxes[clip.clip] = (clip.box, clip.frame)
-    store = MapStore(maps)
-    return TeacherResult(frame_scores, mean_scores(map_maxima(store, resolutions).values()), store, boxes)
+def read_calibrations(paths: list[Path]) -> dict[str, dict[str, Any]]:
+    """Return what calibrate_teacher wrote, by teacher."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return {content["teacher"]: content for content in found}
 
 
 def read_teachers(
@@ -71,12 +119,16 @@ def read_teachers(
     Raises:
         InputError: Scores, maps and calibrations are not of the same teachers.
     """
-    score_files, map_files = by_teacher(scores), by_teacher(maps)
-    fits = {json.loads(path.read_text(encoding="utf-8"))["teacher"]: path for path in calibrations}
+    score_files, map_files, fits = by_teacher(scores), by_teacher(maps), read_calibrations(calibrations)
     if not set(score_files) == set(map_files) == set(fits):
         raise InputError(f"object scores are of {sorted(score_files)}, maps of {sorted(map_files)}, "
                          f"calibrations of {sorted(fits)}; expected the same teachers")  # fmt: skip
-    return {name: read_teacher(score_files[name], map_files[name], fits[name], resolutions) for name in score_files}
+    return {
+        name: TeacherResult(
+            scored_objects(files, Calibrator.from_json(fits[name]["score"])), MapStore(map_files[name]), resolutions
+        )
+        for name, files in score_files.items()
+    }
 
 
 def mean_scores(parts: Any) -> Scores:

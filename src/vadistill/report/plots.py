@@ -70,7 +70,7 @@ def score_plot(
     axes.set_ylabel("anomaly score")
     axes.set_title(clip, loc="left", pad=21, **TITLE)
     _legend(axes)
-    _save(figure, path)
+    save(figure, path)
 
 
 def map_strip(
@@ -112,7 +112,7 @@ def map_strip(
             heat = axes.imshow(source[column], extent=extent, cmap=HEAT, norm=scale, interpolation="bilinear")
         if masks is not None and masks[column] is not None:
             for axes in grid[:, column]:
-                _draw_outline(axes, masks[column])
+                draw_outline(axes, masks[column])
     for axes, name in zip(grid[:, 0], ("frame", *map(_title, maps)), strict=True):
         axes.set_ylabel(name.replace(" ", "\n"), fontsize=7, color=TEXT_COLOUR, labelpad=3)
     figure.text(grid[0, 0].get_position().x0, 1 - 0.05 / figure.get_figheight(), clip, va="top", **TITLE)
@@ -120,7 +120,7 @@ def map_strip(
         axes.set(xlim=(0, width), ylim=(height, 0))
     if maps:
         _colour_bar(figure, grid, heat)
-    _save(figure, path)
+    save(figure, path)
 
 
 def pick_times(score: np.ndarray, labels: np.ndarray | None, count: int = 6) -> list[int]:
@@ -195,7 +195,7 @@ def loss_plot(path: str | Path, metrics_jsonl_records: Sequence[Mapping[str, Any
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     figure.supxlabel("epoch", fontsize=8, color=TEXT_COLOUR)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _runs(labels: np.ndarray) -> np.ndarray:
@@ -303,13 +303,15 @@ def _draw_boxes(axes: Axes, boxes: np.ndarray) -> None:
     axes.add_collection(PolyCollection(list(corners), facecolors="none", edgecolors="white", linewidths=0.6))
 
 
-def _draw_outline(axes: Axes, mask: np.ndarray) -> None:
+def draw_outline(axes: Axes, mask: np.ndarray) -> None:
+    """Draw the outlines of the true pixels of an (H, W) mask, in pixels of the frame."""
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outlines = [contour[:, 0] + 0.5 for contour in found]
     axes.add_collection(PolyCollection(outlines, facecolors="none", edgecolors=CONTOUR_COLOUR, linewidths=0.9))
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
+    """Write the figure as a picture file, whole or not at all."""
     FigureCanvasAgg(figure)
     with whole_file(path) as temporary:
         figure.savefig(temporary)

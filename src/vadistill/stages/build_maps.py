@@ -1,12 +1,12 @@
-"""Rule build_maps: object scores of a shard and the teacher's calibration in, max-pooled anomaly maps out."""
+"""Rule build_maps: terms of a shard's objects and the teacher's calibration in, max-pooled anomaly maps out."""
 
 import json
 import logging
 import time
 
-from vadistill.calibration import Affine
+from vadistill.calibration import Calibrator, map_values
 from vadistill.data import maps
-from vadistill.data.object_scores import read_shards
+from vadistill.data.object_scores import columns_of, read_shards
 from vadistill.data.store import attribute, writing
 from vadistill.rasterize import map_pyramid
 from vadistill.settings import canonical, section
@@ -19,18 +19,20 @@ def main(args) -> None:
     """Rasterise the object scores of every clip at every resolution."""
     resolutions = section("maps", args.settings["maps"]).resolutions
     calibration = json.loads(args.calibration.read_text(encoding="utf-8"))
-    affine = Affine(calibration["slope"], calibration["intercept"])
+    calibrator = Calibrator.from_json(calibration["score"])
+    columns = columns_of(args.scores[0], calibrator.terms)
     started, boxes = time.monotonic(), 0
     with writing(args.output) as file:
         file.attrs.update(teacher=calibration["teacher"], settings=canonical(args.settings))
-        file.attrs["calibration"] = canonical(calibration)
+        fitted = {key: calibration["score"][key] for key in ("terms", "limit", "affine")}
+        file.attrs["calibration"] = canonical({"settings": calibration["settings"], **fitted})
         for name in ("settings", "model_settings", "detector"):
             file.attrs[f"object_{name}" if name == "settings" else name] = attribute(args.scores[0], name)
         for clip in read_shards(args.scores):
-            values = affine.map_values(clip.score)
+            values = map_values(calibrator(clip.terms[:, columns], clip.scene, clip.row))
             made = map_pyramid(clip.frame, clip.box, values, clip.frames, clip.size, resolutions)
-            maps.write_clip(file, clip.clip, made, height=clip.size[0], width=clip.size[1], objects=len(clip.score))
-            boxes += len(clip.score)
+            maps.write_clip(file, clip.clip, made, height=clip.size[0], width=clip.size[1], objects=len(values))
+            boxes += len(values)
     log.info("%s: %d boxes, %.0f boxes/s", args.output.name, boxes, boxes / (time.monotonic() - started))
 
 

@@ -1,12 +1,12 @@
-"""Rule calibrate_teacher: object scores of the training clips in, the affine map to map values out."""
+"""Rule calibrate_teacher: terms of the training objects in, the way from terms to map values out."""
 
 import logging
-from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
-from vadistill.calibration import fit_affine
-from vadistill.data.object_scores import read_shards
+from vadistill import calibration
+from vadistill.data.object_scores import ObjectScores, columns_of, read_shards, term_names
 from vadistill.data.store import attribute
 from vadistill.errors import InputError
 from vadistill.files import write_json
@@ -16,25 +16,50 @@ from vadistill.stages._run import add_paths, parser, run
 log = logging.getLogger(__name__)
 
 
+def used_objects(paths: list[Path], part: dict[str, float]) -> list[tuple[ObjectScores, np.ndarray]]:
+    """Return the clips that have objects, with the rows (n,) behind the share of the clip at which its part begins.
+
+    Raises:
+        InputError: There is no object.
+    """
+    clips = [(clip, np.flatnonzero(clip.frame >= part[clip.clip] * clip.frames))
+             for clip in read_shards(paths) if clip.clip in part]  # fmt: skip
+    clips = [(clip, rows) for clip, rows in clips if len(rows)]
+    if not clips:
+        raise InputError(f"{paths[0]}: no object in the {len(part)} training clips to calibrate on ({min(part)}, ...); "
+                         "lower objects.confidence, or set calibration.clips to all")  # fmt: skip
+    return clips
+
+
 def main(args) -> None:
-    """Fit the calibration of one teacher."""
-    scores = np.concatenate([clip.score for clip in read_shards(args.scores)])
-    if not len(scores):
-        raise InputError(f"{args.scores[0]}: no object in any training clip, so there is nothing to calibrate on")
-    affine = fit_affine(scores, section("calibration", args.settings["calibration"]))
-    percentiles = {str(p): float(np.percentile(scores, p)) for p in (0, 0.5, 5, 50, 95, 99.5, 100)}
+    """Fit the calibration of one teacher: of the terms that count, and of each term alone for tables."""
+    settings = section("calibration", args.settings["calibration"])
+    used = used_objects(args.scores, args.settings["fitted_on"])
+    terms = np.concatenate([clip.terms[rows] for clip, rows in used])
+    row = np.concatenate([clip.row[rows] for clip, rows in used])
+    scenes = sorted({clip.scene for clip, _ in used})
+    scene = np.concatenate([np.full(len(rows), scenes.index(clip.scene)) for clip, rows in used])
     teacher = str(attribute(args.scores[0], "teacher"))
+    chosen = [name.partition(".")[2] for name in settings.terms if name.partition(".")[0] == teacher]
+    counted = chosen or term_names(args.scores[0], "counted")
+    probabilities = term_names(args.scores[0], "probabilities")
+
+    def fitted(names: list[str]) -> dict:
+        columns = columns_of(args.scores[0], names)
+        return calibration.fit(names, probabilities, terms[:, columns], scene, row, scenes, settings).to_json()
+
     write_json(
         args.output,
         {
             "teacher": teacher,
             "settings": args.settings["calibration"],
-            **asdict(affine),
-            "objects": len(scores),
-            "training_percentiles": percentiles,
+            "score": fitted(counted),
+            "single": {name: fitted([name]) for name in term_names(args.scores[0])},
+            "objects": len(terms),
+            "clips": sorted(clip.clip for clip, _ in used),
         },
     )
-    log.info("%d training objects: map value = %.4g * score %+.4g", len(scores), affine.slope, affine.intercept)
+    log.info("%s: %d objects of %d clips, terms %s", teacher, len(terms), len(used), ", ".join(counted))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore
     times = pick_times(scores, None if labels is None else labels.frame)
     maps = {name: source.read(clip, finest)[finest[0]] for name, source in
             {"student": student, **{name: teacher.maps for name, teacher in teachers.items()}}.items()}  # fmt: skip
-    box, frame = next(iter(teachers.values())).boxes[clip]
+    objects = next(iter(teachers.values())).objects[clip]
     map_strip(
         path,
         clip,
@@ -38,7 +38,7 @@ def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore
         times,
         {name: [grid[t] for t in times] for name, grid in maps.items()},
         [labels.mask[t] for t in times] if labels is not None and labels.mask is not None else None,
-        [box[frame == t] for t in times],
+        [objects.box[objects.frame == t] for t in times],
         HIGH,
     )
 
@@ -59,12 +59,13 @@ def main(args) -> None:
     resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
     student, stores = MapStore([args.student]), frame_stores(args.frames)
     teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
+    teacher_scores = {name: teacher.scores for name, teacher in teachers.items()}
     clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
     with whole_folder(args.output) as folder:
         for index, (clip, frames) in enumerate(stores.items()):
             truth = frame_labels(clips[clip], len(frames))
             curves = {"student": smooth(student.score(clip), sigma)}
-            curves |= {name: smooth(teacher.scores[clip], sigma) for name, teacher in teachers.items()}
+            curves |= {name: smooth(scores[clip], sigma) for name, scores in teacher_scores.items()}
             aucs = {name: None if truth is None else auc(curve, truth) for name, curve in curves.items()}
             score_plot(folder / f"{clip}_scores.png", clip, curves, truth, aucs)
             if index < STRIPS:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vadistill.data import frame_scores
 from vadistill.data.labels import labels_of_clips
 from vadistill.data.maps import MapStore
 from vadistill.data.results import Scores, map_maxima, mean_scores, read_teachers, used_settings
@@ -47,12 +48,14 @@ def main(args) -> None:
         teachers[name] = judged(teacher.scores, labels, sigma)
         teachers[name]["maps"] = short(judged(teacher.map_scores, labels, sigma))
     together = judged(mean_scores(teacher.scores for teacher in found.values()), labels, sigma)
+    trivial = frame_scores.read_shards(args.trivial)
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
     content = {
         "dataset": args.dataset,
         "student": result,
         "teachers": teachers,
         "teachers_mean": short(together),
+        "trivial": {name: short(judged(scores, labels, sigma)) for name, scores in trivial.items()},
         "frames": sum(student.frames.values()),
         "clips": len(student.frames),
         "protocol": protocol_record(sigma),
@@ -73,5 +76,5 @@ def main(args) -> None:
 if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--dataset", required=True)
-    add_paths(arguments, "student", "output", many=("scores", "maps", "calibrations"))
+    add_paths(arguments, "student", "output", many=("scores", "maps", "calibrations", "trivial"))
     run(main, arguments)

@@ -14,6 +14,7 @@ Batch = dict[str, Tensor]
 
 - ``box`` (N, 4) float32, xyxy pixels of the stored frame,
 - ``size`` (N, 2) float32, height and width of the frame in pixels,
+- ``scene`` (N,) int64, its scene among the teacher's; their number where the scene is none of them,
 - ``confidence`` (N,) and ``probabilities`` (N, C) float32, of the detector.
 """
 
@@ -22,7 +23,7 @@ Loss = Callable[[Batch, torch.Generator], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class CropRequest:
-    """What to cut from the frames around each object: the same box in every frame, resized to a square.
+    """What to cut from the frames around each object: the same window in every frame, resized to a square.
 
     Attributes:
         side: Side S of the crops in pixels.
@@ -31,6 +32,12 @@ class CropRequest:
         flow: Offsets k of dense flow t -> t+k: ``flow`` (N, K, 2, S, S) float16, (x, y) in pixels of the stored frame.
         irregular: If positive, also an intermittent sequence that skips 1 to this many frames a step:
             ``irregular`` (N, 7, 3, S, S) uint8, BGR.
+        context: Share of the box's sides that the window adds on each side.
+        aspect: ``stretch``: the window is the box. ``keep``: it is the square of the box's longer side about its
+            centre, moved inside the frame where it would leave it.
+        border: What stands for frames beyond the clip's ends: ``clamp`` moves the centre of the windows inside,
+            ``repeat`` takes the frame of the object itself.
+        flow_method: ``dis`` or ``farneback``.
     """
 
     side: int
@@ -38,6 +45,10 @@ class CropRequest:
     gray: tuple[int, ...] = ()
     flow: tuple[int, ...] = ()
     irregular: int = 0
+    context: float = 0.0
+    aspect: str = "stretch"
+    border: str = "clamp"
+    flow_method: str = "dis"
 
     @property
     def reach(self) -> int:
@@ -86,17 +97,21 @@ class Teacher(nn.Module, ABC):
 
     Attributes:
         name: Name in config.yaml and in the registry.
-        terms: Names of the K terms of the score.
         redraw: Whether training objects and their irregular sequences are drawn anew every epoch.
+        terms: Names of the K terms that it measures.
+        counted: Those of them whose mean is the object's score, unless ``calibration.terms`` chooses others.
+        probabilities: Those of them that are probabilities.
     """
 
     name: ClassVar[str]
-    terms: ClassVar[tuple[str, ...]]
-    redraw: ClassVar[bool]
+    redraw: ClassVar[bool] = False
+    terms: tuple[str, ...]
+    counted: tuple[str, ...]
+    probabilities: tuple[str, ...] = ()
 
     @abstractmethod
-    def __init__(self, settings: Any, classes: int) -> None:
-        """Make the networks for a detector of ``classes`` classes."""
+    def __init__(self, settings: Any, classes: int, scenes: int = 1) -> None:
+        """Make the networks for a detector of ``classes`` classes and objects of ``scenes`` scenes."""
         super().__init__()
 
     @abstractmethod
@@ -105,14 +120,18 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def scoring_crops(self) -> CropRequest:
-        """Return what the score needs of each object."""
+        """Return what the terms need of each object."""
 
     def prepare(self, objects: Batch) -> None:
         """Fit tables on the training objects; called in every process that trains, before a state is loaded."""
 
-    @abstractmethod
     def phases(self) -> list[Phase]:
-        """Return the phases of training in their order, with new optimisers."""
+        """Return the phases of training in their order, with new optimisers; none for a teacher without training."""
+        return []
+
+    def outside(self, batch: Batch) -> Tensor:
+        """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
+        return torch.zeros(len(batch["box"]), dtype=torch.bool)
 
     @abstractmethod
     def measure(self, batch: Batch) -> Tensor:
@@ -120,10 +139,6 @@ class Teacher(nn.Module, ABC):
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Tensor:
-        """Return the terms (N, K) of the objects' scores; leaves the teacher in evaluation mode."""
+        """Return the terms (N, K) of the objects; leaves the teacher in evaluation mode."""
         self.eval()
         return self.measure(batch)
-
-    def combine(self, terms: Tensor) -> Tensor:
-        """Return the object scores (N,) of terms (N, K): their mean, as both papers take it."""
-        return terms.mean(dim=1)

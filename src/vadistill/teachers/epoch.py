@@ -3,6 +3,7 @@
 import torch
 
 from vadistill.averages import Averages, finite
+from vadistill.machine import autocast
 from vadistill.teachers.base import Batch, Phase, Teacher
 
 
@@ -24,7 +25,8 @@ def train_one_epoch(
     for step, rows in enumerate(order.split(batch)):
         if len(rows) < 2 and step:
             break
-        losses = phase.loss(_rows(objects, rows, device), generator)
+        with autocast(device, on_processors=True):
+            losses = phase.loss(_rows(objects, rows, device), generator)
         phase.optimiser.zero_grad(set_to_none=True)
         finite(losses["loss"], f"phase {phase.name}, batch {step + 1}").backward()
         phase.optimiser.step()
@@ -42,7 +44,8 @@ def held_out_losses(
     averages = Averages()
     # Boxes of one frame lie side by side in memory; mixed batches are closer to those of training.
     for rows in torch.randperm(len(objects["box"]), generator=generator).split(batch):
-        losses = phase.held_out_loss(_rows(objects, rows, device), generator)
+        with autocast(device, on_processors=True):
+            losses = phase.held_out_loss(_rows(objects, rows, device), generator)
         averages.add(losses, len(rows))
     return {f"held_out_{name}": value for name, value in averages.means().items()}
 

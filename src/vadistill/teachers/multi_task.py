@@ -5,6 +5,7 @@ out, what the middle crop shows when it is withheld, and what the detector sees.
 errors score the object.
 """
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -13,10 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vadistill.settings import TASKS
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 MIDDLE = 3
+CONVOLUTIONS = {"shallow": 1, "deep": 2, "deeper": 3}
+PROBABILITIES = ("arrow", "irregularity")
+VIEWS = {
+    "arrow": ("forward", "backward"),
+    "irregularity": ("forward", "intermittent"),
+    "middle_box": (),
+    "distillation": ("forward", "backward"),
+}
+IMAGENET = 1000  # classes
+IMAGENET_SAMPLE, CHUNK = 2000, 64  # objects
 
 
 class SharedNetwork(nn.Module):
@@ -57,95 +69,170 @@ def _image_head(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 class MultiTask(Teacher):
-    """The teacher ``multi_task``."""
+    """The teacher ``multi_task``.
+
+    Attributes:
+        imagenet: Gives the outputs before softmax (N, 1000) of ResNet-50 for middle crops (N, 3, S, S), RGB in [0, 1].
+            Where it is set before ``prepare`` and the settings have ``imagenet``, they are distilled in training, too.
+    """
 
     name = "multi_task"
-    terms = ("arrow", "irregularity", "middle_box", "distillation")
     redraw = True  # sequences are cheap to cut, and new gaps keep the network from learning them by heart
 
-    def __init__(self, settings: Any, classes: int) -> None:
-        super().__init__(settings, classes)
-        self.settings = settings
+    def __init__(self, settings: Any, classes: int, scenes: int = 1) -> None:
+        super().__init__(settings, classes, scenes)
+        self.settings, self.classes = settings, classes
+        self.imagenet: Callable[[Tensor], Tensor] | None = None
+        self.terms = self.counted = tuple(task for task in TASKS if task in settings.tasks)
+        self.probabilities = tuple(task for task in self.terms if task in PROBABILITIES)
         wide = settings.width == "wide"
         widths = (32, 64, 64) if wide else (16, 32, 32)
-        head, cells = widths[-1], settings.crop // 8
-        self.shared = SharedNetwork(widths, 2 if settings.depth == "deep" else 1)
+        flat = partial(_flat_head, widths[-1], widths[-1], settings.crop // 8)
+        self.shared = SharedNetwork(widths, CONVOLUTIONS[settings.depth])
         self.shared.to(memory_format=torch.channels_last_3d)  # nearly twice as fast on a CPU
-        self.arrow = _flat_head(widths[-1], head, cells, 2)
-        self.irregularity = _flat_head(widths[-1], head, cells, 2)
-        self.distillation = _flat_head(widths[-1], head, cells, classes)
-        self.middle_box = _image_head((64, 64, 32, 16) if wide else (32, 32, 16, 16))
+        if "arrow" in self.terms:
+            self.arrow = flat(2)
+        if "irregularity" in self.terms:
+            self.irregularity = flat(2)
+        if "middle_box" in self.terms:
+            self.middle_box = _image_head((64, 64, 32, 16) if wide else (32, 32, 16, 16))
+        if "distillation" in self.terms:
+            self.distillation = flat(classes + IMAGENET * settings.imagenet)
+            self.register_buffer("imagenet_mean", torch.zeros(IMAGENET))
+            self.register_buffer("imagenet_deviation", torch.ones(IMAGENET))
 
     def training_crops(self) -> CropRequest:
-        """Return seven neighbouring crops and an intermittent sequence."""
-        return CropRequest(self.settings.crop, colour=OFFSETS, irregular=self.settings.max_skip)
+        """Return seven neighbouring crops and, for the irregularity, an intermittent sequence."""
+        return self._crops(irregular=self.settings.max_skip if "irregularity" in self.terms else 0)
 
     def scoring_crops(self) -> CropRequest:
         """Return seven neighbouring crops."""
-        return CropRequest(self.settings.crop, colour=OFFSETS)
+        return self._crops()
+
+    def _crops(self, **options: Any) -> CropRequest:
+        shape = {name: getattr(self.settings, name) for name in ("context", "aspect", "border")}
+        return CropRequest(self.settings.crop, colour=OFFSETS, **shape, **options)
+
+    def prepare(self, objects: Batch) -> None:
+        """Take mean and deviation of ResNet-50's outputs over the training objects, if they are distilled."""
+        if not self._distils_imagenet():
+            return
+        middle = objects["colour"][:, MIDDLE : MIDDLE + 1]
+        chosen = middle[:: -(-len(middle) // IMAGENET_SAMPLE)]
+        device = self.imagenet_mean.device
+        outputs = torch.cat([self.imagenet(_sequences(part.to(device))[:, :, 0]) for part in chosen.split(CHUNK)])
+        self.imagenet_mean.copy_(outputs.mean(0))
+        self.imagenet_deviation.copy_(outputs.std(0, correction=0).clamp_min(1e-3))
+
+    def _distils_imagenet(self) -> bool:
+        return self.imagenet is not None and self.settings.imagenet and "distillation" in self.terms
 
     def phases(self) -> list[Phase]:
         """Return the one phase in which all tasks are learned together."""
         settings = self.settings
         optimiser = torch.optim.Adam(self.parameters(), lr=settings.learning_rate)
-        losses = partial(self._loss, settings.flip), partial(self._loss, False)
+        losses = partial(self._loss, True), partial(self._loss, False)
         return [Phase("tasks", settings.epochs, optimiser, [self], *losses)]
 
     def measure(self, batch: Batch) -> Tensor:
-        """Return P(backward), P(intermittent) and the mean absolute errors of middle crop and classes, (N, 4).
+        """Return of the chosen tasks P(backward), P(intermittent), mean absolute errors of middle crop and classes.
 
-        Their mean is the object's score (arXiv 2011.07491, inference).
+        The mean of the four, (N, 4), is the object's score (arXiv 2011.07491, inference).
         """
         sequences = _sequences(batch["colour"])
-        features = self.shared(sequences)
-        target, made = self._middle(sequences)
-        return torch.stack(
-            [
-                self.arrow(features).softmax(1)[:, 1],
-                self.irregularity(features).softmax(1)[:, 1],
-                (target - made).abs().mean((1, 2, 3)),
-                (self.distillation(features) - batch["probabilities"]).abs().mean(1),
-            ],
-            dim=1,
-        )
+        features = self.shared(sequences) if any(VIEWS[task] for task in self.terms) else None
+        measured = []
+        for task in self.terms:
+            if task in PROBABILITIES:
+                measured.append(getattr(self, task)(features).softmax(1)[:, 1])
+            elif task == "middle_box":
+                target, made = self._middle(sequences)
+                measured.append((target - made).abs().mean((1, 2, 3)))
+            else:
+                made = self.distillation(features)[:, : self.classes]
+                measured.append((made - batch["probabilities"]).abs().mean(1))
+        return torch.stack(measured, dim=1)
 
     def _middle(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
         """Return the middle crops (N, 3, S, S) and their prediction from the six other crops."""
         others = torch.cat([sequences[:, :, :MIDDLE], sequences[:, :, MIDDLE + 1 :]], dim=2)
         return sequences[:, :, MIDDLE], self.middle_box(self.shared(others))
 
-    def _loss(self, flip: bool, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Joint loss L1 + L2 + L3 + w L4 (arXiv 2011.07491) with both classes of each binary task 1:1.
+    def _loss(self, training: bool, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Joint loss L1 + L2 + L3 + w L4 (arXiv 2011.07491) of the chosen tasks."""
+        sequences = {"colour": _sequences(batch["colour"])}
+        if "irregularity" in self.terms:
+            sequences["irregular"] = _sequences(batch["irregular"])
+        if training:
+            sequences = self._augmented(sequences, rng)
+        features, losses, logged = self._features(**sequences), {}, {}
+        for task in self.terms:
+            seen = [features[view] for view in VIEWS[task]]
+            if task in PROBABILITIES:
+                logits = getattr(self, task)(torch.cat(seen))
+                labels = torch.arange(2, device=logits.device).repeat_interleave(len(seen[0]))
+                losses[task] = F.cross_entropy(logits, labels)
+                logged[f"{task}_accuracy"] = (logits.argmax(1) == labels).float().mean()
+            elif task == "middle_box":
+                target, made = self._middle(sequences["colour"])
+                losses[task] = F.l1_loss(made, target)
+            else:
+                parts = self._distillation_losses(self.distillation(torch.cat(seen)), batch)
+                losses[task] = torch.stack(list(parts.values())).sum()
+                logged |= parts
+        weights = {"distillation": self.settings.distillation_weight}
+        loss = torch.stack([weights.get(name, 1.0) * part for name, part in losses.items()]).sum()
+        return {"loss": loss, **{name: part.detach() for name, part in (losses | logged).items()}}
+
+    def _features(self, colour: Tensor, irregular: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the features of the views that the tasks need, both classes of a binary task 1:1.
 
         One half of the batch is seen forward, the other backward and intermittently, all in one pass, so that batch
         statistics cannot tell the classes. An odd batch has its middle object in both halves.
         """
-        sequences, irregular = _sequences(batch["colour"]), _sequences(batch["irregular"])
-        if flip:
-            mirrored = torch.rand(len(sequences), 1, 1, 1, 1, generator=rng).to(sequences.device) < 0.5
-            sequences, irregular = (torch.where(mirrored, part.flip(4), part) for part in (sequences, irregular))
-        half = (len(sequences) + 1) // 2
-        forward, backward, intermittent = sequences[:half], sequences[-half:].flip(2), irregular[-half:]
-        features = self.shared(torch.cat([forward, backward, intermittent]))
-        labels = torch.arange(2, device=features.device).repeat_interleave(half)
-        probabilities = torch.cat([batch["probabilities"][:half], batch["probabilities"][-half:]])
-        target, made = self._middle(sequences)
+        half = (len(colour) + 1) // 2
+        views = {"forward": colour[:half], "backward": colour[-half:].flip(2)}
+        if irregular is not None:
+            views["intermittent"] = irregular[-half:]
+        needed = [view for view in views if any(view in VIEWS[task] for task in self.terms)]
+        if not needed:
+            return {}
+        features = self.shared(torch.cat([views[view] for view in needed]))
+        return dict(zip(needed, features.split(half), strict=True))
 
-        arrow = self.arrow(features[: 2 * half])
-        irregularity = self.irregularity(torch.cat([features[:half], features[2 * half :]]))
-        losses = {
-            "arrow": F.cross_entropy(arrow, labels),
-            "irregularity": F.cross_entropy(irregularity, labels),
-            "middle_box": F.l1_loss(made, target),
-            "distillation": F.l1_loss(self.distillation(features[: 2 * half]), probabilities),
-        }
-        weights = {"distillation": self.settings.distillation_weight}
-        return {
-            "loss": torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum(),
-            **{name: loss.detach() for name, loss in losses.items()},
-            "arrow_accuracy": (arrow.argmax(1) == labels).float().mean(),
-            "irregularity_accuracy": (irregularity.argmax(1) == labels).float().mean(),
-        }
+    def _distillation_losses(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the two parts of L4 (arXiv 2011.07491): mean absolute errors of class scores and ResNet-50's outputs.
+
+        Targets are those of the objects as they are, not mirrored nor changed in brightness.
+        """
+        half = len(made) // 2
+
+        def error(made: Tensor, target: Tensor) -> Tensor:
+            return F.l1_loss(made, torch.cat([target[:half], target[-half:]]))
+
+        losses = {"classes": error(made[:, : self.classes], batch["probabilities"])}
+        if self._distils_imagenet():
+            outputs = self.imagenet(_sequences(batch["colour"][:, MIDDLE : MIDDLE + 1])[:, :, 0])
+            standardised = (outputs - self.imagenet_mean) / self.imagenet_deviation
+            losses["imagenet"] = error(made[:, self.classes :], standardised)
+        return losses
+
+    def _augmented(self, sequences: dict[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
+        """Mirror half of the objects and change brightness and contrast, alike in all sequences of an object."""
+        colour = sequences["colour"]
+
+        def draw() -> Tensor:
+            return torch.rand(len(colour), 1, 1, 1, 1, generator=rng).to(colour.device)
+
+        if self.settings.flip:
+            mirrored = draw() < 0.5
+            sequences = {name: torch.where(mirrored, part.flip(4), part) for name, part in sequences.items()}
+        if self.settings.jitter:
+            contrast, brightness = (self.settings.jitter * (2 * draw() - 1) for _ in range(2))
+            sequences = {
+                name: ((part - 0.5) * (1 + contrast) + 0.5 + brightness).clamp(0, 1) for name, part in sequences.items()
+            }
+        return sequences
 
 
 def _sequences(crops: Tensor) -> Tensor:

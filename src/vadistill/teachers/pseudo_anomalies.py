@@ -1,14 +1,18 @@
 """Procedural pseudo-anomalies: crops and flow that belong to no scene, so that one recipe serves all data sets.
 
-A stand-in for the image pools of arXiv 2008.12328. Draws come from a CPU generator and results lie on the device of
-the given tensors, so that equal generator states give equal pseudo-anomalies on every device.
+A stand-in for the image pools of arXiv 2008.12328, which can take its place. Draws come from a CPU generator and
+results lie on the device of the given tensors, so that equal generator states give equal pseudo-anomalies on every
+device.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vadistill.teachers.scene import object_speed
 
 SPEED = (1.5, 3.0)  # translation of affine_flow, in units of the highest usual speed
 LONGER_GAP = (6, 10)  # frames between the ends of flow that is too fast
@@ -98,6 +102,46 @@ def appearance(count: int, side: int, rng: torch.Generator) -> Tensor:
     return low + (1 - low) * _uniform(rng, 0.3, 1, count, 1, 1, 1) * images
 
 
+def coloured(gray: Tensor, rng: torch.Generator) -> Tensor:
+    """Return colour images (N, 3, S, S) in [0, 1] whose shades run from one random colour to another.
+
+    Their saturation is random, too: real crops are nearly gray, and colour alone must not give the images away.
+
+    Args:
+        gray: (N, 1, S, S) in [0, 1].
+        rng: Source of the colours.
+    """
+    ends = torch.rand(2, len(gray), 3, 1, 1, generator=rng).to(gray.device)
+    saturation = torch.rand(len(gray), 1, 1, 1, generator=rng).to(gray.device)
+    return torch.lerp(gray.expand(-1, 3, -1, -1), torch.lerp(*ends, gray), saturation)
+
+
+def split_pool(pool: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return about 1 - ``share`` and ``share`` of at least two images (P, ...), at least one each, at random."""
+    order = torch.randperm(len(pool), generator=rng)
+    first = min(max(round((1 - share) * len(pool)), 1), len(pool) - 1)
+    return pool[order[:first]], pool[order[first:]]
+
+
+def from_pool(images: Tensor, count: int, side: int, rng: torch.Generator) -> Tensor:
+    """Return random square parts (count, 3, S, S) in [0, 1] of images, each image as often as the others.
+
+    Args:
+        images: (P, 3, S', S') uint8.
+        count: Number of parts.
+        side: Their side S in pixels; they show 50 to 100 % of the image's side.
+        rng: Source of the places.
+    """
+    length = images.shape[-1]
+    parts = []
+    for index in range(count):
+        cut = int(torch.randint(max(1, length // 2), length + 1, (1,), generator=rng))
+        x, y = torch.randint(length - cut + 1, (2,), generator=rng).tolist()
+        part = images[index % len(images), None, :, y : y + cut, x : x + cut].float() / 255
+        parts.append(F.interpolate(part, size=(side, side), mode="bilinear", antialias=True))
+    return torch.cat(parts)
+
+
 def unlike(crops: Tensor, bank: Tensor, rng: torch.Generator) -> Tensor:
     """Return one pseudo-anomaly of appearance for each crop.
 
@@ -105,8 +149,8 @@ def unlike(crops: Tensor, bank: Tensor, rng: torch.Generator) -> Tensor:
     quarter the crop strongly bent.
 
     Args:
-        crops: (N, 1, S, S) gray in [0, 1].
-        bank: (B, 1, S, S), from ``appearance``.
+        crops: (N, C, S, S) in [0, 1].
+        bank: (B, C, S, S) in [0, 1], or (B, 1, S, S) for the same image in every channel.
         rng: Source of all draws.
     """
     count, _, side, _ = crops.shape
@@ -145,3 +189,61 @@ def affine_flow(flow: Tensor, rng: torch.Generator) -> Tensor:
     moved = torch.stack([-_uniform(rng, 0.8, 1.2, count, 1, 1, 1) * future, future], dim=1).to(flow.device)
     mask = shapes(count, side, rng)[:, None].to(flow.device)
     return mask * moved + (1 - mask) * flow
+
+
+def turned(flow: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
+    """Return flow whose field is turned about the crop's centre, its vectors with it, and then shifted.
+
+    Args:
+        flow: (N, K, 2, S, S), (x, y).
+        angle: (N,) radians from x to y: clockwise as seen.
+        shift: (N, 2) x and y in half crop sides; what comes in is the mirror image.
+    """
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+    x, y = _grid(flow.shape[-1])
+    places = torch.stack([x, y], dim=-1).reshape(1, -1, 2) - shift[:, None]
+    grid = (places @ turn).reshape(len(flow), *x.shape, 2).to(flow.device)
+    moved = F.grid_sample(flow.flatten(1, 2), grid, padding_mode="reflection", align_corners=False)
+    return torch.einsum("nij,nkjhw->nkihw", turn.to(flow.device), moved.view_as(flow))
+
+
+def rotated_flow(flow: Tensor, rng: torch.Generator) -> Tensor:
+    """Return flow (N, K, 2, S, S) turned by 45 to 315 degrees or shifted by a quarter to half a crop, at random."""
+    count = len(flow)
+    angle = _uniform(rng, math.pi / 4, 7 * math.pi / 4, count)
+    heading, distance = _uniform(rng, 0, 2 * math.pi, count), _uniform(rng, 0.5, 1, count)
+    shift = torch.stack([heading.cos(), heading.sin()], dim=1) * distance[:, None]
+    turns = torch.rand(count, generator=rng) < 0.5
+    return turned(flow, angle * turns, shift * ~turns[:, None])
+
+
+def shuffled_flow(flow: Tensor, rng: torch.Generator) -> Tensor:
+    """Return flow (N, 2, 2, S, S) whose past and future change places, or whose future is another object's."""
+    swapped = (torch.rand(len(flow), 1, 1, 1, 1, generator=rng) < 0.5).to(flow.device)
+    mixed = torch.stack([flow[:, 0], flow[:, 1].roll(1, dims=0)], dim=1)
+    return torch.where(swapped, flow.flip(1), mixed)
+
+
+def motion(flow: Tensor, kinds: Sequence[str], step: int, rng: torch.Generator) -> Tensor:
+    """Return one pseudo-anomaly of motion for each object, every kind as often as the others.
+
+    Objects that stay slow over a longer gap show affine motion instead, where that is among the kinds.
+
+    Args:
+        flow: (N, 2, 2, S, S) to the past and to the future, in units of the highest usual speed.
+        kinds: Of ``longer_gap``, ``affine``, ``rotated`` and ``shuffled``.
+        step: Frames between the ends of the flow.
+        rng: Source of all draws.
+    """
+    fast = longer_gap(flow, step, rng)
+    choice = (torch.rand(len(flow), generator=rng) * len(kinds)).long().to(flow.device)
+    if {"longer_gap", "affine"} <= set(kinds):
+        slow = (choice == kinds.index("longer_gap")) & (object_speed(fast) <= 1)
+        choice = choice.masked_fill(slow, kinds.index("affine"))
+    makers = {"longer_gap": lambda: fast, "affine": lambda: affine_flow(flow, rng),
+              "rotated": lambda: rotated_flow(flow, rng), "shuffled": lambda: shuffled_flow(flow, rng)}  # fmt: skip
+    made = flow
+    for index, kind in enumerate(kinds):
+        made = torch.where((choice == index)[:, None, None, None, None], makers[kind](), made)
+    return made

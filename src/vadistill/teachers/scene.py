@@ -1,15 +1,20 @@
-"""Units of speed: the size of the box, or what is usual where the box stands in the picture.
+"""Units of speed: the size of the box, what is usual where the box stands in the picture, or a number of pixels.
 
-Both are fitted on normal objects only, so that about one is the highest usual speed.
+They are fitted on normal objects only, so that about one is the highest usual speed.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vadistill.bands import BANDS, Bands, Statistic, at_scene, fit_scenes
 from vadistill.errors import InputError
+from vadistill.teachers.base import Batch
 
 CHUNK = 1024
 FLOW_NOISE = 0.1  # pixels; errors of dense flow where nothing moves
+PIXELS = 20.0
+TOLERANCE = 0.05  # of the frame height; so near the training rows a table still tells what is usual
 
 
 def object_speed(flow: Tensor) -> Tensor:
@@ -25,14 +30,60 @@ def object_speed(flow: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _check(speed: Tensor) -> None:
-    if not len(speed):
-        raise InputError("normal speed: no training objects; expected at least one")
+class SceneTable(nn.Module):
+    """Statistics by scene and row of the box's lower edge (``vadistill.bands``), in buffers of one shape.
+
+    Rows are fractions of the frame height, so that clips of one scene may differ in size. The last of the S + 1 tables
+    is for objects of unknown scenes.
+    """
+
+    def __init__(self, scenes: int, statistics: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(scenes + 1, BANDS))
+        self.register_buffer("values", torch.ones(scenes + 1, BANDS, statistics))
+        # Lowest and highest training row; no row lies within those of a scene without training objects.
+        self.register_buffer("fitted", torch.tensor([torch.inf, -torch.inf]).repeat(scenes + 1, 1))
+
+    def fit(self, value: Tensor, objects: Batch, statistic: Statistic) -> None:
+        """Fit all tables.
+
+        Args:
+            value: (N, V) what is measured of each object.
+            objects: ``box``, ``size`` and ``scene`` of the objects.
+            statistic: Of the objects of a band: (n, V) to (W,).
+
+        Raises:
+            InputError: There are no objects.
+        """
+        if not len(value):
+            raise InputError("usual speed and size: no training objects; expected at least one")
+        scene, row = objects["scene"].cpu().numpy(), _row(objects).double().cpu().numpy()
+        tables = fit_scenes(scene, row, value.double().cpu().numpy(), statistic, len(self.rows) - 1)
+        for index, table in enumerate(tables):
+            # Unused entries repeat the last band, so that the table has one shape whatever was merged.
+            band = np.minimum(np.arange(BANDS), len(table.rows) - 1)
+            self.rows[index] = torch.from_numpy(table.rows[band])
+            self.values[index] = torch.from_numpy(table.values[band])
+        for index in np.unique(scene):
+            of = row[scene == index]
+            self.fitted[index] = torch.tensor([of.min(), of.max()])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the statistics (N, W) where the objects stand."""
+        tables = [Bands(*table) for table in zip(self.rows.cpu().numpy(), self.values.cpu().numpy(), strict=True)]
+        row = _row(batch)
+        found = at_scene(tables, batch["scene"].cpu().numpy(), row.cpu().numpy())
+        return torch.from_numpy(found).to(row)
+
+    def outside(self, batch: Batch) -> Tensor:
+        """Return which objects (N,) stand where no training object of their scene stood, or in an unknown scene."""
+        row, (low, high) = _row(batch), self.fitted[batch["scene"]].unbind(1)
+        return (row < low - TOLERANCE) | (row > high + TOLERANCE)
 
 
-def _usual_speed(speed: Tensor) -> Tensor:
-    # Not torch.quantile, which refuses more than 2**24 values.
-    return speed.kthvalue(max(1, round(0.95 * len(speed)))).values
+def _row(objects: Batch) -> Tensor:
+    """Return the rows (N,) of the boxes' lower edges as fractions of the frame height."""
+    return objects["box"][:, 3] / objects["size"][:, 0]
 
 
 class BoxUnit(nn.Module):
@@ -42,75 +93,66 @@ class BoxUnit(nn.Module):
         super().__init__()
         self.register_buffer("speed", torch.ones(()))
 
-    def fit(self, speed: Tensor, box: Tensor, size: Tensor) -> None:
+    def fit(self, speed: Tensor, objects: Batch) -> None:
         """Take the 95th percentile of speeds in box diagonals as one; arguments and errors as in ``SceneUnit.fit``."""
-        _check(speed)
-        self.speed.copy_(_usual_speed(speed / self._diagonal(box)).clamp_min(1e-3))
+        if not len(speed):
+            raise InputError("usual speed: no training objects; expected at least one")
+        usual = _usual_speed((speed / _diagonal(objects["box"])).cpu().numpy())
+        self.speed.fill_(max(float(usual), 1e-3))
 
-    def forward(self, box: Tensor, size: Tensor) -> Tensor:
-        """Return the unit (N,) in pixels for boxes (N, 4)."""
-        return self.speed * self._diagonal(box)
-
-    @staticmethod
-    def _diagonal(box: Tensor) -> Tensor:
-        return (box[:, 2:] - box[:, :2]).norm(dim=1).clamp_min(1)
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the unit (N,) in pixels."""
+        return self.speed * _diagonal(batch["box"])
 
 
 class SceneUnit(nn.Module):
-    """Usual speed as a function of the row of the box's lower edge.
+    """Usual speed by scene and row: the 95th percentile of the speeds of the training objects of a band."""
 
-    The rows that occur in training are cut into bands of equal height; a band with few boxes is merged with the next.
-    Each band has the 95th percentile of its boxes' speeds at the mean row of its boxes; in between it is interpolated
-    linearly, beyond the outer bands it is constant. Rows and speeds are fractions of the frame height, so that clips
-    of one scene may differ in size.
-    """
-
-    def __init__(self, bands: int = 8, least: int = 50) -> None:
+    def __init__(self, scenes: int) -> None:
         super().__init__()
-        self.least = least
-        self.register_buffer("rows", torch.zeros(bands))
-        self.register_buffer("speeds", torch.ones(bands))
+        self.table = SceneTable(scenes, 1)
 
-    def fit(self, speed: Tensor, box: Tensor, size: Tensor) -> None:
-        """Fit the bands.
+    def fit(self, speed: Tensor, objects: Batch) -> None:
+        """Fit the tables.
 
         Args:
             speed: (N,) pixels.
-            box: (N, 4) xyxy pixels.
-            size: (N, 2) height and width of the frame in pixels.
+            objects: Training objects.
 
         Raises:
             InputError: There are no objects.
         """
-        _check(speed)
-        speed = speed.clamp_min(FLOW_NOISE) / size[:, 0]
-        row = box[:, 3] / size[:, 0]
-        inner = torch.linspace(row.min().item(), row.max().item(), len(self.rows) + 1, device=row.device)[1:-1]
-        band = torch.bucketize(row, inner)
-        groups = self._merged(torch.bincount(band, minlength=len(self.rows)).tolist())
-        chosen = [(band >= first) & (band < end) for first, end in groups]
-        bands = [(row[of].mean(), _usual_speed(speed[of])) for of in chosen]
-        # Unused entries repeat the last band, so that the table has one shape whatever was merged.
-        bands += bands[-1:] * (len(self.rows) - len(bands))
-        rows, speeds = zip(*bands, strict=True)
-        self.rows.copy_(torch.stack(rows))
-        self.speeds.copy_(torch.stack(speeds))
+        self.table.fit((speed.clamp_min(FLOW_NOISE) / objects["size"][:, 0])[:, None], objects, _usual_speed)
 
-    def forward(self, box: Tensor, size: Tensor) -> Tensor:
-        """Return the unit (N,) in pixels for boxes (N, 4) in frames of size (N, 2)."""
-        row = box[:, 3] / size[:, 0]
-        after = torch.searchsorted(self.rows, row.contiguous()).clamp(1, len(self.rows) - 1)
-        low, high = self.rows[after - 1], self.rows[after]
-        weight = ((row - low) / (high - low).clamp_min(1e-9)).clamp(0, 1)
-        return torch.lerp(self.speeds[after - 1], self.speeds[after], weight) * size[:, 0]
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the unit (N,) in pixels."""
+        return self.table(batch)[:, 0] * batch["size"][:, 0]
 
-    def _merged(self, counts: list[int]) -> list[tuple[int, int]]:
-        """Return half-open ranges of bands with at least ``least`` boxes each, or one range of all bands."""
-        groups, first, held = [], 0, 0
-        for index, count in enumerate(counts):
-            held += count
-            if held >= self.least:
-                groups.append((first, index + 1))
-                first, held = index + 1, 0
-        last = groups.pop()[0] if groups else 0
-        return [*groups, (last, len(counts))]
+    def outside(self, batch: Batch) -> Tensor:
+        """Return which objects (N,) stand where no training object stood (``SceneTable.outside``)."""
+        return self.table.outside(batch)
+
+
+class PixelUnit(nn.Module):
+    """The same number of pixels for all objects."""
+
+    def fit(self, speed: Tensor, objects: Batch) -> None:
+        """Do nothing; arguments as in ``SceneUnit.fit``."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the unit (N,) in pixels."""
+        return torch.full_like(batch["box"][:, 0], PIXELS)
+
+
+def make_unit(normalise: str, scenes: int) -> nn.Module:
+    """Return a new unit: ``box``, ``scene`` or ``pixels``."""
+    return {"box": BoxUnit, "scene": lambda: SceneUnit(scenes), "pixels": PixelUnit}[normalise]()
+
+
+def _usual_speed(speed: np.ndarray) -> np.ndarray:
+    """Return the 95th percentile over the first axis, one of the values."""
+    return np.sort(speed, axis=0)[max(1, round(0.95 * len(speed))) - 1]
+
+
+def _diagonal(box: Tensor) -> Tensor:
+    return (box[:, 2:] - box[:, :2]).norm(dim=1).clamp_min(1)

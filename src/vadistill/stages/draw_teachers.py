@@ -1,0 +1,69 @@
+"""Rule draw_teachers: score curves of every test clip, and the frames on which the teachers together are most wrong."""
+
+import logging
+
+import numpy as np
+
+from vadistill.calibration import Calibrator
+from vadistill.data.clips import read_clips
+from vadistill.data.labels import frame_labels, read_labels
+from vadistill.data.objects import frame_stores
+from vadistill.data.results import Objects, highest, mean_scores, read_calibrations, scored_objects
+from vadistill.data.store import by_teacher
+from vadistill.files import whole_folder
+from vadistill.metrics import auc, smooth
+from vadistill.report.mistakes import Panel, mistake_sheet, rank_in_clip, worst
+from vadistill.report.plots import score_plot
+from vadistill.settings import section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+TOGETHER = "together"
+
+
+def panels(places: list[tuple[str, int]], scores: dict, objects: dict[str, Objects], stores: dict, clips: dict) -> list:
+    """Return the frames of a sheet; each object has the mean of the teachers' calibrated scores."""
+    made = []
+    for clip, t in places:
+        store = stores[clip]
+        parts = [by_clip[clip] for by_clip in objects.values()]
+        here = parts[0].frame == t
+        mean = np.mean([part.score[here] for part in parts], axis=0)
+        labels = read_labels(clips[clip], len(store), (store.height, store.width))
+        mask = None if labels.mask is None else labels.mask[t]
+        rank = rank_in_clip(scores[clip], t)
+        made.append(Panel(clip, t, scores[clip][t], rank, store.read(t), parts[0].box[here], mean, mask))
+    return made
+
+
+def main(args) -> None:
+    """Draw the teachers of a data set, before any student is trained."""
+    sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
+    stores, calibrations = frame_stores(args.frames), read_calibrations(args.calibrations)
+    objects = {
+        name: scored_objects(files, Calibrator.from_json(calibrations[name]["score"]))
+        for name, files in by_teacher(args.scores).items()
+    }
+    raw = {name: highest(by_clip) for name, by_clip in objects.items()}
+    raw[TOGETHER] = mean_scores(list(raw.values()))
+    clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
+    labels = {clip: frame_labels(clips[clip], len(store)) for clip, store in stores.items()}
+    with whole_folder(args.output) as folder:
+        for clip in stores:
+            curves = {name: smooth(scores[clip], sigma) for name, scores in raw.items()}
+            aucs = {} if labels[clip] is None else {name: auc(curve, labels[clip]) for name, curve in curves.items()}
+            score_plot(folder / f"{clip}_scores.png", clip, curves, labels[clip], aucs)
+        log.info("%d clips drawn", len(stores))
+        if any(truth is None for truth in labels.values()):
+            log.warning("%s has no labels: no false alarms and misses to draw", args.settings["path"])
+            return
+        smoothed = {clip: smooth(scores, sigma) for clip, scores in raw[TOGETHER].items()}
+        for name, places in zip(("false_alarms", "misses"), worst(smoothed, labels), strict=True):
+            title = f"{name.replace('_', ' ')} of {', '.join(objects)}"
+            mistake_sheet(folder / f"{name}.png", title, panels(places, smoothed, objects, stores, clips))
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "output", many=("frames", "scores", "calibrations"))
+    run(main, arguments)

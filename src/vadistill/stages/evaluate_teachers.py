@@ -1,0 +1,81 @@
+"""Rule evaluate_teachers: what the teachers say about a split and its labels in, a table of AUC values out."""
+
+import logging
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from vadistill.calibration import Calibrator
+from vadistill.comparison import Entry, compare
+from vadistill.data import frame_scores
+from vadistill.data.labels import labels_of_clips
+from vadistill.data.maps import MapStore
+from vadistill.data.results import (
+    filtered,
+    highest,
+    map_maxima,
+    mean_scores,
+    read_calibrations,
+    scored_objects,
+)  # fmt: skip
+from vadistill.data.store import by_teacher
+from vadistill.errors import InputError
+from vadistill.files import whole_file
+from vadistill.settings import Evaluation, section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+
+
+def entries(args, settings: Evaluation) -> Iterator[Entry]:
+    """Yield every teacher, each of its terms alone, every set of teachers, and scores that need no model."""
+    maps, calibrations = by_teacher(args.maps), read_calibrations(args.calibrations)
+    levels: dict[str, dict[str, dict[str, np.ndarray]]] = {"object": {}, "filtered": {}, "map": {}}
+    for teacher, files in by_teacher(args.scores).items():
+        objects = scored_objects(files, Calibrator.from_json(calibrations[teacher]["score"]))
+        store = MapStore(maps[teacher])
+        resolutions = tuple(store.resolutions(store.clips()[0]))
+        levels["object"][teacher] = highest(objects)
+        levels["filtered"][teacher] = filtered(objects, settings.filter_cell, settings.filter_size)
+        levels["map"][teacher] = mean_scores(map_maxima(store, resolutions).values())
+        for level, scores in levels.items():
+            yield Entry("teacher", teacher, level, scores[teacher])
+        for term, fitted in calibrations[teacher]["single"].items():
+            yield Entry("term", f"{teacher}.{term}", "object",
+                        highest(scored_objects(files, Calibrator.from_json(fitted))))  # fmt: skip
+    for count in range(2, len(calibrations) + 1):
+        for names in combinations(levels["object"], count):
+            for level, scores in levels.items():
+                yield Entry("together", "+".join(names), level, mean_scores(scores[name] for name in names))
+    for name, scores in frame_scores.read_shards(args.trivial).items():
+        yield Entry("trivial", name, "frame", scores)
+
+
+def main(args) -> None:
+    """Write the table of one split."""
+    settings = section("evaluation", args.settings["evaluation"])
+    store = MapStore(args.maps)
+    if args.boxes:
+        boxes = {path.stem: np.load(path, allow_pickle=False) for path in args.boxes}
+        labels = {clip: box.any(axis=1).astype(np.uint8) for clip, box in boxes.items()}
+        kinds = {clip: clip.rpartition(".")[2] for clip in labels}
+    else:
+        labels, kinds = labels_of_clips(args.settings["layout"], args.settings["path"], store.frames), {}
+    if labels is None:
+        raise InputError(f"{args.settings['path']} has no labels for its test clips; expected them for a table of AUC")
+    table = compare(entries(args, settings), labels, kinds, settings.smoothing_sigma)
+    table.insert(0, "split", args.split)
+    with whole_file(args.output) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.5f")
+    for row in table[(table.kind == "all") & table.group.isin(["teacher", "together"])].itertuples():
+        log.info("%s, %s: micro %.3f, macro %.3f", row.name, row.level, row.micro_auc, row.macro_auc)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--split", required=True)
+    add_paths(arguments, "output", many=("scores", "maps", "calibrations", "trivial"))
+    arguments.add_argument("--boxes", type=Path, nargs="*", default=[])
+    run(main, arguments)

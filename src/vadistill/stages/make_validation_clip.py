@@ -1,0 +1,67 @@
+"""Make one clip of the split validation: a normal training clip with one synthetic anomaly, and where it is."""
+
+import hashlib
+import logging
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+
+from vadistill.data.detections import read_objects
+from vadistill.data.frames import FrameStore, write_images
+from vadistill.errors import InputError
+from vadistill.files import whole_file
+from vadistill.settings import section
+from vadistill.stages._run import add_paths, parser, run
+from vadistill.synthetic.anomalies import Clip, plan
+from vadistill.synthetic.tracks import feet
+
+log = logging.getLogger(__name__)
+
+
+def normal_clip(args, store: FrameStore) -> Clip:
+    """Return the training clip with its objects, and where objects stood in the shard's clips of its scene."""
+    # Moving regions have no outline of their own: only what the detector knows is cut out.
+    settings = replace(section("objects", args.settings["objects"]), moving=False)
+    objects, stood = None, defaultdict(list)
+    for clip in read_objects([args.detections], settings):
+        stood[clip.scene, clip.size].append(feet(clip.box))
+        if clip.clip == store.clip:
+            objects = clip
+    if objects is None:
+        raise InputError(f"{args.detections}: no clip {store.clip}; expected the detections of {args.frames}")
+    found, expected = (objects.frames, *objects.size), (len(store), store.height, store.width)
+    if found != expected:
+        raise InputError(
+            f"{args.detections}: clip {store.clip} has (frames, height, width) {found}; expected {expected}"
+        )
+    first = round(args.settings["start"] * len(store))
+    places = np.concatenate(stood[objects.scene, objects.size])
+    return Clip(objects.frame, objects.box, objects.size, range(first, len(store)), store.read, places)
+
+
+def main(args) -> None:
+    """Plan the anomaly, write where it is, and the frames one after another."""
+    store, settings = FrameStore(args.frames), args.settings
+    validation, frames = section("validation", settings["validation"]), section("frames", settings["frames"])
+    kind = settings["kind"]
+    name = int.from_bytes(hashlib.sha256(f"{kind} {store.clip}".encode()).digest()[:8], "big")
+    clip = normal_clip(args, store)
+    try:
+        made = plan(kind, clip, validation.frames, np.random.default_rng([validation.seed, name]))
+    except InputError as error:
+        raise InputError(f"clip {store.clip}: {error}") from error
+    with whole_file(args.boxes) as temporary:
+        np.save(temporary, made.boxes)
+    images = (made.render(t, store.read(source)) for t, source in enumerate(made.source))
+    count = write_images(
+        args.output, args.clip, "validation", images, frames.encoding, frames.quality, store.fingerprint, store.fps
+    )
+    log.info("%s: %s in %d of %d frames", args.clip, kind, made.boxes.any(1).sum(), count)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "frames", "detections", "output", "boxes")
+    arguments.add_argument("--clip", required=True)
+    run(main, arguments)

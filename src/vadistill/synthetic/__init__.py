@@ -1,0 +1,1 @@
+"""Synthetic anomalies in normal clips: what, where, along which way, cut out of what."""

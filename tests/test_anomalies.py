@@ -1,0 +1,260 @@
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from vadistill.data.detections import Detections, write_clip
+from vadistill.data.frames import FrameStore, write_images
+from vadistill.data.store import writing
+from vadistill.errors import InputError
+from vadistill.settings import ANOMALY_KINDS
+from vadistill.synthetic.anomalies import Clip, plan
+from vadistill.synthetic.cutouts import Cutout, Placed, background, cut
+from vadistill.synthetic.tracks import Perspective, feet, follow, motions
+
+SIZE, FRAMES, BODY, STEP = (120, 240), 100, (12, 30), 1.2
+WALKS = [(8, 70, 1), (225, 78, -1), (-40, 84, 1), (270, 90, -1)]  # x in frame 0, row of the feet, direction
+
+
+def scene():
+    smooth = np.random.default_rng(0).integers(120, 160, (8, 12, 3), dtype=np.uint8)
+    return cv2.resize(smooth, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def people(t):
+    """The boxes of the people of frame t that are wholly visible."""
+    for start, row, direction in WALKS:
+        x = start + direction * STEP * t
+        if x >= 2 and x + BODY[0] <= SIZE[1] - 2:
+            yield np.array([x, row - BODY[1], x + BODY[0], row])
+
+
+def picture(t):
+    frame = scene()
+    for x1, y1, x2, y2 in people(t):
+        frame[int(y1) : int(y2), round(x1) : round(x2)] = (30, 40, 90)
+    return frame
+
+
+def walkers(usable=range(FRAMES)):
+    rows = [(t, box) for t in range(FRAMES) for box in people(t)]
+    frame, box = np.array([t for t, _ in rows]), np.array([box for _, box in rows], np.float32)
+    return Clip(frame, box, SIZE, usable, picture)
+
+
+def nobody(usable=range(FRAMES)):
+    return Clip(np.zeros(0, int), np.zeros((0, 4), np.float32), SIZE, usable, lambda t: scene())
+
+
+def make(kind, clip, frames=FRAMES, seed=0):
+    return plan(kind, clip, frames, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("kind", ANOMALY_KINDS)
+@pytest.mark.parametrize("clip", [walkers, nobody])
+@pytest.mark.parametrize(("usable", "frames"), [(range(FRAMES), 60), (range(70, FRAMES), 240), (range(12), 240)])
+def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, frames):
+    made = make(kind, clip(usable), frames)
+    assert set(made.source) <= set(usable) and len(made.source) == len(made.boxes) <= frames
+    abnormal = made.boxes.any(1)
+    inside = np.flatnonzero(abnormal)
+    assert abnormal[inside[0] : inside[-1] + 1].all(), "one interval"
+    assert 0.2 <= abnormal.mean() <= 0.5 and not abnormal[0] and not abnormal[-1]
+    assert abs(inside[0] - (len(abnormal) - 1 - inside[-1])) <= 1
+    x1, y1, x2, y2 = made.boxes[abnormal].T
+    assert (x1 < x2).all() and (y1 < y2).all() and x1.min() >= 0 and x2.max() <= SIZE[1] and y2.max() <= SIZE[0]
+    assert made.boxes.dtype == np.float32
+
+
+def test_fast_leaps_and_backward_returns():
+    fast, backward = make("fast", walkers()), make("backward", walkers())
+    for made, step in ((fast, 3), (backward, -1)):
+        abnormal = made.boxes.any(1)
+        np.testing.assert_array_equal(np.diff(made.source), np.where(abnormal, step, 1)[1:])
+        np.testing.assert_array_equal(made.boxes[abnormal], np.tile([0, 0, SIZE[1], SIZE[0]], (abnormal.sum(), 1)))
+        frame = picture(7)
+        assert made.render(50, frame) is frame
+    assert FRAMES - 5 <= fast.source[-1] - fast.source[0] + 1 <= FRAMES, "it uses what there is"
+
+
+@pytest.mark.parametrize("kind", ["pasted", "misplaced"])
+def test_only_the_labelled_box_changes(kind):
+    made = make(kind, walkers(), 60)
+    for t, (source, box) in enumerate(zip(made.source, made.boxes, strict=True)):
+        frame = picture(source)
+        before = frame.copy()
+        changed = (made.render(t, frame) != before).any(2)
+        np.testing.assert_array_equal(frame, before)
+        assert changed.any() == box.any()
+        if box.any():
+            rows, columns = np.nonzero(changed)
+            margin = 0.25 * max(box[2:] - box[:2]) + 2
+            assert box[0] - margin <= columns.min() and columns.max() <= box[2] + margin
+            assert box[1] - margin <= rows.min() and rows.max() <= box[3] + margin
+            x1, y1, x2, y2 = box.round().astype(int)
+            assert changed[y1:y2, x1:x2].mean() > 0.3
+
+
+def test_misplaced_moves_as_a_walker_where_none_walks():
+    clip = walkers()
+    made = make("misplaced", clip, 60)
+    box = made.boxes[made.boxes.any(1)]
+    foot = feet(box)
+    distance = np.hypot(*(foot[:, None] - feet(clip.box)[None]).transpose(2, 0, 1)).min(1)
+    assert (distance > 0.35 * BODY[1]).all()
+    step = np.diff(foot, axis=0)
+    scale = (box[:, 3] - box[:, 1]).mean() / BODY[1]
+    # A second object may follow the first one: one leap.
+    normal = np.hypot(*step.T) < 5
+    assert (~normal).sum() <= 1
+    assert np.median(np.abs(step[normal, 0])) == pytest.approx(STEP * scale, rel=0.15)
+    assert np.abs(step[normal, 1]).max() < 0.5
+
+
+def test_pasted_slides_straight_and_hastily():
+    made = make("pasted", walkers(), 60)
+    foot = np.array([placed.foot for placed in made.pasted.values()])
+    step = np.diff(foot, axis=0)
+    runs = np.flatnonzero(np.hypot(*np.diff(step, axis=0).T) < 1e-3)
+    assert len(runs) > 0.6 * len(foot), "a straight line at one speed, for most of the time"
+    speed = np.median(np.hypot(*step.T))
+    assert 1.8 * STEP <= speed <= 4.2 * STEP
+    assert all(1 <= placed.scale <= 1.6 for placed in made.pasted.values())
+
+
+@pytest.mark.parametrize("kind", ["pasted", "misplaced"])
+@pytest.mark.parametrize("clip", [walkers, nobody])
+def test_the_generator_decides_alone(kind, clip):
+    def frames(seed):
+        made = make(kind, clip(), 40, seed)
+        return [made.render(t, clip().read(source)) for t, source in enumerate(made.source)]
+
+    np.testing.assert_array_equal(frames(1), frames(1))
+    assert (np.array(frames(1)) != np.array(frames(2))).any()
+
+
+def test_too_few_frames():
+    with pytest.raises(InputError, match="5 usable frames; expected at least 12"):
+        make("fast", walkers(range(5)))
+
+
+def test_cut_out_follows_the_outline_or_is_an_ellipse():
+    empty = scene()
+    frame, box = empty.copy(), np.array([50.0, 30, 74, 90])
+    body = np.zeros(SIZE, np.uint8)
+    cv2.rectangle(body, (56, 31), (68, 55), 1, -1)
+    cv2.rectangle(body, (51, 50), (72, 88), 1, -1)
+    frame[body > 0] = 20
+    made = cut(frame, box, empty)
+    left, top = (box[:2] - made.box[:2]).astype(int)
+    there = np.zeros(SIZE, np.float32)
+    there[top : top + made.alpha.shape[0], left : left + made.alpha.shape[1]] = made.alpha
+    assert made.outlined
+    assert (there[cv2.erode(body, np.ones((5, 5))) > 0] > 0.8).all()
+    assert (there[cv2.dilate(body, np.ones((9, 9))) == 0] < 0.05).all()
+    same = cut(empty, box, empty)
+    assert not same.outlined
+    area = np.pi / 4 * 24 * 60
+    assert same.alpha.sum() == pytest.approx(area, rel=0.05)
+
+
+def test_torn_outline_is_not_taken():
+    empty = scene()
+    frame = empty.copy()
+    frame[31:89, 51:57] = frame[31:37, 51:73] = frame[83:89, 51:73] = 20  # a bracket: as large as a body, but hollow
+    assert not cut(frame, np.array([50.0, 30, 74, 90]), empty).outlined
+    frame[31:89, 51:73] = 20
+    assert cut(frame, np.array([50.0, 30, 74, 90]), empty).outlined
+    half = empty.copy()
+    half[31:61, 51:73] = 20
+    assert not cut(half, np.array([50.0, 30, 74, 90]), empty).outlined
+
+
+def test_paste_places_pixels_exactly():
+    image = np.random.default_rng(1).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    cutout = Cutout(image, np.ones((6, 4), np.float32), np.array([0.0, 0, 4, 6]), True)
+    frame = np.zeros((20, 30, 3), np.uint8)
+    made = Placed(cutout, 1.0, np.array([12.0, 16.0])).paste(frame)
+    np.testing.assert_array_equal(made[10:16, 10:14], image)
+    assert made.sum() == image.sum(dtype=int)
+    clipped = Placed(cutout, 1.0, np.array([0.0, 16.0]))
+    np.testing.assert_array_equal(clipped.paste(frame)[10:16, :2], image[:, 2:])
+    np.testing.assert_array_equal(clipped.box((20, 30)), [0, 10, 2, 16])
+    np.testing.assert_array_equal(Placed(cutout, 2.0, np.array([12.0, 16.0])).box((20, 30)), [8, 4, 16, 16])
+    assert Placed(cutout, 1.0, np.array([-9.0, 16.0])).paste(frame).sum() == 0
+
+
+def test_doubled_cut_out_is_resized_as_by_opencv():
+    image = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (9, 7, 3), dtype=np.uint8), (0, 0), 1)
+    cutout = Cutout(image, np.ones((9, 7), np.float32), np.array([0.0, 0, 7, 9]), True)
+    made = Placed(cutout, 2.0, np.array([17.0, 28.0])).paste(np.zeros((40, 40, 3), np.uint8))
+    expected = cv2.resize(image, (14, 18), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(made[11:27, 11:23].astype(int), expected[1:-1, 1:-1], atol=2)
+
+
+def test_background_is_the_median():
+    values = np.random.default_rng(0).integers(0, 256, (25, 4, 5, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(background(lambda t: values[t], range(25)), np.median(values, axis=0))
+    asked = []
+    background(lambda t: asked.append(t) or values[0], range(100, 1100))
+    assert len(asked) == 25 and asked[0] == 100 and asked[-1] == 1099
+
+
+def test_tracks_speed_and_perspective():
+    clip = walkers()
+    kept = np.random.default_rng(0).random(len(clip.frame)) > 0.1  # a detector misses some
+    tracks = [track for track in follow(clip.frame[kept], clip.box[kept]) if len(track) > 20]
+    assert len(tracks) == len(WALKS)
+    place, velocity = motions(tracks)
+    assert np.median(np.abs(velocity[:, 0])) == pytest.approx(STEP / BODY[1], rel=0.02) and len(place) == len(velocity)
+    rows = np.linspace(50, 150, 40)
+    box = np.stack([rows * 0, rows - 0.2 * rows, rows, rows], 1)
+    assert Perspective(box).scale(140, 70) == pytest.approx(2)
+    assert Perspective(box[:3]).scale(140, 70) == 1
+    assert follow(np.zeros(0, int), np.zeros((0, 4))) == []
+
+
+def run_stage(folder, kind, start=0.0, **changed):
+    settings = {"frames": {"encoding": "png"}, "objects": {}, "validation": {"frames": 40}}
+    settings |= {"kind": kind, "start": start}
+    options = {"clip": f"a_{kind}", "frames": folder / "a.h5", "detections": folder / "d.h5"}
+    options |= {"output": folder / "o.h5", "boxes": folder / "b.npy"} | changed
+    command = [sys.executable, "-m", "vadistill.stages.make_validation_clip", "--settings", json.dumps(settings)]
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder, clip = tmp_path_factory.mktemp("clip"), walkers()
+    write_images(folder / "a.h5", "a", "train", map(picture, range(FRAMES)), "png", fps=25.0)
+    one = np.ones(len(clip.frame), np.float32)
+    with writing(folder / "d.h5") as file:
+        write_clip(file, Detections("a", FRAMES, SIZE, clip.frame, clip.box, one, one[:, None]))
+    return folder
+
+
+def test_stage(folder):
+    contents = []
+    for _ in range(2):
+        done = run_stage(folder, "pasted", start=0.5)
+        assert done.returncode == 0 and "a_pasted: pasted in 16 of 40 frames" in done.stderr, done.stderr
+        contents.append((folder / "o.h5").read_bytes() + (folder / "b.npy").read_bytes())
+    assert contents[0] == contents[1]
+    store, boxes = FrameStore(folder / "o.h5"), np.load(folder / "b.npy")
+    assert (store.clip, store.split, store.fps, len(store)) == ("a_pasted", "validation", 25, 40)
+    assert boxes.shape == (40, 4) and boxes.dtype == np.float32
+    for t, box in enumerate(boxes):
+        assert (store.read(t) != picture(55 + t)).any() == box.any()
+
+
+def test_stage_ends_in_one_line(folder):
+    with writing(folder / "empty.h5"):
+        pass
+    done = run_stage(folder, "fast", detections=folder / "empty.h5")
+    assert done.returncode == 1 and "empty.h5: no clip a; expected" in done.stderr and done.stderr.count("\n") == 1
+    done = run_stage(folder, "fast", start=0.95)
+    assert done.returncode == 1 and "clip a: 5 usable frames" in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from vadistill.comparison import Entry, compare, spread
+
+LABELS = {"a.fast": np.array([0, 0, 1, 1]), "b.pasted": np.array([0, 1, 1, 0]), "c.pasted": np.ones(4, int)}
+KINDS = {"a.fast": "fast", "b.pasted": "pasted", "c.pasted": "pasted"}
+SCORES = {"a.fast": [0.1, 0.4, 0.3, 0.9], "b.pasted": [0.2, 0.1, 0.8, 0.3], "c.pasted": [0.5, 0.6, 0.7, 0.8]}
+
+
+def entry(name="x", shift=0.0):
+    return Entry("teacher", name, "object", {clip: np.array(s) + shift for clip, s in SCORES.items()})
+
+
+def test_every_kind_of_clips_has_its_row():
+    table = compare([entry()], LABELS, KINDS, 0).set_index("kind")
+    assert list(table.index) == ["all", "fast", "pasted"]
+    joined = roc_auc_score(np.concatenate(list(LABELS.values())), np.concatenate(list(SCORES.values())))
+    assert table.loc["all", "micro_auc"] == pytest.approx(joined)
+    single = [roc_auc_score(LABELS[clip], SCORES[clip]) for clip in ("a.fast", "b.pasted")]
+    assert table.loc["all", "macro_auc"] == pytest.approx(np.mean(single))
+    assert table.loc["pasted", "macro_auc"] == pytest.approx(single[1])
+    assert table["clips"].tolist() == [3, 1, 2] and table["skipped_clips"].tolist() == [1, 0, 1]
+
+
+def test_spread_is_the_mean_and_deviation_over_seeds():
+    tables = {
+        name: compare([entry()], LABELS, {}, 0).assign(split="test", micro_auc=value)
+        for name, value in (("base", 0.7), ("seed1", 0.8), ("seed2", 0.9), ("other", 0.1))
+    }
+    made = spread(tables, {"base": "base", "seed1": "base", "seed2": "base", "other": "other"}).set_index("variant")
+    assert made.loc["base", "runs"] == 3 and made.loc["other", "runs"] == 1
+    assert made.loc["base", "micro_auc"] == pytest.approx(0.8)
+    assert made.loc["base", "micro_auc_std"] == pytest.approx(np.std([0.7, 0.8, 0.9], ddof=1))
+    assert made.loc["other", "micro_auc"] == pytest.approx(0.1)
+    assert np.isnan(made.loc["other", "micro_auc_std"])
