@@ -17,12 +17,13 @@ def summary(result: dict[str, Any]) -> str:
         ("student", result["student"]),
         *sorted(result["teachers"].items()),
         ("mean of teachers", result["teachers_mean"]),
+        *((f"trivial: {name}", row) for name, row in sorted(result["trivial"].items())),
     ]
     lines = [
         f"{result['dataset']}: {result['clips']} test clips, {result['frames']} frames",
         "",
-        f"{'frame-level AUC in %':24}micro  macro",
-        *(f"{name:24}{percent(row['micro_auc'])}  {percent(row['macro_auc'])}" for name, row in rows),
+        f"{'frame-level AUC in %':28}micro  macro",
+        *(f"{name:28}{percent(row['micro_auc'])}  {percent(row['macro_auc'])}" for name, row in rows),
     ]
     return "\n".join([*lines, *(["", result["note"]] if "note" in result else [])])
 
