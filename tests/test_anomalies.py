@@ -218,8 +218,8 @@ def test_tracks_speed_and_perspective():
 
 
 def run_stage(folder, kind, start=0.0, **changed):
-    settings = {"frames": {"encoding": "png"}, "objects": {}, "validation": {"frames": 40}}
-    settings |= {"kind": kind, "start": start}
+    settings = {"frames": {"encoding": "png"}, "validation": {"frames": 40}}
+    settings |= {"kind": kind, "start": start, "scene": ""}
     options = {"clip": f"a_{kind}", "frames": folder / "a.h5", "detections": folder / "d.h5"}
     options |= {"output": folder / "o.h5", "boxes": folder / "b.npy"} | changed
     command = [sys.executable, "-m", "vadistill.stages.make_validation_clip", "--settings", json.dumps(settings)]
@@ -255,6 +255,10 @@ def test_stage_ends_in_one_line(folder):
     with writing(folder / "empty.h5"):
         pass
     done = run_stage(folder, "fast", detections=folder / "empty.h5")
-    assert done.returncode == 1 and "empty.h5: no clip a; expected" in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.returncode == 1
+        and "empty.h5: no clip a in 1 files; expected" in done.stderr
+        and done.stderr.count("\n") == 1
+    )
     done = run_stage(folder, "fast", start=0.95)
     assert done.returncode == 1 and "clip a: 5 usable frames" in done.stderr and done.stderr.count("\n") == 1

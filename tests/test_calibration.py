@@ -20,7 +20,8 @@ def objects(count=4000, seed=0):
 
 def fitted(terms, row, scene=None, scenes=("",), **settings):
     scene = np.zeros(len(row), int) if scene is None else scene
-    return fit(NAMES, ("first",), terms, scene, row, scenes, Calibration(**settings))
+    chosen = {"logits": False, "standardise": "none", "squash": False, **settings}
+    return fit(NAMES, ("first",), terms, scene, row, scenes, Calibration(**chosen))
 
 
 def test_percentiles_go_to_their_values_and_order_is_kept():
@@ -40,7 +41,7 @@ def test_equal_scores_do_not_divide_by_zero():
 def test_the_papers_form_is_the_mean_of_the_terms():
     terms, row = objects()
     made = fitted(terms, row)
-    assert made.tables == () and made.limit is None
+    assert made.tables == () and made.squash is None
     mean = terms.mean(1)
     np.testing.assert_allclose(made(terms, "", row), np.maximum(fit_affine(mean, Calibration())(mean), 0))
 
@@ -106,3 +107,13 @@ def test_no_score_is_negative_and_a_term_that_never_varies_does_no_harm():
     made = fitted(terms, row, standardise="scene")
     values = made(terms - 10, "", row)
     assert (values == 0).all() and np.isfinite(made(terms, "", row)).all()
+
+
+def test_squashing_keeps_ranks_of_negative_scores():
+    """Means of logits of normal objects are all negative."""
+    terms, row = objects()
+    terms = terms * 0.2
+    made = fitted(terms, row, logits=True, squash=True)
+    mean = (logit(terms[:, 0].clip(1e-6)) + terms[:, 1]) / 2
+    assert np.percentile(mean, 99) < 0
+    assert len(np.unique(made(terms, "", row).round(6))) > len(terms) / 2

@@ -7,7 +7,7 @@ import torchvision
 from teacher_objects import CLASSES, bare, train
 
 from vadistill.errors import InputError
-from vadistill.models.imagenet import load_resnet50
+from vadistill.models.imagenet import cached_resnet50, load_resnet50
 from vadistill.settings import TASKS
 from vadistill.settings import MultiTask as Settings
 from vadistill.teachers import build
@@ -328,6 +328,18 @@ def test_resnet50_from_a_file_gives_targets_and_stays_out_of_the_state(tmp_path)
     teacher.phases()[0].loss(objects, torch.Generator())["loss"].backward()
     assert all(parameter.grad is None for parameter in teacher.imagenet.network.parameters())
     assert set(teacher.state_dict()) == names
+
+
+def test_weights_are_looked_for_in_the_cache_of_torch(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert cached_resnet50() is None
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "fasterrcnn_resnet50_fpn.pth").touch()
+    assert cached_resnet50() is None
+    for name in ("resnet50-2.pth", "resnet50-1.pth"):
+        (folder / name).touch()
+    assert cached_resnet50() == folder / "resnet50-1.pth"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no weights", {"weight": torch.zeros(3)}, [1, 2], 5])

@@ -1,14 +1,18 @@
 import threading
+from concurrent.futures import CancelledError
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from stored_clips import FRAMES, HEIGHT, WIDTH, numbered_clip
 
+from vadistill.data import objects
 from vadistill.data.detections import Detections, index_objects, write_clip
 from vadistill.data.frames import write_images
-from vadistill.data.objects import TrainingObjects, batches_of_clip, frame_stores, hold_out, scene_index
-from vadistill.data.shards import held_out_part
+from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out, scene_index
+from vadistill.data.shards import first_held_out, held_out_part, scene_of
 from vadistill.errors import InputError
 from vadistill.settings import Objects
 from vadistill.teachers.base import CropRequest
@@ -34,21 +38,28 @@ def detections(frame, box=(10, 5, 40, 50), clip="numbered", frames=FRAMES):
     )
 
 
+def batches(store, clip, request, batch, scenes=("",)):
+    """Return the batches of one clip."""
+    made = list(batches_of_clips({clip.clip: store}, [clip], request, scenes, batch, 1))
+    assert made[-1] == (clip, None) and all(owner is clip for owner, _ in made)
+    return [batch for _, batch in made[:-1]]
+
+
 def test_every_frame_is_decoded_once(numbered, monkeypatch):
     read, times = numbered.read, []
     monkeypatch.setattr(numbered, "read", lambda t: times.append(t) or read(t))
     clip = detections(sorted([*range(FRAMES), *range(FRAMES)]))
     request = CropRequest(32, colour=OFFSETS, gray=(0,), flow=(-3, 3), irregular=4)
-    assert sum(len(batch["box"]) for batch in batches_of_clip(numbered, clip, request, 0, 7)) == len(clip)
+    assert sum(len(batch["box"]) for batch in batches(numbered, clip, request, 7)) == len(clip)
     assert len(times) == len(set(times)) and set(range(5, FRAMES - 5)) <= set(times)
 
 
 def test_batches_keep_the_order_of_the_objects(numbered):
     clip = detections([0, 0, 7, 9, 9, 9, 20, 39])
     clip.box[:, 0] = np.arange(8)
-    batches = list(batches_of_clip(numbered, clip, CropRequest(32, gray=(0,)), 0, 3))
-    assert np.concatenate([batch["box"][:, 0] for batch in batches]).tolist() == list(range(8))
-    assert list(batches_of_clip(numbered, detections([]), CropRequest(32, gray=(0,)), 0, 3)) == []
+    made = batches(numbered, clip, CropRequest(32, gray=(0,)), 3)
+    assert np.concatenate([batch["box"][:, 0] for batch in made]).tolist() == list(range(8))
+    assert batches(numbered, detections([]), CropRequest(32, gray=(0,)), 3) == []
 
 
 @pytest.fixture
@@ -71,6 +82,52 @@ def tree(tmp_path):
         return frame_stores(paths), index_objects([tmp_path / "0.h5"], settings or Objects())
 
     return write
+
+
+REQUEST = CropRequest(32, colour=OFFSETS, gray=(0,), flow=(-3, 3), irregular=4)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_batches_of_many_clips_take_turns_and_do_not_depend_on_threads(tree, threads):
+    frames = {"a": range(FRAMES), "b": [], "c": [7, 7, 9], "d": range(0, FRAMES, 2), "e": range(20)}
+    stores, _ = tree(frames)
+    clips = [detections(list(frame), clip=name) for name, frame in frames.items()]
+    alone = list(batches_of_clips(stores, clips, REQUEST, [""], 6, 1))
+    ends = [clip.clip for clip, batch in alone if batch is None]
+    assert ends == list(frames) and [clip.clip for clip, _ in alone] == sorted(clip.clip for clip, _ in alone)
+    together = list(batches_of_clips(stores, clips, REQUEST, [""], 6, threads))
+    order = [clip.clip for clip, _ in together]
+    first = list(frames)[:threads]
+    assert order[: len(first)] == first and order != sorted(order)
+    for clip in clips:
+        (*one, end), (*other, other_end) = ([b for owner, b in made if owner is clip] for made in (alone, together))
+        assert end is other_end is None and len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_clips_are_taken_and_cut_only_as_others_end(tree, monkeypatch):
+    stores, _ = tree({name: range(FRAMES) for name in "abcde"})
+    taken, cut, ended = [], [], set()
+    grouped = objects._grouped
+    monkeypatch.setattr(objects, "_grouped", lambda *given: (cut.append(0) or made for made in grouped(*given)))
+    clips = (taken.append(name) or detections(list(range(FRAMES)), clip=name) for name in "abcde")
+    used = 0
+    for clip, batch in batches_of_clips(stores, clips, CropRequest(32, gray=(0,)), [""], 4, 2):
+        used += batch is not None
+        ended |= {clip.clip} if batch is None else set()
+        assert len(taken) <= len(ended) + 2 and len(cut) <= used + 2
+    assert ended == set("abcde") and used == 5 * FRAMES / 4
+
+
+def test_what_is_wrong_with_one_of_many_clips_is_said(tree):
+    stores, _ = tree({"a": [20], "b": [20]})
+    clips = [detections([20], clip=name) for name in "abc"]
+    with pytest.raises(InputError, match="clip c: detections without frames"):
+        list(batches_of_clips(stores, clips, REQUEST, [""], 6, 2))
+    stores["b"].path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"b\.h5"):
+        list(batches_of_clips(stores, clips[:2], REQUEST, [""], 6, 2))
 
 
 def samples(stores, parts, limit=99, seed=(0,), threads=1, request=None, scenes=("",)):
@@ -106,6 +163,25 @@ def test_a_sample_read_ahead_is_the_same_and_read_elsewhere(tree, monkeypatch):
     assert where[0][1] is not threading.main_thread() and where[1][1] is threading.main_thread()
 
 
+def test_a_sample_that_nobody_needs_is_given_up(tree, monkeypatch):
+    stores, index = tree({name: range(FRAMES) for name in "abcdef"})
+    drawn = samples(stores, hold_out(index, 0)[0])
+    begun, go_on, load = [], threading.Event(), objects.load_objects
+    reading = threading.Event()
+    monkeypatch.setattr(
+        objects,
+        "load_objects",
+        lambda clip, chosen: (begun.append(clip.clip), reading.set(), go_on.wait(5), load(clip, chosen))[-1],
+    )
+    drawn.read_ahead(1)
+    assert reading.wait(5)
+    drawn.close()
+    go_on.set()
+    with pytest.raises((CancelledError, RuntimeError)):  # whether its clips were queued already or not
+        drawn.sample(1)
+    assert begun == ["a"]
+
+
 def test_training_objects_are_never_cut_from_another_frame(tree):
     """Near a clip's end a clamped window would show the box where its object is no longer."""
     stores, index = tree({"a": range(FRAMES)})
@@ -122,8 +198,9 @@ def test_objects_know_their_scene(tree):
     made = samples(stores, parts, scenes=("cam2",)).sample(0)
     assert made["scene"].tolist() == [1, 0, 0], "a scene that is not among the known ones has the next number"
     assert scene_index(("x", "y"), "y") == 1 and scene_index(("x", "y"), "z") == 2
-    clip = Detections("c", FRAMES, (HEIGHT, WIDTH), np.array([5]), np.zeros((1, 4)), np.ones(1), np.zeros((1, 2)))
-    assert next(batches_of_clip(stores["cam1_a"], clip, CropRequest(32, gray=(0,)), 4, 8))["scene"].tolist() == [4]
+    clip = replace(detections([5]), scene="cam9")
+    (batch,) = batches(stores["cam1_a"], clip, CropRequest(32, gray=(0,)), 8, ("cam1", "cam9"))
+    assert batch["scene"].tolist() == [1]
 
 
 def test_no_object_at_all_is_an_error_that_says_what_to_do(tree):
@@ -142,7 +219,11 @@ def test_held_out_clips_are_stable_and_disjoint(tree):
     _, index = tree({f"clip {i}": [20] for i in range(10)})
     fitted, held = ({clip.clip for clip, _ in part} for part in hold_out(index, 0.2))
     assert len(held) == 2 and not fitted & held and fitted | held == {clip.clip for clip in index}
-    assert {clip.clip for clip, _ in hold_out(index[::-1], 0.2)[1]} == held == set(held_out_part(fitted | held, 0.2))
+    assert (
+        {clip.clip for clip, _ in hold_out(index[::-1], 0.2)[1]}
+        == held
+        == set(held_out_part(dict.fromkeys(fitted | held, ""), 0.2))
+    )
     assert [clip.clip for clip, _ in hold_out(index, 0)[0]] == [clip.clip for clip in index]
     assert hold_out(index, 0)[1] == []
 
@@ -151,3 +232,22 @@ def test_of_a_single_clip_the_end_is_held_out(tree):
     _, index = tree({"a": range(FRAMES)})
     ((clip, fitted),), ((_, held),) = hold_out(index, 0.2)
     assert clip.frame[fitted].max() < clip.frame[held].min() and len(held) == 8 and len(fitted) == 32
+
+
+def test_clips_are_held_out_of_every_scene_that_has_two():
+    scenes = {f"{scene}_{number}": scene for scene in ("a", "b", "c") for number in range(4 if scene == "a" else 2)}
+    held = held_out_part(scenes, 0.15)
+    assert sorted(scenes[clip] for clip in held) == ["a", "b", "c"] and set(held.values()) == {0.0}
+    assert set(held_out_part({**scenes, "d_0": "d"}, 0.15)) == set(held), "a scene of one clip keeps it"
+    lonely = {str(number): str(number) for number in range(4)}
+    assert len(held_out_part(lonely, 0.25)) == 1
+
+
+def test_no_frame_of_a_single_clip_is_both_fitted_and_held_out():
+    for frames in range(1, 500):
+        border = first_held_out(0.85, frames)
+        assert border - 1 < 0.85 * frames <= border
+
+
+def test_a_validation_clip_shows_the_scene_of_its_source():
+    assert scene_of("street_cam2.fast", r"_(cam\d)$") == "cam2" == scene_of("street_cam2", r"_(cam\d)$")

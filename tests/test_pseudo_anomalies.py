@@ -50,11 +50,17 @@ def test_unlike_takes_half_from_the_bank_and_keeps_parts_of_a_quarter():
     assert torch.equal(made, pseudo.unlike(crops, bank, rng()))
 
 
-def test_longer_gap_scales_each_object_by_6_to_10_steps():
-    flow = torch.randn(500, 2, 2, 4, 4)
-    factor = (pseudo.longer_gap(flow, 3, rng()) / flow * 3).flatten(1)
-    assert (factor - factor[:, :1]).abs().max() < 1e-3
-    assert set(factor[:, 0].round().int().tolist()) == {6, 7, 8, 9, 10}
+@pytest.mark.parametrize(("step", "lowest", "highest"), [(3, 6, 10), (10, 20, 33), (8, 16, 26), (1, 2, 3)])
+def test_longer_gap_scales_each_object_by_2_to_10_thirds_of_the_step(step, lowest, highest):
+    flow = torch.randn(500, 2, 2, 4, 4, generator=rng(1))
+    factor = (pseudo.longer_gap(flow, step, rng()) / flow * step).flatten(1)
+    assert (factor - factor[:, :1]).abs().max() < 1e-3 * step
+    assert set(factor[:, 0].round().int().tolist()) == set(range(lowest, highest + 1))
+
+
+def test_longer_gap_is_too_fast_at_a_step_of_10():
+    usual = torch.full((200, 2, 2, 4, 4), 0.7)  # a speed of almost 1
+    assert (pseudo.longer_gap(usual, 10, rng()).norm(dim=2) > 1.9).all()
 
 
 def test_affine_flow_is_fast_and_affine_inside_and_keeps_its_surroundings():

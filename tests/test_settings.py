@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from vadistill import config as config_check
-from vadistill.config import PRODUCTS, STAGES, dataset_section, owner, seedless, stage_settings
+from vadistill.config import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.errors import InputError
 from vadistill.schema import schema
-from vadistill.settings import SECTIONS, TEACHERS, section
+from vadistill.settings import SECTIONS, TEACHERS, TERMS, section
 from vadistill.teachers import TEACHERS as REGISTRY
+from vadistill.teachers import build
 
 ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -161,4 +162,44 @@ def test_other_synthetic_anomalies_change_the_validation_split_only():
 def test_a_variant_has_the_settings_of_its_base_and_its_own():
     assert dataset_section(VARIED, "seed", "multi_task").epochs == 3
     assert dataset_section(VARIED, "seed", "multi_task").seed == 1
-    assert seedless(VARIED, "seed") == seedless(VARIED, "base") != seedless(VARIED, "calibrated")
+    assert all_settings(VARIED, "seed", seeds=False) == all_settings(VARIED, "base", seeds=False)
+    assert all_settings(VARIED, "seed") != all_settings(VARIED, "base")
+    assert all_settings(VARIED, "calibrated", seeds=False) != all_settings(VARIED, "base", seeds=False)
+
+
+def test_the_terms_of_config_are_those_of_the_teachers():
+    for name, terms in TERMS.items():
+        assert build(name, SECTIONS[name](), classes=3).terms == tuple(terms)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"), [("(", "no regular expression"), ("a+", "has no group around the scene's name")]
+)
+def test_a_bad_scene_pattern_is_refused_before_anything_runs(pattern, told):
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["avenue"]["objects"] = {"scene": pattern}
+    with pytest.raises(InputError, match=r"datasets\.avenue\.objects\.scene") as error:
+        config_check.check(config)
+    assert told in str(error.value)
+
+
+def test_a_variants_calibration_is_checked_with_its_bases():
+    config = copy.deepcopy(VARIED)
+    config["datasets"]["base"]["calibration"] = {"high_percentile": 80}
+    config["datasets"]["seed"]["calibration"] = {"low_percentile": 90}
+    with pytest.raises(InputError, match=r"datasets\.seed\.calibration: the low percentile"):
+        config_check.check(config)
+
+
+def test_a_variant_with_another_held_out_share_has_its_own_validation_split():
+    config = {**VARIED, "datasets": {**VARIED["datasets"], "share": {"variant_of": "base", "held_out": {"share": 0.3}}}}
+    assert owner(config, "share", "frames", "validation") == owner(config, "share", "trivial", "validation") == "share"
+    assert owner(config, "share", "frames", "train") == owner(config, "share", "trivial", "test") == "base"
+
+
+def test_moving_regions_count_only_where_they_are_objects():
+    datasets = {"base": {"layout": "demo"}, "faster": {"variant_of": "base", "moving": {"speed": 3}}}
+    assert owner({"datasets": datasets}, "faster", "model", teacher="multi_task") == "base"
+    datasets["base"]["objects"] = {"moving": True}
+    for product in ("moving", "model", "trivial"):
+        assert owner({"datasets": datasets}, "faster", product, "test", "multi_task") == "faster"

@@ -39,7 +39,7 @@ class Calibrator:
         scenes: Names of the scenes that the tables are of.
         tables: Mean and deviation of each term by place, a table (B, 2 K) a scene and one for all; empty where terms
             are not standardised.
-        limit: The score at which squashing reaches tanh(1); None where scores are not squashed.
+        squash: The scores that squashing takes to 0 and to tanh(1); None where scores are not squashed.
         affine: From scores to map values.
     """
 
@@ -47,7 +47,7 @@ class Calibrator:
     logits: tuple[bool, ...]
     scenes: tuple[str, ...]
     tables: tuple[Bands, ...]
-    limit: float | None
+    squash: tuple[float, float] | None
     affine: Affine
 
     def __call__(self, terms: np.ndarray, scene: str, row: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class Calibrator:
             mean, deviation = np.split(at_scene(list(self.tables), scene, row), 2, axis=1)
             values = (values - mean) / deviation
         score = values.mean(axis=1)
-        return score if self.limit is None else np.tanh(score / self.limit)
+        return score if self.squash is None else _squashed(score, self.squash)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``from_json`` reads."""
@@ -80,8 +80,9 @@ class Calibrator:
     def from_json(cls, content: dict[str, Any]) -> "Calibrator":
         """Return the calibrator that ``to_json`` described."""
         tables = tuple(Bands(np.array(part["rows"]), np.array(part["values"])) for part in content["tables"])
+        squash = tuple(content["squash"]) if content["squash"] else None
         names = {key: tuple(content[key]) for key in ("terms", "logits", "scenes")}
-        return cls(**names, tables=tables, limit=content["limit"], affine=Affine(**content["affine"]))
+        return cls(**names, tables=tables, squash=squash, affine=Affine(**content["affine"]))
 
 
 def map_values(calibrated: np.ndarray) -> np.ndarray:
@@ -119,10 +120,12 @@ def fit(
         tables = tuple(fit_scenes(scene, row, values, _mean_and_deviation, len(scenes)))
     plain = Calibrator(tuple(names), logits, tuple(scenes), tables, None, Affine(1.0, 0.0))
     score = plain._score(terms, scene, row)
-    limit = max(float(np.percentile(score, SQUASH_PERCENTILE)), 1e-6) if settings.squash else None
-    if limit is not None:
-        score = np.tanh(score / limit)
-    return Calibrator(plain.terms, logits, plain.scenes, tables, limit, fit_affine(score, settings))
+    squash = None
+    if settings.squash:
+        # From the median: the scores of normal objects may all be negative, as means of logits are.
+        squash = tuple(float(value) for value in np.percentile(score, [50, SQUASH_PERCENTILE]))
+        score = _squashed(score, squash)
+    return Calibrator(plain.terms, logits, plain.scenes, tables, squash, fit_affine(score, settings))
 
 
 def fit_affine(scores: np.ndarray, settings: Calibration) -> Affine:
@@ -133,6 +136,11 @@ def fit_affine(scores: np.ndarray, settings: Calibration) -> Affine:
     low, high = np.percentile(scores, [settings.low_percentile, settings.high_percentile])
     slope = (settings.high_value - settings.low_value) / (high - low) if high > low else 1.0
     return Affine(float(slope), float(settings.low_value - slope * low))
+
+
+def _squashed(score: np.ndarray, squash: tuple[float, float]) -> np.ndarray:
+    zero, one = squash
+    return np.tanh((score - zero) / max(one - zero, 1e-6))
 
 
 def _logits(terms: np.ndarray, which: Sequence[bool]) -> np.ndarray:

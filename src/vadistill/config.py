@@ -5,6 +5,7 @@ param of its rule, so that a changed setting reruns exactly the stages that read
 """
 
 import math
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,7 @@ import jsonschema
 
 from vadistill.errors import InputError
 from vadistill.schema import schema
-from vadistill.settings import SECTIONS, TEACHERS, canonical, section
+from vadistill.settings import SECTIONS, TEACHERS, TERMS, Calibration, canonical, section
 
 # What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
 # change of the stage's algorithm, which then reruns it.
@@ -21,7 +22,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "extract_frames": (1, ("frames",)),
     "detect_objects": (1, ("detection",)),
     "find_moving": (1, ("moving",)),
-    "make_validation_clip": (1, ("frames", "objects", "validation")),
+    "make_validation_clip": (1, ("frames", "held_out", "validation")),
     "train_teacher": (2, ("objects", "held_out", "{teacher}")),
     "score_objects": (2, ("objects",)),
     "score_trivially": (1, ("objects",)),
@@ -46,7 +47,7 @@ PRODUCTS: dict[str, tuple[str, ...]] = {
     "scores": _SCORED,
     "calibration": (*_SCORED, "calibrate_teacher"),
     "maps": (*_SCORED, "calibrate_teacher", "build_maps"),
-    "trivial": (*_DETECTED[:3], "score_trivially"),
+    "trivial": (*_DETECTED, "score_trivially"),
     "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
 }
 
@@ -83,10 +84,10 @@ def stage_settings(config: dict[str, Any], dataset: str, stage: str, teacher: st
     return canonical({"version": version, **content, **extra})
 
 
-def seedless(config: dict[str, Any], dataset: str) -> str:
-    """Return all settings of a data set but the teachers' seeds: equal for runs that differ in nothing else."""
+def all_settings(config: dict[str, Any], dataset: str, seeds: bool = True) -> str:
+    """Return all settings of a data set; without the teachers' seeds, equal for runs that differ in nothing else."""
     sections = {name: asdict(dataset_section(config, dataset, name)) for name in SECTIONS}
-    for teacher in TEACHERS:
+    for teacher in () if seeds else TEACHERS:
         del sections[teacher]["seed"]
     return canonical(sections)
 
@@ -105,6 +106,8 @@ def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", t
     if varied is None:
         return dataset
     stages = PRODUCTS[product]
+    if product != "moving" and not dataset_section(config, dataset, "objects").moving:
+        stages = tuple(stage for stage in stages if stage != "find_moving")
     if split == "validation":
         stages = (*stages, "detect_objects", "make_validation_clip")
     same = all(
@@ -130,7 +133,9 @@ def check(config: dict[str, Any]) -> None:
         _check_source(name, dataset, config["datasets"])
         for place, values in ((name, dataset), (None, config)):
             _check_teachers(place, values)
-            _check_calibration(place, {**config.get("calibration", {}), **values.get("calibration", {})})
+        _check_calibration(name, dataset_section(config, name, "calibration"))
+        _check_scene(name, dataset_section(config, name, "objects").scene)
+    _check_calibration(None, section("calibration", config.get("calibration", {})))
 
 
 def _check_numbers(value: Any, place: str) -> None:
@@ -179,11 +184,23 @@ def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> 
         raise InputError(f"config: datasets.{name} has no path; expected the folder of the data set")
 
 
-def _check_calibration(dataset: str | None, values: dict[str, Any]) -> None:
+def _check_scene(dataset: str, pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise InputError(
+            f"config: datasets.{dataset}.objects.scene: '{pattern}' is no regular expression ({error})"
+        ) from None
+    if pattern and not groups:
+        raise InputError(f"config: datasets.{dataset}.objects.scene: '{pattern}' has no group around the scene's name")
+
+
+def _check_calibration(dataset: str | None, calibration: Calibration) -> None:
     place = f"datasets.{dataset}.calibration" if dataset else "calibration"
-    calibration = section("calibration", values)
     if calibration.low_percentile >= calibration.high_percentile or calibration.low_value >= calibration.high_value:
         raise InputError(f"config: {place}: the low percentile and value must lie below the high ones")
     for term in calibration.terms:
-        if term.partition(".")[0] not in TEACHERS or "." not in term:
-            raise InputError(f"config: {place}.terms has '{term}'; expected teacher.term, of {', '.join(TEACHERS)}")
+        teacher, _, name = term.partition(".")
+        if name not in TERMS.get(teacher, ()):
+            known = ", ".join(f"{teacher}.{name}" for teacher in TERMS for name in TERMS[teacher])
+            raise InputError(f"config: {place}.terms has '{term}'; known are {known}")

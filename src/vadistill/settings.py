@@ -198,7 +198,9 @@ class Calibration:
     standardise: str = option(
         "none", "terms in standard deviations: of all objects, or of those at this place", enum=["none", "all", "scene"]
     )
-    squash: bool = option(False, "scores pass through tanh(score / 99.9th percentile)")
+    squash: bool = option(
+        False, "scores pass through tanh, from 0 at their median to tanh(1) at their 99.9th percentile"
+    )
     low_percentile: float = number(0.5, "of the training scores", 0, 100)
     high_percentile: float = number(99.5, "of the training scores", 0, 100)
     low_value: float = number(0.05, "map value at the low percentile", 0, 1)
@@ -290,7 +292,13 @@ SECTIONS: dict[str, type] = {
     "distillation": Distillation,
     "evaluation": Evaluation,
 }
-TEACHERS = ("background_agnostic", "multi_task", "flow_neighbours")
+# What each teacher measures of an object; multi_task only what it has learned.
+TERMS = {
+    "background_agnostic": ("appearance", "past", "future", "appearance_error", "past_error", "future_error"),
+    "multi_task": TASKS,
+    "flow_neighbours": ("distance",),
+}
+TEACHERS = tuple(TERMS)
 # Detection weights that ultralytics' own downloader fetches by name.
 OFFICIAL_WEIGHTS = (
     frozenset(

@@ -1,5 +1,4 @@
 # Which clips, files and settings belong to a data set. No computing, no rules.
-import os
 import re
 import shlex
 import sys
@@ -12,10 +11,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill import config as config_check
 from vadistill.data.clips import Clip, demo_clips, read_clips
-from vadistill.data.shards import held_out_part, shard_of
+from vadistill.data.shards import held_out_part, scene_of, shard_of
 from vadistill.errors import InputError
 from vadistill.files import fingerprint
-from vadistill.config import dataset_config, dataset_section, owner, seedless, stage_settings
+from vadistill.config import all_settings, dataset_config, dataset_section, owner, stage_settings
 from vadistill.settings import OFFICIAL_WEIGHTS, TEACHERS, canonical
 
 try:
@@ -89,11 +88,18 @@ def clips(dataset, split):
 def validation_clips(dataset):
     """By name <training clip>.<kind>: the training clip, the share of its frames before the held-out part, the kind."""
     settings = dataset_section(config, dataset, "validation")
-    held = held_out_part(clips(dataset, "train"), dataset_section(config, dataset, "held_out").share)
+    held = held_out(dataset)
     if not held:
         raise WorkflowError(f"{dataset}: held_out.share is 0, so that there are no clips for the split validation")
     sources = list(held.items())[: settings.clips]
     return {f"{name}.{kind}": (name, start, kind) for name, start in sources for kind in settings.kinds}
+
+
+def held_out(dataset):
+    """The training clips that no teacher is fitted on, and the share of each clip at which that part begins."""
+    pattern = dataset_section(config, dataset, "objects").scene
+    scenes = {name: scene_of(name, pattern) for name in clips(dataset, "train")}
+    return held_out_part(scenes, dataset_section(config, dataset, "held_out").share)
 
 
 def clip(wildcards):
@@ -176,21 +182,24 @@ def every_teacher(wildcards):
     return TEACHERS
 
 
-def validation_source(product):
-    """The frames or the shard of detections of the training clip that a validation clip is made of."""
+def validation_clip(wildcards):
+    """The training clip of a validation clip, the share of its frames before the held-out part, the kind."""
+    known = clips(wildcards.dataset, "validation")
+    if wildcards.clip not in known:
+        raise WorkflowError(f"{wildcards.dataset}: no validation clip '{wildcards.clip}'; there are {', '.join(known)}")
+    return known[wildcards.clip]
 
-    def path(wildcards):
-        name = clips(wildcards.dataset, "validation")[wildcards.clip][0]
-        shard = shards(wildcards.dataset, "train")[name]
-        return place(product, wildcards.dataset, split="train", clip=name, shard=shard)
 
-    return path
+def validation_source(wildcards):
+    """The frames of the training clip that a validation clip is made of."""
+    return place("frames", wildcards.dataset, split="train", clip=validation_clip(wildcards)[0])
 
 
 def validation_settings(wildcards):
     """Which anomaly is made, and where the part of the clip begins that it may be made in."""
-    _, start, kind = clips(wildcards.dataset, "validation")[wildcards.clip]
-    return stage_settings(config, wildcards.dataset, "make_validation_clip", kind=kind, start=start)
+    _, start, kind = validation_clip(wildcards)
+    scene = dataset_section(config, wildcards.dataset, "objects").scene
+    return stage_settings(config, wildcards.dataset, "make_validation_clip", kind=kind, start=start, scene=scene)
 
 
 def truth_boxes(wildcards):
@@ -212,18 +221,23 @@ def image_pool(wildcards):
 
 
 def imagenet_weights(wildcards):
-    """ResNet-50's ImageNet weights, where the teacher wants them and they are at hand."""
-    if wildcards.teacher != "multi_task" or not dataset_section(config, wildcards.dataset, "multi_task").imagenet:
+    """ResNet-50's ImageNet weights in resources/weights, where the teacher wants them.
+
+    The stage itself looks into torch's cache: what lies outside the project is no input of a rule.
+    """
+    settings = dataset_section(config, wildcards.dataset, "multi_task")
+    if wildcards.teacher != "multi_task" or not settings.imagenet or "distillation" not in settings.tasks:
         return []
-    cache = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache/torch")) / "hub/checkpoints"
-    found = [path for folder in (Path("resources/weights"), cache) for path in sorted(folder.glob("resnet50*.pth"))]
+    found = sorted(Path("resources/weights").glob("resnet50*.pth"))
     return str(found[0]) if found else []
 
 
 def training_settings(wildcards):
     """Settings of train_teacher, with the content of what lies outside the data set."""
-    paths = [path for path in (image_pool(wildcards), imagenet_weights(wildcards)) if path]
-    content = {"resources": {Path(path).name: fingerprint(path) for path in paths}} if paths else {}
+    pool, weights = image_pool(wildcards), imagenet_weights(wildcards)
+    folders = sorted({path.parent for path in Path(pool).rglob("*")}) if pool else []
+    content = {str(path): fingerprint(path) for path in [*folders, *([weights] if weights else [])]}
+    content = {"resources": content} if content else {}
     return stage_settings(config, wildcards.dataset, "train_teacher", wildcards.teacher, **content)
 
 
@@ -262,6 +276,8 @@ def labelled_settings(stage):
     """Settings of the stages that read labels: where the data set lies, and what is in its labels."""
 
     def content(wildcards):
+        if wildcards.get("split") == "validation":
+            return stage_settings(config, wildcards.dataset, stage)
         values = dataset_config(config, wildcards.dataset)
         made = values["layout"] == "demo"
         return stage_settings(
@@ -289,10 +305,10 @@ def pretrained(wildcards):
 
 def calibration_part(dataset):
     """The training clips that teachers are calibrated on, and the share of each clip at which its part begins."""
-    share = dataset_section(config, dataset, "held_out").share
-    if dataset_section(config, dataset, "calibration").clips == "all" or share == 0:
+    held = held_out(dataset)
+    if dataset_section(config, dataset, "calibration").clips == "all" or not held:
         return dict.fromkeys(clips(dataset, "train"), 0.0)
-    return held_out_part(clips(dataset, "train"), share)
+    return held
 
 
 def calibrated_on(wildcards):
@@ -314,13 +330,22 @@ def variants(dataset):
 
 
 def variant_tables(wildcards):
-    """The teachers' tables of a data set and of its variants."""
-    names = variants(wildcards.dataset)
-    return [f"results/{name}/teachers_{split}.csv" for split in ("validation", "test") for name in names]
+    """The teachers' tables of a data set and of its variants; of the test split where it has labels."""
+    splits = ("validation", "test") if label_files(wildcards) else ("validation",)
+    names = groups_of_variants(wildcards.dataset)
+    return [f"results/{name}/teachers_{split}.csv" for split in splits for name in names]
+
+
+def groups_of_variants(dataset):
+    """For each variant the first one that differs in nothing but seeds; one that differs in nothing is left out."""
+    first, seen, groups = {}, set(), {}
+    for name in variants(dataset):
+        everything = all_settings(config, name)
+        if everything not in seen:
+            seen.add(everything)
+            groups[name] = first.setdefault(all_settings(config, name, seeds=False), name)
+    return groups
 
 
 def variant_groups(wildcards):
-    """The first of the variants that differ in nothing but seeds, for each of them."""
-    first = {}
-    groups = {name: first.setdefault(seedless(config, name), name) for name in variants(wildcards.dataset)}
-    return canonical({"groups": groups})
+    return canonical({"version": 1, "groups": groups_of_variants(wildcards.dataset)})

@@ -24,8 +24,8 @@ rule extract_frames:
 # The split `validation`: held-out training clips with synthetic anomalies. They pass through the same rules as all others.
 rule make_validation_clip:
     input:
-        frames=validation_source("frames"),
-        detections=validation_source("detections"),
+        frames=validation_source,
+        detections=sharded("detections", "train"),
     output:
         frames="results/{dataset}/frames/validation/{clip}.h5",
         boxes="results/{dataset}/validation/{clip}.npy",

@@ -3,7 +3,6 @@
 Moving regions are stored in the same form, with confidence 1 and without class probabilities.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from vadistill.data.shards import scene_of
 from vadistill.data.store import reading, write_columns
 from vadistill.errors import InputError
 from vadistill.settings import Objects
@@ -80,26 +80,6 @@ def write_clip(file: h5py.File, detections: Detections) -> None:
     group = file.create_group(detections.clip)
     group.attrs.update(frames=detections.frames, height=detections.size[0], width=detections.size[1])
     write_columns(group, detections, KINDS)
-
-
-def scene_of(clip: str, pattern: str) -> str:
-    """Return the scene of a clip: the first group of ``pattern`` where it first matches in the clip's name.
-
-    Raises:
-        InputError: ``pattern`` is no regular expression with a group, or does not match.
-    """
-    if not pattern:
-        return ""
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"objects.scene: '{pattern}' is no regular expression ({error})") from error
-    if not expression.groups:
-        raise InputError(f"objects.scene: '{pattern}' has no group; expected one around the scene's name")
-    found = expression.search(clip)
-    if not found or found[1] is None:
-        raise InputError(f"clip {clip}: its name does not match objects.scene '{pattern}'")
-    return found[1]
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[Detections]:

@@ -3,17 +3,20 @@
 In a pass over a clip every frame is decoded once and every flow field computed once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
 from vadistill.data.crops import ClipCrops
 from vadistill.data.detections import Detections, ObjectIndex, load_objects
 from vadistill.data.frames import FrameStore
-from vadistill.data.shards import held_out_part
+from vadistill.data.shards import first_held_out, held_out_part
 from vadistill.errors import InputError
 from vadistill.settings import Objects
 from vadistill.teachers.base import Batch, CropRequest
@@ -51,16 +54,53 @@ def objects_of_clip(
     store.close()
 
 
-def batches_of_clip(
-    store: FrameStore, detections: Detections, request: CropRequest, scene: int, batch: int
-) -> Iterator[Batch]:
-    """Yield the objects of one clip in order, about ``batch`` at a time; the next ones are cut meanwhile."""
-    with ThreadPoolExecutor(1) as ahead:
-        groups = _grouped(objects_of_clip(store, detections, request, scene, np.random.default_rng(0)), batch)
-        pending = ahead.submit(next, groups, None)
-        while (group := pending.result()) is not None:
-            pending = ahead.submit(next, groups, None)
-            yield group
+def batches_of_clips(
+    stores: dict[str, FrameStore],
+    clips: Iterable[Detections],
+    request: CropRequest,
+    scenes: Sequence[str],
+    batch: int,
+    threads: int,
+) -> Iterator[tuple[Detections, Batch | None]]:
+    """Yield the objects of all clips, those of a clip in order, several clips by turns.
+
+    A clip's batches do not depend on ``threads``. At most ``threads`` clips are open; of each, one batch is cut
+    while the others are used.
+
+    Args:
+        stores: Frames by clip.
+        clips: Their objects, taken one by one as clips end.
+        request: Their crops.
+        scenes: Names of the scenes.
+        batch: About how many objects lie in a batch.
+        threads: That read clips.
+
+    Yields:
+        A clip and its next batch, or None once at its end.
+
+    Raises:
+        InputError: A clip has no frames.
+    """
+    cv2.setNumThreads(1)  # clips are read side by side already
+    with ThreadPoolExecutor(threads) as ahead:
+
+        def opened(clip: Detections) -> tuple[Detections, Iterator[Batch], Future[Batch | None]]:
+            if clip.clip not in stores:
+                raise InputError(f"clip {clip.clip}: detections without frames")
+            scene, rng = scene_index(scenes, clip.scene), np.random.default_rng(0)
+            batches = _grouped(objects_of_clip(stores[clip.clip], clip, request, scene, rng), batch)
+            return clip, batches, ahead.submit(next, batches, None)
+
+        waiting = map(opened, clips)
+        turns = deque(islice(waiting, threads))
+        while turns:
+            clip, batches, pending = turns.popleft()
+            made = pending.result()
+            if made is None:
+                turns.extend(islice(waiting, 1))
+            else:
+                turns.append((clip, batches, ahead.submit(next, batches, None)))
+            yield clip, made
 
 
 def _grouped(parts: Iterator[dict[str, np.ndarray]], batch: int) -> Iterator[Batch]:
@@ -117,11 +157,11 @@ class TrainingObjects:
             if clip.clip not in stores:
                 raise InputError(f"clip {clip.clip}: detections without frames")
         self.stores, self.objects, self.scenes, self.request = stores, objects, scenes, request
-        self.limit, self.seed, self.threads = limit, tuple(seed), threads
+        self.limit, self.seed = limit, tuple(seed)
         self.clips = [clip for clip, _ in parts]
         self.rows = [_whole_windows(clip, rows, request) for clip, rows in parts]
         self._ahead: tuple[int, Future[Batch]] | None = None
-        self._reader = ThreadPoolExecutor(1)
+        self._reader, self._clip_readers = ThreadPoolExecutor(1), ThreadPoolExecutor(threads)
 
     def __len__(self) -> int:
         """Return how many objects there are to draw from."""
@@ -141,6 +181,11 @@ class TrainingObjects:
         """
         waiting, self._ahead = self._ahead, None
         return waiting[1].result() if waiting and waiting[0] == epoch else self._draw(epoch)
+
+    def close(self) -> None:
+        """Give up a sample that is being read: its clips are not begun any more. Nothing can be drawn afterwards."""
+        for pool in (self._reader, self._clip_readers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _draw(self, epoch: int) -> Batch:
         total = len(self)
@@ -162,8 +207,8 @@ class TrainingObjects:
             scene, part = scene_index(self.scenes, clip.scene), load_objects(clip, self.objects).take(rows)
             return list(objects_of_clip(self.stores[clip.clip], part, self.request, scene, rng))
 
-        with ThreadPoolExecutor(self.threads) as pool:
-            return _tensors([part for found in pool.map(read, range(len(self.clips))) for part in found])
+        cv2.setNumThreads(1)  # clips are read side by side already
+        return _tensors([part for found in self._clip_readers.map(read, range(len(self.clips))) for part in found])
 
 
 def _whole_windows(clip: ObjectIndex, rows: np.ndarray, request: CropRequest) -> np.ndarray:
@@ -180,11 +225,12 @@ def _whole_windows(clip: ObjectIndex, rows: np.ndarray, request: CropRequest) ->
 
 def hold_out(clips: list[ObjectIndex], share: float) -> tuple[list[Part], list[Part]]:
     """Split the training objects into a part to fit and a held-out part (see ``shards.held_out_part``)."""
-    start = held_out_part([clip.clip for clip in clips], share)
+    start = held_out_part({clip.clip: clip.scene for clip in clips}, share)
     fitted, held = [], []
     for clip in clips:
-        border = start.get(clip.clip, 1.0) * clip.frames
+        border = first_held_out(start.get(clip.clip, 1.0), clip.frames)
         for part, chosen in ((fitted, clip.frame < border), (held, clip.frame >= border)):
-            if chosen.any():
+            # A clip to fit stays in the list without objects, too, so that an error can name it.
+            if chosen.any() or (part is fitted and border > 0):
                 part.append((clip, np.flatnonzero(chosen).astype(np.int32)))
     return fitted, held

@@ -1,7 +1,12 @@
-"""Stable orders and shards of clips: a new clip changes the place of no other one."""
+"""What follows from the names of clips alone: shards, scenes, and which training clips are held out."""
 
 import hashlib
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+from vadistill.errors import InputError
+from vadistill.settings import ANOMALY_KINDS
 
 
 def shard_of(clip: str, shards: int) -> int:
@@ -14,14 +19,56 @@ def stable_order(clips: Iterable[str]) -> list[str]:
     return sorted(clips, key=lambda clip: hashlib.sha256(clip.encode()).digest())
 
 
-def held_out_part(clips: Iterable[str], share: float) -> dict[str, float]:
+def source_of(clip: str) -> str:
+    """Return the training clip that a clip ``<training clip>.<kind>`` of the split validation was made of."""
+    name, _, kind = clip.rpartition(".")
+    return name if name and kind in ANOMALY_KINDS else clip
+
+
+def scene_of(clip: str, pattern: str) -> str:
+    """Return the scene of a clip: the first group of ``pattern`` where it first matches in the clip's name.
+
+    A clip of the split ``validation`` shows the scene of the training clip that it was made of.
+
+    Raises:
+        InputError: ``pattern`` is no regular expression with a group, or does not match.
+    """
+    if not pattern:
+        return ""
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"objects.scene: '{pattern}' is no regular expression ({error})") from error
+    if not expression.groups:
+        raise InputError(f"objects.scene: '{pattern}' has no group; expected one around the scene's name")
+    found = expression.search(source_of(clip))
+    if not found or found[1] is None:
+        raise InputError(f"clip {clip}: its name does not match objects.scene '{pattern}'")
+    return found[1]
+
+
+def held_out_part(scenes: Mapping[str, str], share: float) -> dict[str, float]:
     """Return the training clips that no teacher is fitted on, and the share of each clip's frames before that part.
 
-    So many clips of a stable order are held out whole, at least one; of a single clip its last part in time.
+    Of every scene that has more than one clip, so many clips of a stable order are held out whole, at least one. Where
+    no scene has, they come from all clips; of a single clip its last part in time is held out.
+
+    Args:
+        scenes: Scene of each training clip.
+        share: Of the clips.
     """
-    ordered = stable_order(clips)
     if share == 0:
         return {}
-    if len(ordered) == 1:
-        return {ordered[0]: 1 - share}
-    return dict.fromkeys(ordered[: max(1, round(share * len(ordered)))], 0.0)
+    if len(scenes) == 1:
+        return dict.fromkeys(scenes, 1 - share)
+    groups: dict[str, list[str]] = {}
+    for clip in stable_order(scenes):
+        groups.setdefault(scenes[clip], []).append(clip)
+    parts = [group for group in groups.values() if len(group) > 1] or [stable_order(scenes)]
+    held = [clip for group in parts for clip in group[: max(1, round(share * len(group)))]]
+    return dict.fromkeys(stable_order(held), 0.0)
+
+
+def first_held_out(start: float, frames: int) -> int:
+    """Return the first frame of the held-out part of a clip of so many frames."""
+    return math.ceil(start * frames)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from vadistill.errors import InputError
@@ -29,12 +28,19 @@ class ImageNetOutputs:
         return self.network.to(crops.device)((resized - mean) / deviation)
 
 
+def cached_resnet50() -> Path | None:
+    """Return the file of ResNet-50's weights in torch's cache (``TORCH_HOME``), or None."""
+    return next(iter(sorted(Path(torch.hub.get_dir(), "checkpoints").glob("resnet50*.pth"))), None)
+
+
 def load_resnet50(path: Path) -> ImageNetOutputs:
     """Return torchvision's ResNet-50 with the weights in a file.
 
     Raises:
         InputError: The file does not hold the state of a ResNet-50 with 1000 classes.
     """
+    import torchvision  # takes a second, and most trainings need no ResNet-50
+
     network = torchvision.models.resnet50(weights=None)
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -31,6 +31,7 @@ TITLE = {"fontsize": 10, "fontweight": "bold", "color": TEXT_COLOUR, "parse_math
 HEAT = ListedColormap(
     np.column_stack([matplotlib.colormaps["inferno"](np.linspace(0.3, 0.95, 256))[:, :3], np.linspace(0, 0.75, 256)])
 )
+LEGEND_LETTERS = 70  # that fit into one line
 PANEL_INCHES = 1.6  # width of one frame in a strip
 
 
@@ -68,8 +69,7 @@ def score_plot(
     axes.set_ylim(bottom=min(0.0, *(float(np.min(scores)) for scores in curves.values())))
     axes.set_xlabel("frame")
     axes.set_ylabel("anomaly score")
-    axes.set_title(clip, loc="left", pad=21, **TITLE)
-    _legend(axes)
+    axes.set_title(clip, loc="left", pad=8 + 13 * _legend(axes), **TITLE)
     save(figure, path)
 
 
@@ -242,16 +242,17 @@ def _plain(axes: Axes) -> None:
         label.set(fontsize=9, color=TEXT_COLOUR)
 
 
-def _legend(axes: Axes) -> None:
-    """Put the legend in one line between title and curves, where it hides nothing."""
+def _legend(axes: Axes) -> int:
+    """Put the legend in one or two lines between title and curves, where it hides nothing; return how many."""
     handles, names = axes.get_legend_handles_labels()
     order = sorted(range(len(names)), key=lambda i: names[i] == "abnormal")
+    lines = 1 if sum(map(len, names)) < LEGEND_LETTERS else 2
     axes.legend(
         [handles[i] for i in order],
         [names[i] for i in order],
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=len(names),
+        ncols=-(-len(names) // lines),
         frameon=False,
         fontsize=8,
         labelcolor=TEXT_COLOUR,
@@ -260,6 +261,7 @@ def _legend(axes: Axes) -> None:
         handlelength=1.6,
         columnspacing=1.4,
     )
+    return lines
 
 
 def _strip_axes(columns: int, rows: int, aspect: float) -> tuple[Figure, np.ndarray]:

@@ -24,7 +24,7 @@ def main(args) -> None:
     started, boxes = time.monotonic(), 0
     with writing(args.output) as file:
         file.attrs.update(teacher=calibration["teacher"], settings=canonical(args.settings))
-        fitted = {key: calibration["score"][key] for key in ("terms", "limit", "affine")}
+        fitted = {key: calibration["score"][key] for key in ("terms", "squash", "affine")}
         file.attrs["calibration"] = canonical({"settings": calibration["settings"], **fitted})
         for name in ("settings", "model_settings", "detector"):
             file.attrs[f"object_{name}" if name == "settings" else name] = attribute(args.scores[0], name)

@@ -7,6 +7,7 @@ import numpy as np
 
 from vadistill import calibration
 from vadistill.data.object_scores import ObjectScores, columns_of, read_shards, term_names
+from vadistill.data.shards import first_held_out
 from vadistill.data.store import attribute
 from vadistill.errors import InputError
 from vadistill.files import write_json
@@ -22,7 +23,7 @@ def used_objects(paths: list[Path], part: dict[str, float]) -> list[tuple[Object
     Raises:
         InputError: There is no object.
     """
-    clips = [(clip, np.flatnonzero(clip.frame >= part[clip.clip] * clip.frames))
+    clips = [(clip, np.flatnonzero(clip.frame >= first_held_out(part[clip.clip], clip.frames)))
              for clip in read_shards(paths) if clip.clip in part]  # fmt: skip
     clips = [(clip, rows) for clip, rows in clips if len(rows)]
     if not clips:

@@ -50,6 +50,7 @@ def draw_training(folder: Path, student: Path, calibrations: list[Path]) -> None
     for name, path in metrics.items():
         if path.is_file():
             records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.is_file() and records:  # a teacher without training has none
             loss_plot(folder / f"training_{name}.png", records)
 
 

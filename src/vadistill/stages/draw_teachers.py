@@ -60,7 +60,8 @@ def main(args) -> None:
         smoothed = {clip: smooth(scores, sigma) for clip, scores in raw[TOGETHER].items()}
         for name, places in zip(("false_alarms", "misses"), worst(smoothed, labels), strict=True):
             title = f"{name.replace('_', ' ')} of {', '.join(objects)}"
-            mistake_sheet(folder / f"{name}.png", title, panels(places, smoothed, objects, stores, clips))
+            if places:
+                mistake_sheet(folder / f"{name}.png", title, panels(places, smoothed, objects, stores, clips))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from vadistill.data.results import (
 from vadistill.data.store import by_teacher
 from vadistill.errors import InputError
 from vadistill.files import whole_file
+from vadistill.report.summary import percent
 from vadistill.settings import Evaluation, section
 from vadistill.stages._run import add_paths, parser, run
 
@@ -70,7 +71,7 @@ def main(args) -> None:
     with whole_file(args.output) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5f")
     for row in table[(table.kind == "all") & table.group.isin(["teacher", "together"])].itertuples():
-        log.info("%s, %s: micro %.3f, macro %.3f", row.name, row.level, row.micro_auc, row.macro_auc)
+        log.info("%s, %s: micro %s, macro %s", row.name, row.level, percent(row.micro_auc), percent(row.macro_auc))
 
 
 if __name__ == "__main__":

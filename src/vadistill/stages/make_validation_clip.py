@@ -3,15 +3,15 @@
 import hashlib
 import logging
 from collections import defaultdict
-from dataclasses import replace
 
 import numpy as np
 
 from vadistill.data.detections import read_objects
 from vadistill.data.frames import FrameStore, write_images
+from vadistill.data.shards import first_held_out
 from vadistill.errors import InputError
 from vadistill.files import whole_file
-from vadistill.settings import section
+from vadistill.settings import Objects, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.synthetic.anomalies import Clip, plan
 from vadistill.synthetic.tracks import feet
@@ -20,22 +20,22 @@ log = logging.getLogger(__name__)
 
 
 def normal_clip(args, store: FrameStore) -> Clip:
-    """Return the training clip with its objects, and where objects stood in the shard's clips of its scene."""
-    # Moving regions have no outline of their own: only what the detector knows is cut out.
-    settings = replace(section("objects", args.settings["objects"]), moving=False)
+    """Return the training clip with its objects, and where objects stood in all training clips of its scene."""
+    # Which boxes count is fixed here: the yardstick shall not move with the settings that are chosen by it.
+    settings = Objects(scene=args.settings["scene"])
     objects, stood = None, defaultdict(list)
-    for clip in read_objects([args.detections], settings):
+    for clip in read_objects(args.detections, settings):
         stood[clip.scene, clip.size].append(feet(clip.box))
         if clip.clip == store.clip:
             objects = clip
     if objects is None:
-        raise InputError(f"{args.detections}: no clip {store.clip}; expected the detections of {args.frames}")
+        raise InputError(
+            f"{args.detections[0]}: no clip {store.clip} in {len(args.detections)} files; expected its detections"
+        )
     found, expected = (objects.frames, *objects.size), (len(store), store.height, store.width)
     if found != expected:
-        raise InputError(
-            f"{args.detections}: clip {store.clip} has (frames, height, width) {found}; expected {expected}"
-        )
-    first = round(args.settings["start"] * len(store))
+        raise InputError(f"detections of clip {store.clip} have (frames, height, width) {found}; expected {expected}")
+    first = first_held_out(args.settings["start"], len(store))
     places = np.concatenate(stood[objects.scene, objects.size])
     return Clip(objects.frame, objects.box, objects.size, range(first, len(store)), store.read, places)
 
@@ -62,6 +62,6 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    add_paths(arguments, "frames", "detections", "output", "boxes")
+    add_paths(arguments, "frames", "output", "boxes", many=("detections",))
     arguments.add_argument("--clip", required=True)
     run(main, arguments)

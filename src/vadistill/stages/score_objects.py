@@ -3,17 +3,18 @@
 import json
 import logging
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from vadistill.data import object_scores
-from vadistill.data.detections import Detections, read_objects
-from vadistill.data.frames import FrameStore
-from vadistill.data.objects import batches_of_clip, frame_stores, scene_index
+from vadistill.data.detections import read_objects
+from vadistill.data.objects import batches_of_clips, frame_stores
 from vadistill.data.store import attribute, writing
 from vadistill.errors import InputError
-from vadistill.machine import pick_device
+from vadistill.machine import cores, pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers import build
@@ -24,18 +25,21 @@ log = logging.getLogger(__name__)
 BATCH = 128  # objects
 
 
-def score_clip(teacher: Teacher, store: FrameStore, clip: Detections, scenes: list[str], device) -> tuple:
-    """Return the scores of every object of one clip, and how many stand where no training object stood."""
-    terms, outside = [np.zeros((0, len(teacher.terms)), np.float32)], 0
-    for batch in batches_of_clip(store, clip, teacher.scoring_crops(), scene_index(scenes, clip.scene), BATCH):
-        batch = {key: value.to(device) for key, value in batch.items()}
-        terms.append(teacher.score(batch).cpu().numpy())
-        outside += int(teacher.outside(batch).sum())
-    joined = np.concatenate(terms)
-    if not np.isfinite(joined).all():
-        raise InputError(f"clip {clip.clip}: the teacher {teacher.name} gives scores that are not finite")
-    made = object_scores.ObjectScores(clip.clip, clip.frames, clip.size, clip.scene, clip.frame, clip.box, joined)
-    return made, outside
+def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_scores.ObjectScores, int]]:
+    """Yield each clip's scores as it ends, and how many of its objects stand where no training object stood."""
+    terms, outside = {}, Counter()
+    for clip, batch in batches:
+        parts = terms.setdefault(clip.clip, [np.zeros((0, len(teacher.terms)), np.float32)])
+        if batch is not None:
+            batch = {key: value.to(device) for key, value in batch.items()}
+            parts.append(teacher.score(batch).cpu().numpy())
+            outside[clip.clip] += int(teacher.outside(batch).sum())
+            continue
+        joined = np.concatenate(terms.pop(clip.clip))
+        if not np.isfinite(joined).all():
+            raise InputError(f"clip {clip.clip}: the teacher {teacher.name} gives scores that are not finite")
+        fields = (clip.clip, clip.frames, clip.size, clip.scene, clip.frame, clip.box, joined)
+        yield object_scores.ObjectScores(*fields), outside[clip.clip]
 
 
 def main(args) -> None:
@@ -53,17 +57,18 @@ def main(args) -> None:
         detector = {"weights_sha256": str(attribute(args.detections[0], "weights_sha256")),
                     "settings": json.loads(attribute(args.detections[0], "settings"))}  # fmt: skip
         file.attrs["detector"] = canonical(detector)
-        for clip in read_objects(args.detections, section("objects", args.settings["objects"]), args.moving):
-            if clip.clip not in stores:
-                raise InputError(f"clip {clip.clip}: detections without frames")
-            started = time.monotonic()
-            scored, outside = score_clip(teacher, stores[clip.clip], clip, scenes, device)
+        clips = read_objects(args.detections, section("objects", args.settings["objects"]), args.moving)
+        batches = batches_of_clips(stores, clips, teacher.scoring_crops(), scenes, BATCH, cores())
+        started, total = time.monotonic(), 0
+        for scored, outside in scored_clips(teacher, batches, device):
             object_scores.write_clip(file, scored)
-            rate = len(clip) / (time.monotonic() - started)
-            log.info("clip %s: %d objects, %.0f objects/s", clip.clip, len(clip), rate)
+            count = len(scored.frame)
+            total += count
+            rate = total / (time.monotonic() - started)
+            log.info("clip %s: %d objects, %.0f objects/s so far", scored.clip, count, rate)
             if outside:
                 log.warning("clip %s: %d of %d objects stand where no training object stood; the table of the nearest "
-                            "place is used", clip.clip, outside, len(clip))  # fmt: skip
+                            "place is used", scored.clip, outside, count)  # fmt: skip
 
 
 if __name__ == "__main__":

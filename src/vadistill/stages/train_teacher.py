@@ -1,7 +1,7 @@
 """Rule train_teacher: training frames and detections in, a trained teacher out."""
 
 import logging
-import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -11,18 +11,32 @@ from vadistill.data.detections import class_names, index_objects
 from vadistill.data.images import read_image_pool
 from vadistill.data.objects import TrainingObjects, frame_stores, hold_out
 from vadistill.machine import cores, pick_device
-from vadistill.models.imagenet import load_resnet50
+from vadistill.models.imagenet import cached_resnet50, load_resnet50
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
+from vadistill.teacher_training import fit
 from vadistill.teachers import build
-from vadistill.teachers.epoch import held_out_losses, train_one_epoch
-from vadistill.training import EarlyStopping, TrainingRun, file_stamp
+from vadistill.training import TrainingRun, file_stamp
 
 log = logging.getLogger(__name__)
 
 
+def imagenet_weights(given: Path | None, settings, device: torch.device) -> Path | None:
+    """Return the file of ResNet-50's weights, where the settings want its outputs as targets and there is one."""
+    if not (getattr(settings, "imagenet", False) and "distillation" in settings.tasks):
+        return None
+    path = given or cached_resnet50()
+    if path:
+        slow = "; at 224x224 pixels that is slow on a CPU" if device.type == "cpu" else ""
+        log.info("ImageNet targets of ResNet-50 with the weights in %s%s", path, slow)
+    else:
+        log.warning("ImageNet targets are left out: there is no resnet50*.pth in resources/weights or %s/checkpoints",
+                    torch.hub.get_dir())  # fmt: skip
+    return path
+
+
 def main(args) -> None:
-    """Train a teacher, phase by phase, on objects of the training clips."""
+    """Train a teacher on objects of the training clips."""
     settings = section(args.teacher, args.settings[args.teacher])
     chosen = section("objects", args.settings["objects"])
     share = section("held_out", args.settings["held_out"]).share
@@ -32,46 +46,22 @@ def main(args) -> None:
     teacher = build(args.teacher, settings, len(classes), len(scenes)).to(device)
     if args.image_pool:
         teacher.pool = torch.from_numpy(read_image_pool(args.image_pool, 2 * settings.crop))
-    if args.imagenet:
-        teacher.imagenet = load_resnet50(args.imagenet)
-    request = teacher.training_crops()
-    drawn = partial(TrainingObjects, frame_stores(args.frames), objects=chosen, scenes=scenes, request=request)
+    imagenet = imagenet_weights(args.imagenet, settings, device)
+    if imagenet:
+        teacher.imagenet = load_resnet50(imagenet)
     fitted, held = hold_out(clips, share)
-    limit, seed, started = settings.max_objects, settings.seed, time.monotonic()
-    samples = drawn(parts=fitted, limit=limit, seed=(seed, 0), threads=cores())
-    held_samples = drawn(parts=held, limit=max(1, round(limit * share)), seed=(seed, 1), threads=cores())
-    objects = samples.sample(0)
-    held_objects = held_samples.sample(0) if len(held_samples) else None
-    log.info("%s on %s: %d of %d objects, %d held out, read in %.0f s", args.teacher, device, len(objects["box"]),
-             len(samples), len(held_objects["box"]) if held_objects else 0, time.monotonic() - started)  # fmt: skip
-    if share and not held_objects:
+    if share and not held:
         log.warning("no object in the held-out clips: every phase runs to its last epoch")
-    teacher.prepare(objects)
-    inputs = [*args.frames, *args.detections, *args.moving]
-    training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), seed)
-    for phase in teacher.phases():
-        early = EarlyStopping(teacher, settings.patience) if held_objects and phase.early_stop else None
-        parts = {"teacher": teacher, "optimiser": phase.optimiser}
-        for epoch, generator in training.epochs(phase.name, phase.epochs, parts, early):
-            waited = 0.0
-            if epoch == 0:
-                phase.start()
-            elif teacher.redraw:
-                objects, begun = None, time.monotonic()
-                objects = samples.sample(epoch)
-                waited = time.monotonic() - begun
-            if teacher.redraw and epoch + 1 < phase.epochs:
-                samples.read_ahead(epoch + 1)
-            begun = time.monotonic()
-            metrics = train_one_epoch(teacher, phase, objects, settings.batch, generator, device)
-            metrics |= {"objects_per_second": len(objects["box"]) / (time.monotonic() - begun), "waited_s": waited}
-            if held_objects:
-                metrics |= held_out_losses(teacher, phase, held_objects, settings.batch, training.seed, device)
-            if early:
-                early.update(metrics["held_out_loss"])
-            training.record(phase.name, epoch, metrics)
-    weights = {key: value.cpu() for key, value in teacher.state_dict().items()}
+    drawn = partial(TrainingObjects, frame_stores(args.frames), objects=chosen, scenes=scenes,
+                    request=teacher.training_crops(), threads=cores())  # fmt: skip
+    limit, seed = settings.max_objects, settings.seed
+    held_samples = drawn(parts=held, limit=max(1, round(limit * share)), seed=(seed, 1))
+    inputs = [*args.frames, *args.detections, *args.moving, *([imagenet] if imagenet else [])]
+    start = partial(TrainingRun, args.output, file_stamp(canonical(args.settings), inputs), seed)
+    with closing(drawn(parts=fitted, limit=limit, seed=(seed, 0))) as samples:
+        training, weights = fit(teacher, settings, samples, held_samples, start, device)
     content = {"settings": canonical(args.settings[args.teacher]), "classes": classes, "scenes": scenes}
+    content["imagenet"] = imagenet.name if imagenet else None
     training.finish({"kind": args.teacher, **content, "weights": weights})
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from vadistill.teachers.scene import object_speed
 
 SPEED = (1.5, 3.0)  # translation of affine_flow, in units of the highest usual speed
-LONGER_GAP = (6, 10)  # frames between the ends of flow that is too fast
+LONGER_GAP = (6, 10)  # thirds of a step between the ends of flow that is too fast
 
 
 def _uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
@@ -165,8 +165,18 @@ def unlike(crops: Tensor, bank: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def longer_gap(flow: Tensor, step: int, rng: torch.Generator) -> Tensor:
-    """Return flow (N, K, 2, S, S) as it would be over k in 6..10 frames in place of ``step`` at constant speed."""
-    gap = torch.randint(LONGER_GAP[0], LONGER_GAP[1] + 1, (len(flow), 1, 1, 1, 1), generator=rng)
+    """Return flow (N, K, 2, S, S) as it would be over 2 to 10/3 steps, in whole frames.
+
+    An approximation, at constant speed, of flow measured over t..t+k (k in 6..10 at a step of 3): the given flow is
+    scaled by k / step, and nothing is measured anew.
+
+    Args:
+        flow: Flow over ``step`` frames.
+        step: Frames between the ends of the flow.
+        rng: Source of the gaps.
+    """
+    low, high = (thirds * step // 3 for thirds in LONGER_GAP)
+    gap = torch.randint(low, high + 1, (len(flow), 1, 1, 1, 1), generator=rng)
     return flow * (gap / step).to(flow.device)
 
 

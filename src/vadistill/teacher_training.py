@@ -1,0 +1,67 @@
+"""Training of a teacher: all its phases, on samples of objects that are read while it learns."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vadistill.data.objects import TrainingObjects
+from vadistill.teachers.base import Teacher
+from vadistill.teachers.epoch import held_out_losses, train_one_epoch
+from vadistill.training import EarlyStopping, TrainingRun
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    teacher: Teacher,
+    settings: Any,
+    samples: TrainingObjects,
+    held_samples: TrainingObjects,
+    start: Callable[[], TrainingRun],
+    device: torch.device,
+) -> tuple[TrainingRun, dict[str, Tensor]]:
+    """Train a teacher phase by phase; return the run, to be finished, and the teacher's state on the CPU.
+
+    Args:
+        teacher: On the device.
+        settings: Of the teacher.
+        samples: Objects to learn from.
+        held_samples: Objects that decide when a phase ends; without any, every phase runs to its last epoch.
+        start: Starts the run, which writes files; called once the objects are there.
+        device: Where the teacher learns.
+
+    Raises:
+        InputError: There is no object, or a loss is not finite.
+    """
+    started, objects = time.monotonic(), samples.sample(0)
+    held_objects = held_samples.sample(0) if len(held_samples) else None
+    log.info("%s on %s: %d of %d objects, %d held out, read in %.0f s", teacher.name, device, len(objects["box"]),
+             len(samples), len(held_objects["box"]) if held_objects else 0, time.monotonic() - started)  # fmt: skip
+    teacher.prepare(objects)
+    training = start()
+    for phase in teacher.phases():
+        early = EarlyStopping(teacher, settings.patience) if held_objects and phase.early_stop else None
+        parts = {"teacher": teacher, "optimiser": phase.optimiser}
+        for epoch, generator in training.epochs(phase.name, phase.epochs, parts, early):
+            if epoch == 0:
+                phase.start()
+            begun = time.monotonic()
+            if epoch and teacher.redraw:
+                objects = None  # the old sample goes before the new one comes
+                objects = samples.sample(epoch)
+            read = time.monotonic()
+            if teacher.redraw and epoch + 1 < phase.epochs:
+                samples.read_ahead(epoch + 1)
+            metrics = train_one_epoch(teacher, phase, objects, settings.batch, generator, device)
+            rate = len(objects["box"]) / (time.monotonic() - read)
+            metrics |= {"objects_per_second": rate, "waited_s": read - begun}
+            if held_objects:
+                metrics |= held_out_losses(teacher, phase, held_objects, settings.batch, training.seed, device)
+            if early:
+                early.update(metrics["held_out_loss"])
+            training.record(phase.name, epoch, metrics)
+    return training, {key: value.cpu() for key, value in teacher.state_dict().items()}
