@@ -39,7 +39,10 @@ def test_presets_fit_the_schema():
     for name in ("two_cores", "teacher_study"):
         datasets |= yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["datasets"]
         config_check.check({**CONFIG, "datasets": datasets})
-    assert {path.stem for path in (ROOT / "workflow/presets").iterdir()} == {"two_cores", "teacher_study"}
+    papers = yaml.safe_load((ROOT / "workflow/presets/papers.yaml").read_text())
+    config_check.check({**CONFIG, **papers})
+    presets = {path.stem for path in (ROOT / "workflow/presets").iterdir()}
+    assert presets == {"two_cores", "teacher_study", "papers"}
 
 
 def test_teachers_of_config_and_registry_agree():

@@ -105,7 +105,7 @@ class BackgroundAgnostic:
     crop: int = option(64, "side of the crops in pixels", enum=[32, 64])
     step: int = number(3, "frames between the frame and its flow's other end", 1)
     normalise: str = option(
-        "box",
+        "scene",
         "flow in units of: the box's diagonal, the usual speed where the box stands, or 20 pixels",
         enum=["box", "scene", "pixels"],
     )
@@ -194,12 +194,14 @@ class Calibration:
     terms: tuple[str, ...] = option(
         (), "the terms that count, as teacher.term; a teacher that is not named counts its own choice", uniqueItems=True
     )
-    logits: bool = option(False, "terms that are probabilities enter as logits")
+    logits: bool = option(True, "terms that are probabilities enter as logits")
     standardise: str = option(
-        "none", "terms in standard deviations: of all objects, or of those at this place", enum=["none", "all", "scene"]
+        "scene",
+        "terms in standard deviations: of all objects, or of those at this place",
+        enum=["none", "all", "scene"],
     )
     squash: bool = option(
-        False, "scores pass through tanh, from 0 at their median to tanh(1) at their 99.9th percentile"
+        True, "scores pass through tanh, from 0 at their median to tanh(1) at their 99.9th percentile"
     )
     low_percentile: float = number(0.5, "of the training scores", 0, 100)
     high_percentile: float = number(99.5, "of the training scores", 0, 100)
