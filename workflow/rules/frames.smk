@@ -4,12 +4,12 @@ rule extract_frames:
         source=ancient(lambda wildcards: str(clip(wildcards).source)),
     output:
         "results/{dataset}/frames/{split}/{clip}.h5",
-    wildcard_constraints:
-        split="train|test",
     log:
         "results/{dataset}/logs/extract_frames/{split}/{clip}.log",
     benchmark:
         "results/{dataset}/benchmarks/extract_frames/{split}/{clip}.tsv"
+    wildcard_constraints:
+        split="train|test",
     conda:
         "../../envs/vadistill.yaml"
     resources:

@@ -122,10 +122,10 @@ rule evaluate_teachers:
         trivial=sharded("trivial"),
     output:
         "results/{dataset}/teachers_{split}.csv",
-    wildcard_constraints:
-        split="validation|test",
     log:
         "results/{dataset}/logs/evaluate_teachers/{split}.log",
+    wildcard_constraints:
+        split="validation|test",
     conda:
         "../../envs/vadistill.yaml"
     resources:
