@@ -1,4 +1,8 @@
-"""Draw samples of pseudo-anomalies: python -m vadistill.report.samples PICTURE [FOLDER_OF_IMAGES]."""
+"""Draw samples of what stands for anomalies when there are none.
+
+python -m vadistill.report.samples pseudo PICTURE [FOLDER_OF_IMAGES]     pseudo-anomalies of background_agnostic
+python -m vadistill.report.samples validation PICTURE results/DATASET    synthetic anomalies of the validation split
+"""
 
 import sys
 from pathlib import Path
@@ -7,12 +11,16 @@ import numpy as np
 import torch
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from vadistill.data.frames import FrameStore
 from vadistill.data.images import read_image_pool
-from vadistill.report.plots import DPI, TITLE, save
+from vadistill.report.plots import ABNORMAL_COLOUR, DPI, TITLE, save
+from vadistill.settings import ANOMALY_KINDS
 from vadistill.teachers import pseudo_anomalies
 
 COUNT, SIDE, SEED = 12, 64, 0
+MOMENTS = 4  # frames shown of a clip
 
 
 def flow_colours(flow: np.ndarray) -> np.ndarray:
@@ -34,8 +42,8 @@ def samples(images: np.ndarray | None) -> dict[str, list[np.ndarray]]:
     return made
 
 
-def draw(path: Path, images: np.ndarray | None = None) -> None:
-    """Draw a sheet of samples, a row a kind."""
+def draw_pseudo(path: Path, images: np.ndarray | None = None) -> None:
+    """Draw a sheet of pseudo-anomalies, a row a kind."""
     rows = samples(images)
     figure = Figure(figsize=(COUNT * 0.75, len(rows) * 0.95), dpi=DPI, layout="constrained")
     for axes_row, (name, pictures) in zip(figure.subplots(len(rows), COUNT, squeeze=False), rows.items(), strict=True):
@@ -46,8 +54,33 @@ def draw(path: Path, images: np.ndarray | None = None) -> None:
     save(figure, path)
 
 
+def draw_validation(path: Path, results: Path) -> None:
+    """Draw frames of one validation clip of each kind, the anomaly in its box."""
+    clips = [path for kind in ANOMALY_KINDS for path in sorted((results / "validation").glob(f"*.{kind}.npy"))[:1]]
+    figure = Figure(figsize=(MOMENTS * 2.2, len(clips) * 1.45), dpi=DPI, layout="constrained")
+    for axes_row, boxes_file in zip(figure.subplots(len(clips), MOMENTS, squeeze=False), clips, strict=True):
+        boxes = np.load(boxes_file)
+        store = FrameStore(results / f"frames/validation/{boxes_file.stem}.h5")
+        abnormal = np.flatnonzero(boxes.any(axis=1))
+        axes_row[0].set_title(boxes_file.stem, loc="left", **TITLE)
+        for axes, t in zip(axes_row, abnormal[np.linspace(0, len(abnormal) - 1, MOMENTS).astype(int)], strict=True):
+            axes.imshow(store.read(t)[..., ::-1])
+            x1, y1, x2, y2 = boxes[t]
+            axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=ABNORMAL_COLOUR, linewidth=1.5))
+            axes.set_axis_off()
+    save(figure, path)
+
+
+def main(arguments: list[str]) -> None:
+    """Draw what the first argument asks for."""
+    match arguments:
+        case ["pseudo", picture, *folder] if len(folder) <= 1:
+            draw_pseudo(Path(picture), read_image_pool(Path(folder[0]), 2 * SIDE) if folder else None)
+        case ["validation", picture, results]:
+            draw_validation(Path(picture), Path(results))
+        case _:
+            sys.exit(__doc__)
+
+
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3:
-        sys.exit(__doc__)
-    pool = read_image_pool(Path(sys.argv[2]), 2 * SIDE) if len(sys.argv) == 3 else None
-    draw(Path(sys.argv[1]), pool)
+    main(sys.argv[1:])
