@@ -37,5 +37,5 @@ def test_validation_clips_are_drawn_with_their_boxes(tmp_path):
 
 @pytest.mark.parametrize("arguments", [[], ["pseudo"], ["other", "x.png"], ["validation", "x.png"]])
 def test_wrong_arguments_show_the_usage(arguments):
-    with pytest.raises(SystemExit, match="python -m vadistill.report.samples"):
+    with pytest.raises(SystemExit, match=r"python -m vadistill\.report\.samples"):
         samples.main(arguments)
