@@ -185,10 +185,11 @@ def test_terms_are_probabilities_and_errors():
     teacher, objects = made(), walkers(8, 0)
     teacher.prepare(objects)
     terms = teacher.score(objects)
-    assert terms.shape == (8, len(teacher.terms)) and teacher.terms[3:] == tuple(f"{n}_error" for n in teacher.counted)
-    assert teacher.counted == teacher.probabilities == teacher.terms[:3]
+    assert terms.shape == (8, len(teacher.terms)) and teacher.terms[3:] == tuple(f"{n}_error" for n in teacher.probabilities)
+    assert teacher.probabilities == teacher.terms[:3]
+    assert teacher.counted == (*teacher.probabilities, "past_error", "future_error")
     views = teacher._views(*teacher._normal(objects))
-    for column, name in enumerate(teacher.counted):
+    for column, name in enumerate(teacher.probabilities):
         stream, view = teacher.streams[name], views[name]
         with torch.no_grad():
             error = (stream.reconstruct(view) - view).pow(2).flatten(1).mean(1)
