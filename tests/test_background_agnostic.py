@@ -185,7 +185,8 @@ def test_terms_are_probabilities_and_errors():
     teacher, objects = made(), walkers(8, 0)
     teacher.prepare(objects)
     terms = teacher.score(objects)
-    assert terms.shape == (8, len(teacher.terms)) and teacher.terms[3:] == tuple(f"{n}_error" for n in teacher.probabilities)
+    assert terms.shape == (8, len(teacher.terms))
+    assert teacher.terms[3:] == tuple(f"{name}_error" for name in teacher.probabilities)
     assert teacher.probabilities == teacher.terms[:3]
     assert teacher.counted == (*teacher.probabilities, "past_error", "future_error")
     views = teacher._views(*teacher._normal(objects))
