@@ -20,3 +20,5 @@ rule all:
     input:
         "results/demo/auc.json",
         "results/demo/pictures",
+        "results/demo/teachers_validation.csv",
+        "results/demo/teachers_test.csv",
