@@ -8,13 +8,14 @@ DATASET ?= demo
 export PYTHONPATH := $(CURDIR)/src
 $(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
 
-.PHONY: help environment demo test lint clean-frames clean-detections clean-teachers clean-maps clean-student clean
+.PHONY: help environment demo test lint clean-frames clean-detections clean-moving clean-trivial clean-teachers clean-maps
+.PHONY: clean-student clean
 
 help:
 	@echo "make demo            run everything on the embedded data set and show where the pictures are"
 	@echo "make test            run the test suite"
 	@echo "make lint            ruff, snakefmt, snakemake --lint"
-	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, teachers, maps, student"
+	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, moving, trivial, teachers, maps, student"
 	@echo "make clean DATASET=NAME         remove all results of a data set"
 
 environment: $(READY)
@@ -40,7 +41,7 @@ lint: $(READY)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint > /dev/null
 
-clean-frames clean-detections clean-maps clean-student: clean-%:
+clean-frames clean-detections clean-moving clean-trivial clean-maps clean-student: clean-%:
 	rm -rf results/$(DATASET)/$*
 
 clean-teachers:
