@@ -48,10 +48,9 @@ def draw_training(folder: Path, student: Path, calibrations: list[Path]) -> None
     metrics = {name: student.with_name(f"{name}.metrics.jsonl") for name in ("pretrained", "distilled")}
     metrics |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
     for name, path in metrics.items():
-        if path.is_file():
-            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if path.is_file() and records:  # a teacher without training has none
-            loss_plot(folder / f"training_{name}.png", records)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        if lines:  # a teacher without training has none
+            loss_plot(folder / f"training_{name}.png", [json.loads(line) for line in lines])
 
 
 def main(args) -> None:
@@ -60,18 +59,18 @@ def main(args) -> None:
     resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
     student, stores = MapStore([args.student]), frame_stores(args.frames)
     teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
-    teacher_scores = {name: teacher.scores for name, teacher in teachers.items()}
+    scores = {"student": {clip: student.score(clip) for clip in stores}}
+    scores |= {name: teacher.scores for name, teacher in teachers.items()}
     clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
     with whole_folder(args.output) as folder:
         for index, (clip, frames) in enumerate(stores.items()):
             truth = frame_labels(clips[clip], len(frames))
-            curves = {"student": smooth(student.score(clip), sigma)}
-            curves |= {name: smooth(scores[clip], sigma) for name, scores in teacher_scores.items()}
+            curves = {name: smooth(by_clip[clip], sigma) for name, by_clip in scores.items()}
             aucs = {name: None if truth is None else auc(curve, truth) for name, curve in curves.items()}
             score_plot(folder / f"{clip}_scores.png", clip, curves, truth, aucs)
             if index < STRIPS:
                 labels = read_labels(clips[clip], len(frames), (frames.height, frames.width))
-                draw_strip(folder / f"{clip}_maps.png", frames, student.score(clip), labels, student, teachers)
+                draw_strip(folder / f"{clip}_maps.png", frames, scores["student"][clip], labels, student, teachers)
             log.info("clip %s: drawn", clip)
         draw_training(folder, args.student, args.calibrations)
 

@@ -9,17 +9,9 @@ import numpy as np
 
 from vadistill.calibration import Calibrator
 from vadistill.comparison import Entry, compare
-from vadistill.data import frame_scores
+from vadistill.data import frame_scores, results
 from vadistill.data.labels import labels_of_clips
 from vadistill.data.maps import MapStore
-from vadistill.data.results import (
-    filtered,
-    highest,
-    map_maxima,
-    mean_scores,
-    read_calibrations,
-    scored_objects,
-)  # fmt: skip
 from vadistill.data.store import by_teacher
 from vadistill.errors import InputError
 from vadistill.files import whole_file
@@ -32,24 +24,24 @@ log = logging.getLogger(__name__)
 
 def entries(args, settings: Evaluation) -> Iterator[Entry]:
     """Yield every teacher, each of its terms alone, every set of teachers, and scores that need no model."""
-    maps, calibrations = by_teacher(args.maps), read_calibrations(args.calibrations)
+    maps, calibrations = by_teacher(args.maps), results.read_calibrations(args.calibrations)
     levels: dict[str, dict[str, dict[str, np.ndarray]]] = {"object": {}, "filtered": {}, "map": {}}
     for teacher, files in by_teacher(args.scores).items():
-        objects = scored_objects(files, Calibrator.from_json(calibrations[teacher]["score"]))
+        objects = results.scored_objects(files, Calibrator.from_json(calibrations[teacher]["score"]))
         store = MapStore(maps[teacher])
         resolutions = tuple(store.resolutions(store.clips()[0]))
-        levels["object"][teacher] = highest(objects)
-        levels["filtered"][teacher] = filtered(objects, settings.filter_cell, settings.filter_size)
-        levels["map"][teacher] = mean_scores(map_maxima(store, resolutions).values())
+        levels["object"][teacher] = results.highest(objects)
+        levels["filtered"][teacher] = results.filtered(objects, settings.filter_cell, settings.filter_size)
+        levels["map"][teacher] = results.mean_scores(results.map_maxima(store, resolutions).values())
         for level, scores in levels.items():
             yield Entry("teacher", teacher, level, scores[teacher])
         for term, fitted in calibrations[teacher]["single"].items():
             yield Entry("term", f"{teacher}.{term}", "object",
-                        highest(scored_objects(files, Calibrator.from_json(fitted))))  # fmt: skip
+                        results.highest(results.scored_objects(files, Calibrator.from_json(fitted))))  # fmt: skip
     for count in range(2, len(calibrations) + 1):
         for names in combinations(levels["object"], count):
             for level, scores in levels.items():
-                yield Entry("together", "+".join(names), level, mean_scores(scores[name] for name in names))
+                yield Entry("together", "+".join(names), level, results.mean_scores(scores[name] for name in names))
     for name, scores in frame_scores.read_shards(args.trivial).items():
         yield Entry("trivial", name, "frame", scores)
 
