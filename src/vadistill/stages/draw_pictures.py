@@ -25,8 +25,7 @@ HIGH = 0.8  # map value at the end of the colour scale; calibration puts ordinar
 
 def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore, teachers: dict[str, TeacherResult]):
     """Draw some telling frames of one clip with the finest maps of the student and its teachers."""
-    clip = frames.clip
-    finest = (max(student.resolutions(clip)),)
+    clip, finest = frames.clip, (max(student.resolutions(frames.clip)),)
     times = pick_times(scores, None if labels is None else labels.frame)
     maps = {name: source.read(clip, finest)[finest[0]] for name, source in
             {"student": student, **{name: teacher.maps for name, teacher in teachers.items()}}.items()}  # fmt: skip
