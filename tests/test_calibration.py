@@ -77,6 +77,8 @@ def test_each_scene_has_its_table_and_an_unknown_one_takes_that_of_all():
     made = fitted(terms, row, scene, ("a", "b"), standardise="scene")
     known = np.r_[made(terms[scene == 0], "a", row[scene == 0]), made(terms[scene == 1], "b", row[scene == 1])]
     assert abs(known[: len(known) // 2].mean() - known[len(known) // 2 :].mean()) < 0.02
+    assert made.knows("b") and not made.knows("c")
+    assert fitted(terms, row, standardise="all").knows("c") and fitted(terms, row).knows("c")
     unknown = made(terms, "c", row)
     assert unknown[scene == 1].mean() > unknown[scene == 0].mean() + 0.1
 

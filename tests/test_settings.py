@@ -206,3 +206,12 @@ def test_moving_regions_count_only_where_they_are_objects():
     datasets["base"]["objects"] = {"moving": True}
     for product in ("moving", "model", "trivial"):
         assert owner({"datasets": datasets}, "faster", product, "test", "multi_task") == "faster"
+
+
+def test_a_variant_with_other_scenes_has_its_own_validation_split():
+    config = {
+        **VARIED,
+        "datasets": {**VARIED["datasets"], "scenes": {"variant_of": "base", "objects": {"scene": "(a)"}}},
+    }
+    assert owner(config, "scenes", "frames", "validation") == "scenes"
+    assert owner(config, "scenes", "frames", "train") == owner(config, "scenes", "detections", "train") == "base"

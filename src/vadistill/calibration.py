@@ -63,6 +63,10 @@ class Calibrator:
         index = self.scenes.index(scene) if scene in self.scenes else len(self.scenes)
         return np.maximum(self.affine(self._score(terms, np.full(len(row), index), row)), 0)
 
+    def knows(self, scene: str) -> bool:
+        """Return whether objects of a scene are compared with training objects of the same scene, where they should."""
+        return not (self.tables and self.scenes) or scene in self.scenes
+
     def _score(self, terms: np.ndarray, scene: np.ndarray, row: np.ndarray) -> np.ndarray:
         values = _logits(terms, self.logits)
         if self.tables:

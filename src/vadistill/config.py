@@ -110,11 +110,13 @@ def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", t
         stages = tuple(stage for stage in stages if stage != "find_moving")
     if split == "validation":
         stages = (*stages, "detect_objects", "make_validation_clip")
-    same = all(
-        stage_settings(config, dataset, stage, teacher) == stage_settings(config, varied, stage, teacher)
-        for stage in stages
-    )
-    return varied if same else dataset
+
+    def made_by(name: str) -> list[str]:
+        # Which clips are held out, and where an object is misplaced, follows from the scenes.
+        scene = dataset_section(config, name, "objects").scene if split == "validation" else ""
+        return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
+
+    return varied if made_by(dataset) == made_by(varied) else dataset
 
 
 def check(config: dict[str, Any]) -> None:

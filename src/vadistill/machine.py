@@ -30,5 +30,7 @@ def autocast(device: torch.device, on_processors: bool = False) -> torch.autocas
         device: Where it runs.
         on_processors: bfloat16 also on processors that compute in it.
     """
-    fast = device.type == "cuda" or (on_processors and torch.cpu._is_avx512_bf16_supported())
+    # torch has no public name for this question; where the private one is gone, processors compute in float32.
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    fast = device.type == "cuda" or (on_processors and native())
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)

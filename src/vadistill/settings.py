@@ -129,7 +129,7 @@ class BackgroundAgnostic:
     adversarial: str = option(
         "reversal", "reversed gradients through a second decoder, or bounded ascent", enum=["reversal", "ascent"]
     )
-    reversal: float = number(0.2, "weight of the reversed gradient (lambda)")
+    reversal: float = number(0.2, "weight of the reversed gradient or of the ascent (lambda)")
     motion_anomalies: tuple[str, ...] = option(
         ("longer_gap", "affine"),
         "kinds of pseudo-anomalies of motion",

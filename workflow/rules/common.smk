@@ -52,7 +52,6 @@ PLACES = {
     "frames": "frames/{split}/{clip}.h5",
     "detections": "detections/{split}/{shard}.h5",
     "moving": "moving/{split}/{shard}.h5",
-    "validation": "validation/{clip}.npy",
     "model": "teachers/{teacher}/model.pt",
     "scores": "object_scores/{teacher}/{split}/{shard}.h5",
     "calibration": "teachers/{teacher}/calibration.json",

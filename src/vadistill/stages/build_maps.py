@@ -29,6 +29,9 @@ def main(args) -> None:
         for name in ("settings", "model_settings", "detector"):
             file.attrs[f"object_{name}" if name == "settings" else name] = attribute(args.scores[0], name)
         for clip in read_shards(args.scores):
+            if not calibrator.knows(clip.scene):
+                log.warning("clip %s: no training object of scene %s to calibrate on; the table of all is used",
+                            clip.clip, clip.scene)  # fmt: skip
             values = map_values(calibrator(clip.terms[:, columns], clip.scene, clip.row))
             made = map_pyramid(clip.frame, clip.box, values, clip.frames, clip.size, resolutions)
             maps.write_clip(file, clip.clip, made, height=clip.size[0], width=clip.size[1], objects=len(values))

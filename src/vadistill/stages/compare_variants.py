@@ -13,7 +13,7 @@ def main(args) -> None:
     groups = dict(args.settings["groups"])
     for path in args.tables:
         name = path.parent.name
-        tables[name] = pd.concat([tables.get(name), pd.read_csv(path)]) if name in tables else pd.read_csv(path)
+        tables[name] = pd.concat([*([tables[name]] if name in tables else []), pd.read_csv(path)])
     with whole_file(args.output) as temporary:
         spread(tables, groups).to_csv(temporary, index=False, float_format="%.5f")
 
