@@ -50,7 +50,7 @@ def nobody(usable=range(FRAMES)):
 
 
 def make(kind, clip, frames=FRAMES, seed=0):
-    return plan(kind, clip, frames, np.random.default_rng(seed))
+    return plan(kind, clip, frames, 0.4, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("kind", ANOMALY_KINDS)
@@ -219,10 +219,10 @@ def test_tracks_speed_and_perspective():
 
 def run_stage(folder, kind, start=0.0, **changed):
     settings = {"frames": {"encoding": "png"}, "validation": {"frames": 40}}
-    settings |= {"kind": kind, "start": start, "scene": ""}
-    options = {"clip": f"a_{kind}", "frames": folder / "a.h5", "detections": folder / "d.h5"}
+    settings |= {"kind": kind, "part": [start, 1.0], "scene": ""}
+    options = {"clip": f"a_{kind}", "split": "validation", "frames": folder / "a.h5", "detections": folder / "d.h5"}
     options |= {"output": folder / "o.h5", "boxes": folder / "b.npy"} | changed
-    command = [sys.executable, "-m", "vadistill.stages.make_validation_clip", "--settings", json.dumps(settings)]
+    command = [sys.executable, "-m", "vadistill.stages.make_synthetic_clip", "--settings", json.dumps(settings)]
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return subprocess.run(command, capture_output=True, text=True)
 

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from vadistill.distillation import Distiller
+from vadistill.distillation import Distiller, augmented, condition_of
 from vadistill.errors import InputError
 from vadistill.settings import Distillation, Student
 
@@ -91,3 +91,64 @@ def test_a_restored_distiller_continues_bit_equal():
     steps(rest, 2, 4)
     assert not changed(weights(whole.student), rest.student)
     assert all(not changed(weights(whole.discriminators[n]), rest.discriminators[n]) for n in ("one", "two"))
+
+
+def test_the_average_follows_the_weights_and_is_what_is_kept():
+    made, (frames, targets) = distiller(average=0.5), batch()
+    history = [weights(made.student)]
+    for step in range(3):
+        made.step(frames, targets, torch.Generator().manual_seed(step), "here")
+        history.append(weights(made.student))
+    for name, value in made.result.state_dict().items():
+        expected = history[0][name].double()
+        for step, state in enumerate(history[1:], start=1):
+            decay = min(0.5, (1 + step) / (10 + step))
+            expected = decay * expected + (1 - decay) * state[name].double()
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-7)
+        else:
+            assert value == history[-1][name]
+    plain = distiller()
+    assert plain.result is plain.student and "average" not in plain.parts()
+
+
+def test_learning_rates_of_the_schedules():
+    rates = {}
+    for schedule in ("step", "cosine"):
+        made = distiller(schedule=schedule, epochs=20, decay_every=8)
+        rates[schedule] = []
+        for epoch in range(20):
+            for part in range(2):
+                made.set_progress(epoch, part / 2)
+                rates[schedule].append(made.optimiser.param_groups[0]["lr"])
+    assert rates["step"] == pytest.approx([1e-3] * 16 + [5e-4] * 16 + [2.5e-4] * 8)
+    cosine = rates["cosine"]
+    assert cosine[0] == 0 and cosine[4] == max(cosine) == pytest.approx(1e-3) and cosine[2] == pytest.approx(5e-4)
+    assert cosine[22] == pytest.approx(5e-4) and cosine[-1] < 2e-5
+
+
+def test_mirrored_samples_have_mirrored_targets_and_reversed_ones_the_same():
+    frames, targets = batch(64)
+    marked = {"one": {4: frames[:, 3:4, :4, :4].clone()}}
+    flipped, with_flips = augmented(frames, marked, Distillation(flip=True), torch.Generator().manual_seed(0))
+    mirrored = (flipped == frames.flip(-1)).flatten(1).all(1)
+    assert 15 < mirrored.sum() < 50 and torch.equal(flipped[~mirrored], frames[~mirrored])
+    assert torch.equal(with_flips["one"][4][mirrored], marked["one"][4].flip(-1)[mirrored])
+    assert torch.equal(with_flips["one"][4][~mirrored], marked["one"][4][~mirrored])
+    backward, same = augmented(frames, targets, Distillation(reverse=True), torch.Generator().manual_seed(0))
+    turned = torch.cat([frames[:, 6:], frames[:, 3:6], frames[:, :3]], 1)
+    reversed_ = (backward == turned).flatten(1).all(1)
+    assert 15 < reversed_.sum() < 50 and torch.equal(backward[~reversed_], frames[~reversed_]) and same is targets
+
+
+def test_a_conditional_discriminator_gets_means_of_the_frames():
+    frames, _ = batch(2)
+    seen = condition_of(frames, 4)
+    assert seen.shape == (2, 4, 4, 4)
+    corner = frames[0, :, :12, :16]
+    torch.testing.assert_close(seen[0, :3, 0, 0], corner[3:6].mean((1, 2)))
+    torch.testing.assert_close(seen[0, 3, 0, 0], (corner[6:] - corner[:3]).abs().mean())
+    made, (frames, targets) = distiller(discriminator="conditional", adversarial="hinge"), batch()
+    before = weights(made.discriminators["one"])
+    made.step(frames, targets, torch.Generator().manual_seed(0), "here")
+    assert changed(before, made.discriminators["one"])

@@ -26,7 +26,7 @@ class Sum(torch.nn.Module):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.tensor(scale))
 
-    def forward(self, maps):
+    def forward(self, maps, condition=None):
         return self.scale * maps[1].flatten()
 
 
@@ -64,8 +64,12 @@ def test_distillation_loss_by_hand():
         "b_2x2": 0.75,
     }
     assert loss.item() == 1.3125
-    weighted, _ = distillation_loss(student, {"a": first, "b": second}, {"a": 2.0, "b": 0.5})
-    assert weighted.item() == 2 * 0.3125 + 0.5 * 1.0
+
+
+def test_cells_with_objects_weigh_more():
+    student, teacher = {2: torch.tensor([[[[0.0, 1.0], [0.5, 0.0]]]])}, {2: torch.tensor([[[[0.0, 0.0], [0.25, 0.5]]]])}
+    loss, parts = distillation_loss(student, {"a": teacher}, object_weight=3.0)
+    assert loss.item() == parts["a_2x2"].item() == pytest.approx((1.0 + 4 * 0.0625 + 4 * 0.25) / (1 + 1 + 4 + 4))
 
 
 def test_distillation_loss_is_a_mean_over_the_batch():
@@ -104,7 +108,7 @@ def test_noise_is_small_positive_on_real_maps_only_and_of_the_generator():
     seen = []
 
     class Spy(torch.nn.Module):
-        def forward(self, maps):
+        def forward(self, maps, condition=None):
             seen.append(maps[4])
             return maps[4].flatten(1).sum(1)
 
@@ -164,3 +168,28 @@ def test_map_statistics_against_numpy():
 def test_undefined_correlation_is_0(target):
     statistics = map_statistics({2: torch.rand(9, 1, 2, 2)}, {"a": {2: target}})
     assert statistics["correlation_a_2x2"] == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "judged", "fooling"),
+    [("hinge", (0 + 3) / 2 + (2 + 4) / 2, -2.0), ("least_squares", (1 + 9) / 2 + (1 + 9) / 2, (0 + 4) / 2)],
+)
+def test_other_adversarial_forms_by_hand(form, judged, fooling):
+    """Logits 2 and -2 for the real maps, 1 and 3 for the fakes."""
+    discriminator, fakes = Sum(2.0), cells(0.5, 1.5)
+    loss, log = discriminator_loss(discriminator, cells(1.0, -1.0), fakes, torch.Generator(), form)
+    assert loss.item() == pytest.approx(judged, abs=0.06) and log["accuracy"] == 0.25
+    assert adversarial_loss(discriminator, fakes, form).item() == pytest.approx(fooling)
+
+
+@pytest.mark.parametrize("form", ["cross_entropy", "hinge", "least_squares"])
+def test_a_conditional_discriminator_judges_maps_by_what_it_sees(form):
+    torch.manual_seed(0)
+    discriminator, condition = Discriminator(SIDES, condition=2), torch.rand(2, 2, 4, 4)
+    maps = {side: torch.rand(2, 1, side, side, requires_grad=True) for side in SIDES}
+    assert not torch.equal(discriminator(maps, condition), discriminator(maps, 1 - condition))
+    adversarial_loss(discriminator, maps, form, condition).backward()
+    assert all(grid.grad.any() for grid in maps.values()) and all(g is None for g in gradients(discriminator))
+    teacher = {side: torch.rand(2, 1, side, side) for side in SIDES}
+    discriminator_loss(discriminator, teacher, maps, torch.Generator(), form, condition)[0].backward()
+    assert all(gradient is not None for gradient in gradients(discriminator))

@@ -16,6 +16,8 @@ from vadistill.models.student import (
     Student,
     frame_scores,
     scale_frames,
+    soft_max_pool2d,
+    with_positions,
 )
 from vadistill.settings import Student as Settings
 
@@ -262,3 +264,66 @@ def test_a_backbone_of_other_settings_is_refused(other):
     with pytest.raises(InputError, match=r"backbone\.\S+ is .*, expected .*; the student's settings"):
         student.load_backbone(AutoEncoder(other).state_dict())
     assert all(torch.equal(student.state_dict()[name], value) for name, value in before.items())
+
+
+def test_the_half_stem_halves_and_the_rest_follows():
+    full, half = (
+        Settings(base_width=4, downsamplings=3, depth=1),
+        Settings(base_width=4, downsamplings=2, stem="half", depth=1),
+    )
+    frames = torch.randn(2, 9, 97, 131)
+    sizes = [Encoder(settings)(frames)[0].shape for settings in (full, half)]
+    assert [tuple(size[2:]) for size in sizes] == [(13, 17), (13, 17)]
+    autoencoder = AutoEncoder(half)
+    assert autoencoder(frames).shape == (2, 3, 25, 33)
+    assert Student(half, SIDES)(frames)[16].shape == (2, 1, 16, 16)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_other_numbers_of_frames(count):
+    settings = Settings(base_width=2, depth=1, heads=1, head_width=4, frames=count)
+    assert Student(settings, (4,))(torch.randn(2, 3 * count, 40, 40))[4].shape == (2, 1, 4, 4)
+    assert AutoEncoder(settings)(torch.randn(2, 3 * count, 40, 40)).shape == (2, 3, 20, 20)
+
+
+def test_positions_are_rows_and_columns():
+    seen = with_positions(torch.zeros(2, 9, 5, 3))
+    assert seen.shape == (2, 11, 5, 3) and not seen[:, :9].any()
+    assert torch.equal(seen[1, 9, :, 1], torch.tensor([-1, -0.5, 0, 0.5, 1]))
+    assert torch.equal(seen[0, 10, 2], torch.tensor([-1.0, 0, 1]))
+    settings = Settings(base_width=2, depth=1, heads=1, head_width=4, positions=True)
+    moved = torch.zeros(1, 9, 64, 64)
+    grid = Student(settings, (4,)).eval()(moved)[4]
+    assert grid.std() > 0, "the same picture everywhere, judged by its place"
+
+
+def test_the_soft_maximum_against_numpy():
+    values = torch.rand(2, 1, 7, 9) * 3
+    made = soft_max_pool2d(values, 3)
+    expected = torch.empty_like(made)
+    for i in range(3):
+        for j in range(3):
+            part = values[:, :, i * 7 // 3 : -(-(i + 1) * 7 // 3), j * 3 : j * 3 + 3].flatten(2)
+            expected[:, :, i, j] = (10 * part).exp().mean(2).log() / 10
+    torch.testing.assert_close(made, expected)
+    highest = functional.adaptive_max_pool2d(values, 3)
+    assert (made <= highest + 1e-6).all() and (highest - made <= math.log(15) / 10).all()
+    soft = Student(Settings(base_width=2, depth=1, heads=1, head_width=4, pooling="soft"), SIDES)
+    assert all((grid > 0).all() for grid in soft(torch.randn(2, 9, 64, 64)).values())
+
+
+@pytest.mark.parametrize(
+    "settings", [SMALL, Settings(base_width=2, depth=1, heads=2, head_width=4, stem="half", positions=True)]
+)
+def test_exported_and_compiled_forms_say_the_same(settings):
+    student, frames = Student(settings, SIDES).eval(), torch.randn(2, 9, 96, 128)
+    draw_norms(student)
+    with torch.inference_mode():
+        expected = student(frames)
+    exported = torch.export.export(student, (frames,)).module()
+    compiled = torch.compile(student, backend="aot_eager")
+    for form in (exported, compiled):
+        with torch.no_grad():
+            made = form(frames)
+        for side in SIDES:
+            torch.testing.assert_close(made[side], expected[side], rtol=1e-5, atol=1e-6)

@@ -44,7 +44,7 @@ def expected(index):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_order_of_frames_and_border_rule_are_the_same_everywhere(stores, workers):
     paths, map_path = stores
-    windows = FrameWindows(paths, (20, 30), 3, {"teacher": MapStore([map_path])}, (1, 4))
+    windows = FrameWindows(paths, (20, 30), (-3, 0, 3), {"teacher": MapStore([map_path])}, (1, 4))
     assert len(windows) == sum(LENGTHS.values())
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0)).tolist()
     seen = []
@@ -60,7 +60,7 @@ def test_order_of_frames_and_border_rule_are_the_same_everywhere(stores, workers
 
 
 def test_an_epoch_takes_every_nth_frame_and_all_frames_in_turn(stores):
-    windows = FrameWindows(stores[0], (20, 30), 3)
+    windows = FrameWindows(stores[0], (20, 30), (-3, 0, 3))
     orders = [windows.epoch_order(epoch, 4, torch.Generator().manual_seed(epoch)) for epoch in range(4)]
     assert sorted(index for order in orders for index in order) == list(range(len(windows)))
     assert {len(order) for order in orders} == {4}
@@ -72,7 +72,7 @@ def test_missing_or_short_maps_name_the_clip(stores, tmp_path):
         maps.write_clip(file, "a", {1: np.zeros((9, 1, 1))})
         maps.write_clip(file, "b", {1: np.zeros((1, 1, 1))})
     with pytest.raises(InputError, match="clip b: teacher has maps of 1 frames, expected 2"):
-        FrameWindows(paths, (20, 30), 3, {"teacher": MapStore([tmp_path / "less.h5"])}, (1,))
+        FrameWindows(paths, (20, 30), (-3, 0, 3), {"teacher": MapStore([tmp_path / "less.h5"])}, (1,))
     with pytest.raises(InputError, match="clip a has no maps of 16x16 cells"):
         MapStore([map_path]).read("a", (16,))
 

@@ -22,7 +22,8 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "extract_frames": (1, ("frames",)),
     "detect_objects": (1, ("detection",)),
     "find_moving": (1, ("moving",)),
-    "make_validation_clip": (1, ("frames", "held_out", "validation")),
+    "make_validation_clip": (2, ("frames", "held_out", "validation")),
+    "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
     "train_teacher": (2, ("objects", "held_out", "{teacher}")),
     "score_objects": (2, ("objects",)),
     "score_trivially": (1, ("objects",)),
@@ -30,13 +31,14 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "build_maps": (2, ("maps",)),
     "evaluate_teachers": (1, ("evaluation",)),
     "draw_teachers": (1, ("evaluation",)),
-    "pretrain_student": (1, ("student", "pretraining")),
-    "distill_student": (1, ("student", "distillation", "maps")),
+    "pretrain_student": (2, ("student", "pretraining")),
+    "distill_student": (2, ("student", "distillation", "maps")),
     "score_frames": (1, ()),
+    "evaluate_student": (1, ("evaluation",)),
     "evaluate": (2, ("evaluation",)),
     "draw_pictures": (1, ("evaluation",)),
 }
-# The stages that a result comes from, besides the ones that make the validation clips.
+# The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
 _SCORED = (*_DETECTED, "train_teacher", "score_objects")
 PRODUCTS: dict[str, tuple[str, ...]] = {
@@ -108,12 +110,13 @@ def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", t
     stages = PRODUCTS[product]
     if product != "moving" and not dataset_section(config, dataset, "objects").moving:
         stages = tuple(stage for stage in stages if stage != "find_moving")
-    if split == "validation":
-        stages = (*stages, "detect_objects", "make_validation_clip")
+    made = split in ("validation", "synthetic")
+    if made:
+        stages = (*stages, "detect_objects", f"make_{split}_clip")
 
     def made_by(name: str) -> list[str]:
         # Which clips are held out, and where an object is misplaced, follows from the scenes.
-        scene = dataset_section(config, name, "objects").scene if split == "validation" else ""
+        scene = dataset_section(config, name, "objects").scene if made else ""
         return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
 
     return varied if made_by(dataset) == made_by(varied) else dataset

@@ -1,7 +1,12 @@
 """One step of adversarial distillation (arXiv 2211.15597, eq 3 to 7): the student and a discriminator a teacher."""
 
+import copy
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vadistill.averages import finite
 from vadistill.losses import adversarial_loss, discriminator_loss, distillation_loss, map_statistics
@@ -12,36 +17,77 @@ from vadistill.settings import Distillation
 from vadistill.settings import Student as StudentSettings
 from vadistill.training import Stateful
 
+CONDITION = 4  # channels that a conditional discriminator sees: the middle frame and what moves
+WARM_UP = 0.1  # share of a training in which the cosine schedule's learning rate rises
+
 
 class Distiller:
     """The student, its discriminators and their optimisers.
 
-    With ``adversarial_weight`` 0 there are no discriminators.
+    With ``adversarial_weight`` 0 there are no discriminators; with ``average`` 0 there is no average of the weights.
     """
 
     def __init__(
         self, network: StudentSettings, settings: Distillation, resolutions: tuple[int, ...], device: torch.device
     ) -> None:
-        self.settings, self.device = settings, device
+        self.settings, self.device, self.finest = settings, device, max(resolutions)
         self.student = Student(network, resolutions).to(device, memory_format=torch.channels_last)
         self.optimiser = self._adam(self.student)
-        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimiser, settings.decay_every, settings.decay)
         named = settings.teachers if settings.adversarial_weight else ()
-        self.discriminators = {name: Discriminator(resolutions).to(device) for name in named}
+        condition = CONDITION if settings.discriminator == "conditional" else 0
+        self.discriminators = {name: Discriminator(resolutions, condition).to(device) for name in named}
         self.discriminator_optimisers = {name: self._adam(network) for name, network in self.discriminators.items()}
+        self._average = copy.deepcopy(self.student) if settings.average else None
 
     def _adam(self, network: torch.nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(
             network.parameters(), self.settings.learning_rate, weight_decay=self.settings.weight_decay
         )
 
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        steps = float(next(iter(self.optimiser.state.values()))["step"])
+        # Early on the average is short, so that the first weights are soon forgotten.
+        decay = min(self.settings.average, (1 + steps) / (10 + steps))
+        both = (network.state_dict().values() for network in (self._average, self.student))
+        for average, current in zip(*both, strict=True):
+            if average.is_floating_point():
+                average.lerp_(current, 1 - decay)
+            else:
+                average.copy_(current)
+
+    @property
+    def result(self) -> Student:
+        """The student as it is kept: the moving average of its weights where one is asked for."""
+        return self._average or self.student
+
+    def load_backbone(self, autoencoder: Mapping[str, Tensor]) -> None:
+        """Start from the ``state_dict`` of a pre-trained auto-encoder; errors as in ``Student.load_backbone``."""
+        self.student.load_backbone(autoencoder)
+        if self._average:
+            self._average.load_state_dict(self.student.state_dict())
+
     def parts(self) -> dict[str, Stateful]:
         """Return everything that a resumed training needs."""
-        parts = {"student": self.student, "optimiser": self.optimiser, "schedule": self.schedule}
+        parts = {"student": self.student, "optimiser": self.optimiser}
+        if self._average:
+            parts["average"] = self._average
         for name, network in self.discriminators.items():
             parts[f"discriminator_{name}"] = network
             parts[f"discriminator_optimiser_{name}"] = self.discriminator_optimisers[name]
         return parts
+
+    def set_progress(self, epoch: int, done: float) -> None:
+        """Set the student's learning rate, given the epoch from 0 and the share of it that is done."""
+        settings = self.settings
+        if settings.schedule == "step":
+            factor = settings.decay ** (epoch // settings.decay_every)
+        else:
+            progress = (epoch + done) / settings.epochs
+            rest = (progress - WARM_UP) / (1 - WARM_UP)
+            factor = progress / WARM_UP if rest < 0 else (1 + math.cos(math.pi * rest)) / 2
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * factor
 
     def step(
         self, frames: Tensor, targets: dict[str, Maps], generator: torch.Generator, where: str
@@ -49,9 +95,9 @@ class Distiller:
         """Take one step of the student, then one of each discriminator.
 
         Args:
-            frames: (N, 9, H, W) scaled frames.
+            frames: (N, 3 * F, H, W) scaled frames.
             targets: Each teacher's maps {g: (N, 1, g, g)}.
-            generator: For the noise on the discriminators' real maps.
+            generator: For mirroring and for the noise on the discriminators' real maps.
             where: Epoch and batch, for the error when a loss is not finite.
 
         Returns:
@@ -60,18 +106,25 @@ class Distiller:
         Raises:
             InputError: A loss is not finite.
         """
+        settings = self.settings
+        frames, targets = augmented(frames, targets, settings, generator)
+        condition = condition_of(frames, self.finest) if settings.discriminator == "conditional" else None
         self.student.train()
-        with autocast(self.device):
+        with autocast(self.device, on_processors=True):
             maps = self.student(frames)
-        distilled, log = distillation_loss(maps, targets)
-        fooling = sum((adversarial_loss(net, maps) for net in self.discriminators.values()), torch.zeros(()))
-        loss = distilled + self.settings.adversarial_weight * fooling
+        distilled, log = distillation_loss(maps, targets, settings.object_weight)
+        fooling = torch.zeros((), device=self.device)
+        for network in self.discriminators.values():
+            fooling = fooling + adversarial_loss(network, maps, settings.adversarial, condition)
+        loss = distilled + settings.adversarial_weight * fooling
         self.optimiser.zero_grad(set_to_none=True)
         finite(loss, where).backward()
         self.optimiser.step()
+        if self._average:
+            self._update_average()
         log |= {"train_loss": loss.detach(), "distillation_loss": distilled.detach(), **map_statistics(maps, targets)}
         for name, network in self.discriminators.items():
-            loss, judged = discriminator_loss(network, targets[name], maps, generator)
+            loss, judged = discriminator_loss(network, targets[name], maps, generator, settings.adversarial, condition)
             self.discriminator_optimisers[name].zero_grad(set_to_none=True)
             finite(loss, f"discriminator of {name}, {where}").backward()
             self.discriminator_optimisers[name].step()
@@ -79,3 +132,31 @@ class Distiller:
         if self.discriminators:
             log["adversarial_loss"] = fooling.detach()
         return log
+
+
+def augmented(
+    frames: Tensor, targets: dict[str, Maps], settings: Distillation, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Maps]]:
+    """Return frames (N, 3 * F, H, W) and targets, each sample mirrored or its frames reversed by chance, as set."""
+    mirror, reverse = (torch.rand(len(frames), generator=generator) < 0.5 for _ in range(2))
+    if settings.flip:
+        frames = _where(mirror, frames.flip(-1), frames)
+        targets = {
+            name: {side: _where(mirror, grid.flip(-1), grid) for side, grid in maps.items()}
+            for name, maps in targets.items()
+        }
+    if settings.reverse:
+        frames = _where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)
+    return frames.contiguous(memory_format=torch.channels_last), targets
+
+
+def _where(chosen: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Return the samples of one tensor (N, ...) where chosen (N,), else those of the other."""
+    return torch.where(chosen.to(one.device)[:, None, None, None], one, other)
+
+
+def condition_of(frames: Tensor, side: int) -> Tensor:
+    """Return (N, 4, side, side): means over a grid of the middle frame and of how much the outer ones differ."""
+    middle = frames.shape[1] // 2 - 1
+    moved = (frames[:, -3:] - frames[:, :3]).abs().mean(1, keepdim=True)
+    return functional.adaptive_avg_pool2d(torch.cat([frames[:, middle : middle + 3], moved], 1), side)

@@ -3,7 +3,7 @@
 Maps are {g: (N, 1, g, g)}, a teacher's by its name. Half-precision maps are compared as float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -28,12 +28,17 @@ def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def distillation_loss(
-    student: Maps, teachers: Mapping[str, Maps], weights: Mapping[str, float] | None = None
+    student: Maps, teachers: Mapping[str, Maps], object_weight: float = 0.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the distillation loss and its parts (arXiv 2211.15597, eq 3 and 4), means over the batch.
 
-    For a teacher the mean squared errors of all resolutions are summed, then the weighted teachers (default 1).
-    The parts are detached and unweighted: ``TEACHER_GxG``.
+    For a teacher the mean squared errors of all resolutions are summed, then the teachers. The parts are detached:
+    ``TEACHER_GxG``.
+
+    Args:
+        student: The student's maps.
+        teachers: Each teacher's maps.
+        object_weight: Cells with an object (target above 0) weigh 1 + this in their map's mean; 0 is the paper's form.
 
     Raises:
         ValueError: The shapes of two maps differ.
@@ -41,30 +46,68 @@ def distillation_loss(
     terms, parts = [], {}
     for name, maps in teachers.items():
         for side, grid in student.items():
-            error = reconstruction_loss(grid, maps[side])
-            terms.append((1.0 if weights is None else weights[name]) * error)
+            if object_weight:
+                weight = 1 + object_weight * (maps[side] > 0).float()
+                error = (weight * (grid.float() - maps[side].float()).square()).sum() / weight.sum()
+            else:
+                error = reconstruction_loss(grid, maps[side])
+            terms.append(error)
             parts[f"{name}_{side}x{side}"] = error.detach()
     return torch.stack(terms).sum(), parts
 
 
+def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    return functional.softplus(-real).mean() + functional.softplus(fake).mean()
+
+
+def _hinge(real: Tensor, fake: Tensor) -> Tensor:
+    return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
+
+
+def _least_squares(real: Tensor, fake: Tensor) -> Tensor:
+    return (real - 1).square().mean() + fake.square().mean()
+
+
+# What a discriminator minimises, given its logits of real and of made maps, and what the student does, given its own.
+ADVERSARIAL: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "cross_entropy": (_cross_entropy, lambda fake: functional.softplus(-fake).mean()),
+    "hinge": (_hinge, lambda fake: -fake.mean()),
+    "least_squares": (_least_squares, lambda fake: (fake - 1).square().mean()),
+}
+
+
 def discriminator_loss(
-    discriminator: Discriminator, teacher: Maps, student: Maps, generator: torch.Generator | None = None
+    discriminator: Discriminator,
+    teacher: Maps,
+    student: Maps,
+    generator: torch.Generator | None = None,
+    form: str = "cross_entropy",
+    condition: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return what one discriminator minimises, -eq 5 of arXiv 2211.15597, and what to log of it.
 
     The student's maps are detached before the discriminator, so that it learns from them and the student does not.
     Uniform noise up to 0.005 hides that a teacher's empty cells, unlike the student's, are exactly 0. Logged are the
     mean probabilities ``real`` and ``fake`` and the ``accuracy``, all detached.
+
+    Args:
+        discriminator: Of one teacher.
+        teacher: The teacher's maps.
+        student: The student's maps.
+        generator: For the noise.
+        form: ``cross_entropy`` (the paper's), ``hinge`` or ``least_squares`` (arXiv 1705.02894, 1611.04076).
+        condition: What a conditional discriminator sees beside the maps.
     """
     noisy = {side: grid.float() + _noise(grid, generator) for side, grid in teacher.items()}
-    real = discriminator(noisy)
-    fake = discriminator({side: grid.detach() for side, grid in student.items()})
-    loss = functional.softplus(-real).mean() + functional.softplus(fake).mean()  # BCE to 1 and to 0
+    real = discriminator(noisy, condition)
+    fake = discriminator({side: grid.detach() for side, grid in student.items()}, condition)
+    loss = ADVERSARIAL[form][0](real, fake)
+    middle = 0.5 if form == "least_squares" else 0.0
     with torch.no_grad():
         log = {
             "real": real.sigmoid().mean(),
             "fake": fake.sigmoid().mean(),
-            "accuracy": torch.cat([real > 0, fake < 0]).float().mean(),
+            "accuracy": torch.cat([real > middle, fake < middle]).float().mean(),
         }
     return loss, log
 
@@ -75,13 +118,15 @@ def _noise(grid: Tensor, generator: torch.Generator | None) -> Tensor:
     return DEQUANTISATION * torch.rand(grid.shape, generator=generator, device=device).to(grid.device)
 
 
-def adversarial_loss(discriminator: Discriminator, student: Maps) -> Tensor:
-    """Return the student's non-saturating adversarial loss BCE(D(student), 1) for one teacher's discriminator.
+def adversarial_loss(
+    discriminator: Discriminator, student: Maps, form: str = "cross_entropy", condition: Tensor | None = None
+) -> Tensor:
+    """Return the student's adversarial loss for one teacher's discriminator; the paper's is BCE(D(student), 1).
 
-    The discriminator's parameters get no gradient.
+    The discriminator's parameters get no gradient; ``form`` and ``condition`` as in ``discriminator_loss``.
     """
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
-    return functional.softplus(-functional_call(discriminator, frozen, (student,))).mean()
+    return ADVERSARIAL[form][1](functional_call(discriminator, frozen, (student, condition)))
 
 
 @torch.no_grad()

@@ -95,7 +95,18 @@ class Validation:
     kinds: tuple[str, ...] = option(
         ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True, items={"enum": list(ANOMALY_KINDS)}
     )
+    share: float = number(0.4, "of a made clip that is abnormal", 0.1, 1)
     seed: int = number(0, "what is pasted where and when")
+
+
+@dataclass(frozen=True)
+class Synthetic(Validation):
+    """Synthetic anomalies in the other training clips, which the student may learn from (distillation.synthetic)."""
+
+    clips: int = number(1000, "training clips used at most, each once for every kind", 1)
+    frames: int = number(100, "frames of a clip at most", 24)
+    share: float = number(0.8, "of a made clip that is abnormal", 0.1, 1)
+    seed: int = number(1, "what is pasted where and when")
 
 
 @dataclass(frozen=True)
@@ -224,7 +235,10 @@ class Student:
 
     height: int = number(360, "input in pixels", 32)
     width: int = number(640, "input in pixels", 32)
-    frame_step: int = number(3, "frames between the three input frames", 1)
+    frames: int = option(3, "input frames, the judged one in the middle", enum=[1, 3, 5, 7])
+    frame_step: int = number(3, "frames between the input frames", 1)
+    stem: str = option("full", "the first convolution keeps the full size or halves it", enum=["full", "half"])
+    positions: bool = option(False, "tell the network the row and column of every pixel")
     base_width: int = number(16, "channels after the first convolution", 1)
     downsamplings: int = number(4, "strided convolutions", 1, 6)
     depth: int = number(5, "transformer blocks", 1)
@@ -232,6 +246,7 @@ class Student:
     head_width: int = number(64, "channels of an attention head", 1)
     feed_forward: int = number(4, "expansion of the feed-forward", 1)
     last_activation: str = option("softplus", "of the map heads; relu can die", enum=["softplus", "relu"])
+    pooling: str = option("max", "from features to a map's cells: the maximum or a smooth one", enum=["max", "soft"])
 
 
 @dataclass(frozen=True)
@@ -255,14 +270,31 @@ class Distillation:
     teachers: tuple[str, ...] = option(
         ("background_agnostic", "multi_task"), "names of teachers", minItems=1, uniqueItems=True
     )
+    synthetic: bool = option(False, "learn from the split synthetic, too, with the teachers' maps as targets")
     pretrained: bool = option(True, "start from the pre-trained weights")
     epochs: int = number(35, "passes over the training frames", 1)
     batch: int = number(48, "frames a step", 1)
     learning_rate: float = number(1e-4, "Adam, student and discriminators")
     weight_decay: float = number(5e-6, "Adam")
-    decay_every: int = number(10, "epochs after which the student's learning rate falls", 1)
-    decay: float = number(0.5, "factor of the learning rate", 0, 1)
+    schedule: str = option("step", "of the student's learning rate; cosine rises, then falls", enum=["step", "cosine"])
+    decay_every: int = number(10, "epochs after which the student's learning rate falls, with schedule step", 1)
+    decay: float = number(0.5, "factor of the learning rate, with schedule step", 0, 1)
+    object_weight: float = number(0.0, "cells with an object weigh 1 + this in the distillation loss")
     adversarial_weight: float = number(0.1, "lambda of the adversarial loss; 0 trains no discriminator")
+    adversarial: str = option(
+        "cross_entropy", "form of the adversarial loss", enum=["cross_entropy", "hinge", "least_squares"]
+    )
+    discriminator: str = option(
+        "plain", "it sees the maps alone, or the frames' means beside them", enum=["plain", "conditional"]
+    )
+    flip: bool = option(False, "mirror half of the samples")
+    reverse: bool = option(False, "reverse the frames of half of the samples in time")
+    average: float = number(0.0, "decay of a moving average of the weights, which is kept; 0: none", 0, 1)
+    selection: str = option(
+        "last",
+        "the student that is kept: of the last epoch, or the best one on the split validation",
+        enum=["last", "validation"],
+    )
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
     seed: int = number(0, "initial weights and order")
 
@@ -284,6 +316,7 @@ SECTIONS: dict[str, type] = {
     "moving": Moving,
     "held_out": HeldOut,
     "validation": Validation,
+    "synthetic": Synthetic,
     "background_agnostic": BackgroundAgnostic,
     "multi_task": MultiTask,
     "flow_neighbours": FlowNeighbours,

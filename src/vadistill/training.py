@@ -17,7 +17,7 @@ from vadistill.errors import InputError
 from vadistill.files import whole_file
 
 log = logging.getLogger(__name__)
-SHOWN = ("train_loss", "held_out_loss")  # in the log; all metrics are in the metrics file
+SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file
 
 
 class Stateful(Protocol):

@@ -2,7 +2,7 @@
 import re
 import shlex
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill import config as config_check
 from vadistill.data.clips import Clip, demo_clips, read_clips
-from vadistill.data.shards import held_out_part, scene_of, shard_of
+from vadistill.data.shards import held_out_part, scene_of, shard_of, stable_order
 from vadistill.errors import InputError
 from vadistill.files import fingerprint
 from vadistill.config import all_settings, dataset_config, dataset_section, owner, stage_settings
@@ -36,7 +36,7 @@ shell.prefix(shell_prefix())
 
 wildcard_constraints:
     dataset=r"[^/]+",
-    split="train|validation|test",
+    split="train|synthetic|validation|test",
     shard=r"\d+",
     teacher="|".join(TEACHERS),
     clip=r"[^/]+",
@@ -72,8 +72,8 @@ def clips(dataset, split):
     """The clips of a split, by name. A data set that no target asks for is not looked at."""
     try:
         values = dataset_config(config, dataset)
-        if split == "validation":
-            return validation_clips(dataset)
+        if split in ("validation", "synthetic"):
+            return synthetic_clips(dataset, split)
         if values["layout"] == "demo":
             home = owner(config, dataset, "frames")
             found = demo_clips(Path(f"results/{home}/clips"), dataset_section(config, dataset, "demo"))
@@ -84,14 +84,19 @@ def clips(dataset, split):
     return {clip.name: clip for clip in found if clip.split == split}
 
 
-def validation_clips(dataset):
-    """By name <training clip>.<kind>: the training clip, the share of its frames before the held-out part, the kind."""
-    settings = dataset_section(config, dataset, "validation")
-    held = held_out(dataset)
-    if not held:
-        raise WorkflowError(f"{dataset}: held_out.share is 0, so that there are no clips for the split validation")
-    sources = list(held.items())[: settings.clips]
-    return {f"{name}.{kind}": (name, start, kind) for name, start in sources for kind in settings.kinds}
+def synthetic_clips(dataset, split):
+    """By name <training clip>.<kind>: the training clip, the part of it that is used, from 0 to 1, and the kind."""
+    settings, held = dataset_section(config, dataset, split), held_out(dataset)
+    if split == "validation":
+        parts = {name: (start, 1.0) for name, start in held.items()}
+    else:
+        ends = {name: held.get(name, 1.0) for name in stable_order(clips(dataset, "train"))}
+        parts = {name: (0.0, end) for name, end in ends.items() if end}
+    if not parts:
+        reason = "held_out.share is 0" if split == "validation" else "all training clips are held out"
+        raise WorkflowError(f"{dataset}: {reason}, so that there are no clips for the split {split}")
+    sources = list(parts.items())[: settings.clips]
+    return {f"{name}.{kind}": (name, part, kind) for name, part in sources for kind in settings.kinds}
 
 
 def held_out(dataset):
@@ -177,36 +182,54 @@ def of_teachers(product, split=None, names=teachers):
     return paths
 
 
+def distilled_on(of_split):
+    """Files of the splits that the student is distilled on, given a function that returns those of one split."""
+
+    def paths(wildcards):
+        settings = dataset_section(config, wildcards.dataset, "distillation")
+        splits = ("train", "synthetic") if settings.synthetic else ("train",)
+        return [path for split in splits for path in of_split(split)(wildcards)]
+
+    return paths
+
+
+def selected_by(what):
+    """The frames, or the boxes, of the split validation, where the student is selected by it."""
+
+    def paths(wildcards):
+        if dataset_section(config, wildcards.dataset, "distillation").selection == "last":
+            return []
+        return frames("validation")(wildcards) if what == "frames" else validation_boxes(wildcards)
+
+    return paths
+
+
 def every_teacher(wildcards):
     return TEACHERS
 
 
-def validation_clip(wildcards):
-    """The training clip of a validation clip, the share of its frames before the held-out part, the kind."""
-    known = clips(wildcards.dataset, "validation")
-    if wildcards.clip not in known:
-        raise WorkflowError(f"{wildcards.dataset}: no validation clip '{wildcards.clip}'; there are {', '.join(known)}")
-    return known[wildcards.clip]
+def synthetic_source(wildcards):
+    """The frames of the training clip that a clip with a synthetic anomaly is made of."""
+    return place("frames", wildcards.dataset, split="train", clip=clip(wildcards)[0])
 
 
-def validation_source(wildcards):
-    """The frames of the training clip that a validation clip is made of."""
-    return place("frames", wildcards.dataset, split="train", clip=validation_clip(wildcards)[0])
-
-
-def validation_settings(wildcards):
-    """Which anomaly is made, and where the part of the clip begins that it may be made in."""
-    _, start, kind = validation_clip(wildcards)
+def synthetic_settings(wildcards):
+    """Which anomaly is made, and the part of the clip that it may be made in."""
+    _, part, kind = clip(wildcards)
     scene = dataset_section(config, wildcards.dataset, "objects").scene
-    return stage_settings(config, wildcards.dataset, "make_validation_clip", kind=kind, start=start, scene=scene)
+    stage = f"make_{wildcards.split}_clip"
+    return stage_settings(config, wildcards.dataset, stage, kind=kind, part=part, scene=scene)
+
+
+def validation_boxes(wildcards):
+    """Where the anomalies of the validation clips are."""
+    home = owner(config, wildcards.dataset, "frames", "validation")
+    return [f"results/{home}/validation/{name}.npy" for name in clips(wildcards.dataset, "validation")]
 
 
 def truth_boxes(wildcards):
     """Where the anomalies of the validation clips are; nothing for other splits, which have labels."""
-    if wildcards.split != "validation":
-        return []
-    home = owner(config, wildcards.dataset, "frames", "validation")
-    return [f"results/{home}/validation/{name}.npy" for name in clips(wildcards.dataset, "validation")]
+    return validation_boxes(wildcards) if wildcards.split == "validation" else []
 
 
 def image_pool(wildcards):

@@ -2,7 +2,7 @@
 rule evaluate:
     input:
         labels=ancient(label_files),
-        student="results/{dataset}/student/scores.h5",
+        student="results/{dataset}/student/scores/test.h5",
         scores=of_teachers("scores", "test"),
         maps=of_teachers("maps", "test"),
         calibrations=of_teachers("calibration"),
@@ -25,7 +25,7 @@ rule draw_pictures:
     input:
         labels=ancient(label_files),
         frames=frames("test"),
-        student="results/{dataset}/student/scores.h5",
+        student="results/{dataset}/student/scores/test.h5",
         scores=of_teachers("scores", "test"),
         maps=of_teachers("maps", "test"),
         calibrations=of_teachers("calibration"),

@@ -21,25 +21,28 @@ rule extract_frames:
         " --split {wildcards.split} --clip {wildcards.clip:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
-# The split `validation`: held-out training clips with synthetic anomalies. They pass through the same rules as all others.
-rule make_validation_clip:
+# Training clips with synthetic anomalies: the held-out ones are the split `validation`, the student may learn from the others,
+# the split `synthetic`. They pass through the same rules as all clips.
+rule make_synthetic_clip:
     input:
-        frames=validation_source,
+        frames=synthetic_source,
         detections=sharded("detections", "train"),
     output:
-        frames="results/{dataset}/frames/validation/{clip}.h5",
-        boxes="results/{dataset}/validation/{clip}.npy",
+        frames="results/{dataset}/frames/{split}/{clip}.h5",
+        boxes="results/{dataset}/{split}/{clip}.npy",
     log:
-        "results/{dataset}/logs/make_validation_clip/{clip}.log",
+        "results/{dataset}/logs/make_synthetic_clip/{split}/{clip}.log",
     benchmark:
-        "results/{dataset}/benchmarks/make_validation_clip/{clip}.tsv"
+        "results/{dataset}/benchmarks/make_synthetic_clip/{split}/{clip}.tsv"
+    wildcard_constraints:
+        split="validation|synthetic",
     conda:
         "../../envs/vadistill.yaml"
     resources:
         mem_mb=2000,
     params:
-        settings=validation_settings,
+        settings=synthetic_settings,
     shell:
-        "python -m vadistill.stages.make_validation_clip --settings {params.settings:q} --clip {wildcards.clip:q}"
-        " --frames {input.frames:q} --detections {input.detections:q} --output {output.frames:q}"
+        "python -m vadistill.stages.make_synthetic_clip --settings {params.settings:q} --split {wildcards.split}"
+        " --clip {wildcards.clip:q} --frames {input.frames:q} --detections {input.detections:q} --output {output.frames:q}"
         " --boxes {output.boxes:q} 2>&1 | tee {log:q}"

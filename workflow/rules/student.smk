@@ -24,8 +24,10 @@ rule pretrain_student:
 rule distill_student:
     input:
         pretrained=pretrained,
-        frames=frames("train"),
-        maps=of_teachers("maps", "train"),
+        frames=distilled_on(frames),
+        maps=distilled_on(partial(of_teachers, "maps")),
+        validation=selected_by("frames"),
+        boxes=selected_by("boxes"),
     output:
         "results/{dataset}/student/distilled.pt",
     log:
@@ -42,19 +44,20 @@ rule distill_student:
         settings=settings("distill_student"),
     shell:
         "python -m vadistill.stages.distill_student --settings {params.settings:q} --pretrained {input.pretrained:q}"
-        " --frames {input.frames:q} --maps {input.maps:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --frames {input.frames:q} --maps {input.maps:q} --validation {input.validation:q}"
+        " --boxes {input.boxes:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule score_frames:
     input:
         model="results/{dataset}/student/distilled.pt",
-        frames=frames("test"),
+        frames=lambda wildcards: frames(wildcards.split)(wildcards),
     output:
-        "results/{dataset}/student/scores.h5",
+        "results/{dataset}/student/scores/{split}.h5",
     log:
-        "results/{dataset}/logs/score_frames.log",
+        "results/{dataset}/logs/score_frames/{split}.log",
     benchmark:
-        "results/{dataset}/benchmarks/score_frames.tsv"
+        "results/{dataset}/benchmarks/score_frames/{split}.tsv"
     conda:
         "../../envs/vadistill.yaml"
     threads: workflow.cores
@@ -66,3 +69,23 @@ rule score_frames:
     shell:
         "python -m vadistill.stages.score_frames --settings {params.settings:q} --model {input.model:q}"
         " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate_student:
+    input:
+        labels=lambda wildcards: ancient(label_files(wildcards)) if wildcards.split == "test" else [],
+        boxes=truth_boxes,
+        student="results/{dataset}/student/scores/{split}.h5",
+    output:
+        "results/{dataset}/student_{split}.csv",
+    log:
+        "results/{dataset}/logs/evaluate_student/{split}.log",
+    wildcard_constraints:
+        split="validation|test",
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=labelled_settings("evaluate_student"),
+    shell:
+        "python -m vadistill.stages.evaluate_student --settings {params.settings:q} --split {wildcards.split}"
+        " --boxes {input.boxes:q} --student {input.student:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -1,6 +1,7 @@
 """Ground truth of test clips: frame labels and pixel masks in the formats of the data sets."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -229,3 +230,13 @@ def _track_masks(clip: Clip, frames: int, size: tuple[int, int]) -> np.ndarray:
                 raise InputError(f"{path}: shape {objects.shape}; expected {tuple(size)}, height and width")
             masks[t] |= objects == number
     return masks
+
+
+def labels_of_boxes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Return labels (T,) of clips with synthetic anomalies, given the files of where these are, by clip."""
+    return {path.stem: np.load(path, allow_pickle=False).any(axis=1).astype(np.uint8) for path in paths}
+
+
+def kind_of(clip: str) -> str:
+    """Return the kind of anomaly of a clip ``<training clip>.<kind>``."""
+    return clip.rpartition(".")[2]

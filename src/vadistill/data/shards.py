@@ -20,7 +20,7 @@ def stable_order(clips: Iterable[str]) -> list[str]:
 
 
 def source_of(clip: str) -> str:
-    """Return the training clip that a clip ``<training clip>.<kind>`` of the split validation was made of."""
+    """Return the training clip that a clip ``<training clip>.<kind>`` with a synthetic anomaly was made of."""
     name, _, kind = clip.rpartition(".")
     return name if name and kind in ANOMALY_KINDS else clip
 
@@ -28,7 +28,7 @@ def source_of(clip: str) -> str:
 def scene_of(clip: str, pattern: str) -> str:
     """Return the scene of a clip: the first group of ``pattern`` where it first matches in the clip's name.
 
-    A clip of the split ``validation`` shows the scene of the training clip that it was made of.
+    A clip with a synthetic anomaly shows the scene of the training clip that it was made of.
 
     Raises:
         InputError: ``pattern`` is no regular expression with a group, or does not match.

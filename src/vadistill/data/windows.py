@@ -1,4 +1,4 @@
-"""The student's input: windows of three frames, resized, from many clips."""
+"""The student's input: windows of frames, resized, from many clips."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ OPEN_CLIPS = 64  # file handles a process keeps
 
 
 class FrameWindows(Dataset):
-    """Frames (t - step, t, t + step) of every t of every clip, with the teachers' maps of t where they are given.
+    """F frames around every t of every clip, with the teachers' maps of t where they are given.
 
-    An item is ((9, H, W) uint8, {teacher: {g: (1, g, g) float32}}). A neighbour beyond the clip's border is
+    An item is ((3 * F, H, W) uint8, {teacher: {g: (1, g, g) float32}}). A neighbour beyond the clip's border is
     replaced by frame t.
 
     Raises:
@@ -30,20 +30,27 @@ class FrameWindows(Dataset):
         self,
         paths: Sequence[Path],
         size: tuple[int, int],
-        step: int,
+        offsets: Sequence[int],
         maps: dict[str, MapStore] | None = None,
         resolutions: tuple[int, ...] = (),
     ) -> None:
-        self.size, self.step, self.maps, self.resolutions = size, step, maps or {}, resolutions
+        self.size, self.offsets = size, offsets
         self.stores = [FrameStore(path) for path in paths]
         self.lengths = [len(store) for store in self.stores]
         self._ends = np.cumsum(self.lengths)
         self._open: OrderedDict[int, FrameStore] = OrderedDict()
-        for name, store in self.maps.items():
-            for frames, length in zip(self.stores, self.lengths, strict=True):
-                if store.frames.get(frames.clip) != length:
-                    found = store.frames.get(frames.clip, 0)
-                    raise InputError(f"clip {frames.clip}: {name} has maps of {found} frames, expected {length}")
+        # Held in memory, two bytes a cell: to find single maps in their files costs more than to decode the frames.
+        self._maps = {name: self._read(name, store, resolutions) for name, store in (maps or {}).items()}
+
+    def _read(self, name: str, maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, np.ndarray]:
+        """Return a teacher's maps of all frames of all clips, {g: (T, g, g) float16}."""
+        made = {g: np.empty((len(self), g, g), np.float16) for g in resolutions}
+        for store, length, end in zip(self.stores, self.lengths, self._ends, strict=True):
+            if (found := maps.frames.get(store.clip, 0)) != length:
+                raise InputError(f"clip {store.clip}: {name} has maps of {found} frames, expected {length}")
+            for g, grid in maps.read(store.clip, resolutions).items():
+                made[g][end - length : end] = grid
+        return made
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -52,11 +59,11 @@ class FrameWindows(Dataset):
         clip = int(np.searchsorted(self._ends, index, side="right"))
         t = index - int(self._ends[clip]) + self.lengths[clip]
         store = self._store(clip)
-        window = store.window(t, (-self.step, 0, self.step), border="repeat")
+        window = store.window(t, self.offsets, border="repeat")
         frames = np.concatenate([resize(frame, self.size) for frame in window], axis=2)
         targets = {
-            name: {g: torch.from_numpy(grid[None]) for g, grid in maps.read(store.clip, self.resolutions, t).items()}
-            for name, maps in self.maps.items()
+            name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
+            for name, maps in self._maps.items()
         }
         return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets
 
@@ -72,6 +79,11 @@ class FrameWindows(Dataset):
         """Return every ``stride``-th frame, shuffled; another phase of the stride every epoch."""
         chosen = torch.arange(epoch % min(stride, len(self)), len(self), stride)
         return chosen[torch.randperm(len(chosen), generator=generator)].tolist()
+
+
+def offsets(frames: int, step: int) -> tuple[int, ...]:
+    """Return the distances of a window's frames from the middle one: (-3, 0, 3) for three frames, three apart."""
+    return tuple(step * i for i in range(-(frames // 2), frames // 2 + 1))
 
 
 def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The student: a convolutional transformer from three frames to anomaly maps (arXiv 2211.15597).
+"""The student: a convolutional transformer from a few frames to anomaly maps (arXiv 2211.15597).
 
 Stage 1 trains its backbone as an auto-encoder of the middle frame, stage 2 puts the map heads on it. All tensors are
-(N, C, H, W). The defaults of ``vadistill.settings.Student`` are the official layout: 4,997,747 parameters and
-7.05 GMAC at 360x640. Frames come scaled (``scale_frames``), in any size.
+(N, C, H, W); F frames are (N, 3 * F, H, W), three by default. The defaults of ``vadistill.settings.Student`` are the
+official layout: 4,997,747 parameters and 7.05 GMAC at 360x640. Frames come scaled (``scale_frames``), in any size.
 """
 
 import math
@@ -18,12 +18,12 @@ from vadistill.settings import Student as StudentSettings
 
 Maps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
 
-FRAME_CHANNELS = 9
+SHARPNESS = 10.0  # of the smooth maximum
 FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
 
 
 def scale_frames(frames: Tensor) -> Tensor:
-    """Return uint8 frames, (N, 9, H, W) or (N, 3, H, W), as float32 of the same shape: (x - 127) / 128.
+    """Return uint8 frames (N, 3 * F, H, W) as float32 of the same shape: (x - 127) / 128.
 
     They lie channels last in memory, which is faster on CPU and GPU.
 
@@ -38,6 +38,15 @@ def scale_frames(frames: Tensor) -> Tensor:
 def frame_scores(maps: Maps) -> Tensor:
     """Return (N,) frame scores: the mean over the resolutions of each map's maximum (arXiv 2211.15597)."""
     return torch.stack([grid.flatten(1).amax(1) for grid in maps.values()]).mean(0)
+
+
+def with_positions(frames: Tensor) -> Tensor:
+    """Return frames (N, C, H, W) with two more channels: the row and the column of each pixel, from -1 to 1."""
+    count, _, height, width = frames.shape
+    rows, columns = (torch.linspace(-1, 1, side, device=frames.device, dtype=frames.dtype) for side in (height, width))
+    row = rows[None, None, :, None].expand(count, 1, height, width)
+    column = columns[None, None, None, :].expand(count, 1, height, width)
+    return torch.cat([frames, row, column], 1)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -67,8 +76,10 @@ class Encoder(nn.Module):
 
     def __init__(self, settings: StudentSettings):
         super().__init__()
-        width = settings.base_width
-        self.stem = ConvNorm(nn.Conv2d(FRAME_CHANNELS, width, 7, padding=3, padding_mode="reflect", bias=False))
+        self.positions = settings.positions
+        width, channels = settings.base_width, 3 * settings.frames + 2 * settings.positions
+        stride = {"full": 1, "half": 2}[settings.stem]
+        self.stem = ConvNorm(nn.Conv2d(channels, width, 7, stride, padding=3, padding_mode="reflect", bias=False))
         self.stages = nn.ModuleList(
             ConvNorm(nn.Conv2d(width << i, width << (i + 1), 3, stride=2, padding=1, bias=False))
             for i in range(settings.downsamplings)
@@ -76,11 +87,12 @@ class Encoder(nn.Module):
         self.width = width << settings.downsamplings
 
     def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the features of (N, 9, H, W) frames and each stage's convolution output, the largest first.
+        """Return the features of (N, 3 * F, H, W) frames and each stage's convolution output, the largest first.
 
-        Sizes halve rounding up: stage i gives (N, base_width * 2^i, ceil(H / 2^i), ceil(W / 2^i)).
+        Sizes halve rounding up: stage i gives (N, base_width * 2^i, ceil(h / 2^i), ceil(w / 2^i)), where h and w are
+        the frame's sides behind the stem.
         """
-        features, _ = self.stem(frames)
+        features, _ = self.stem(with_positions(frames) if self.positions else frames)
         skips = []
         for stage in self.stages:
             features, raw = stage(features)
@@ -154,13 +166,13 @@ class Backbone(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the last features of (N, 9, H, W) frames and the encoder's convolution outputs."""
+        """Return the last features of (N, 3 * F, H, W) frames and the encoder's convolution outputs."""
         features, skips = self.encoder(frames)
         return self.blocks(features), skips
 
 
 class AutoEncoder(nn.Module):
-    """Stage 1: the backbone and a decoder to the middle frame at half size."""
+    """Stage 1: the backbone and a decoder to the middle frame, at half size (a quarter with the stem ``half``)."""
 
     def __init__(self, settings: StudentSettings):
         super().__init__()
@@ -173,7 +185,7 @@ class AutoEncoder(nn.Module):
         self.output = nn.Conv2d(widths[-1], 3, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return (N, 3, ceil(H / 2), ceil(W / 2)), the scaled middle frame of (N, 9, H, W) scaled frames."""
+        """Return (N, 3, ceil(H / 2), ceil(W / 2)), the scaled middle frame of (N, 3 * F, H, W) scaled frames."""
         features, (*larger, smallest) = self.backbone(frames)
         features = features + smallest
         for stage, skip in zip(self.decoder, reversed(larger), strict=True):
@@ -196,12 +208,23 @@ class FrameHead(nn.Module):
         return self.output(functional.relu(pooled)).float().sigmoid()[..., None, None]
 
 
+def soft_max_pool2d(cells: Tensor, side: int) -> Tensor:
+    """Return a smooth maximum of (N, 1, H, W) over a grid, (N, 1, side, side): log mean exp(10 x) / 10.
+
+    It lies at most log(n) / 10 below the maximum of a cell's n values and passes gradients to all of them.
+    """
+    highest = cells.amax((1, 2, 3), keepdim=True).detach()
+    exponentials = (SHARPNESS * (cells - highest)).exp().clamp(min=1e-30)
+    return highest + functional.adaptive_avg_pool2d(exponentials, side).log() / SHARPNESS
+
+
 class MapHead(nn.Module):
     """Head of a g x g map: two 3x3 convolutions, an activation at full size, then max-pooling to the grid."""
 
-    def __init__(self, width: int, side: int, last_activation: str):
+    def __init__(self, width: int, side: int, last_activation: str, pooling: str = "max"):
         super().__init__()
         self.side = side
+        self.pool = {"max": functional.adaptive_max_pool2d, "soft": soft_max_pool2d}[pooling]
         hidden = max(width // 4, 1)
         self.hidden = nn.Conv2d(width, hidden, 3, padding=1)
         self.output = nn.Conv2d(hidden, 1, 3, padding=1)
@@ -212,7 +235,7 @@ class MapHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, 1, g, g), not negative, for (N, C, H, W) features; g may exceed H and W."""
         cells = self.activation(self.output(functional.relu(self.hidden(features))).float())
-        return functional.adaptive_max_pool2d(cells, self.side)
+        return self.pool(cells, self.side)
 
 
 class Student(nn.Module):
@@ -224,13 +247,15 @@ class Student(nn.Module):
         width = self.backbone.width
         self.heads = nn.ModuleDict(
             {
-                str(side): FrameHead(width) if side == 1 else MapHead(width, side, settings.last_activation)
+                str(side): FrameHead(width)
+                if side == 1
+                else MapHead(width, side, settings.last_activation, settings.pooling)
                 for side in resolutions
             }
         )
 
     def forward(self, frames: Tensor) -> Maps:
-        """Return float32 maps of (N, 9, H, W) scaled frames, in the order of the resolutions."""
+        """Return float32 maps of (N, 3 * F, H, W) scaled frames, in the order of the resolutions."""
         features, _ = self.backbone(frames)
         return {int(side): head(features) for side, head in self.heads.items()}
 

@@ -1,13 +1,15 @@
-"""Rule distill_student: pre-trained backbone, training frames and the teachers' maps in, the student out."""
+"""Rule distill_student: pre-trained backbone, frames and the teachers' maps in, the student out."""
 
 import json
 import logging
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vadistill.averages import Averages
+from vadistill.data.labels import labels_of_boxes
 from vadistill.data.maps import MapStore
 from vadistill.data.store import by_teacher
 from vadistill.data.windows import FrameWindows, loader
@@ -15,9 +17,10 @@ from vadistill.distillation import Distiller
 from vadistill.errors import InputError
 from vadistill.machine import loader_workers, pick_device
 from vadistill.models.student import scale_frames
-from vadistill.settings import canonical, section
+from vadistill.settings import Student, canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.training import TrainingRun, file_stamp, load_model
+from vadistill.student_scoring import validation_auc, windows_of
+from vadistill.training import EarlyStopping, TrainingRun, file_stamp, load_model
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,16 @@ def teacher_maps(paths: list[Path], names: tuple[str, ...]) -> dict[str, list[Pa
     return {name: given[name] for name in names}
 
 
+def validation(args, network: Student, selection: str) -> tuple[FrameWindows, dict[str, np.ndarray]] | None:
+    """Return the windows and labels of the split validation, where the student is selected by it."""
+    if selection == "last":
+        return None
+    windows, labels = windows_of(args.validation, network), labels_of_boxes(args.boxes)
+    if {store.clip for store in windows.stores} != set(labels):
+        raise InputError(f"selection by validation: {len(windows.stores)} clips, {len(labels)} files of boxes")
+    return windows, labels
+
+
 def main(args) -> None:
     """Distil the teachers into the student."""
     network = section("student", args.settings["student"])
@@ -38,34 +51,47 @@ def main(args) -> None:
     paths, device = teacher_maps(args.maps, settings.teachers), pick_device()
     torch.manual_seed(settings.seed)
     distiller = Distiller(network, settings, resolutions, device)
-    inputs, used = [*args.frames, *args.maps], dict(args.settings)
+    inputs, used = [*args.frames, *args.maps, *args.validation, *args.boxes], dict(args.settings)
     if settings.pretrained:
         pretrained = load_model(args.pretrained, "autoencoder")
-        distiller.student.load_backbone(pretrained["weights"])
+        distiller.load_backbone(pretrained["weights"])
         used["pretraining"] = json.loads(pretrained["settings"])["pretraining"]
         inputs.append(args.pretrained)
-    stores = {name: MapStore(shards) for name, shards in paths.items()}
-    windows = FrameWindows(args.frames, (network.height, network.width), network.frame_step, stores, resolutions)
+    windows = windows_of(args.frames, network, {name: MapStore(p) for name, p in paths.items()}, resolutions)
+    judges = validation(args, network, settings.selection)
+    best = EarlyStopping(distiller.result, patience=settings.epochs) if judges else None
     log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), settings.seed)
-    for epoch, generator in training.epochs("distillation", settings.epochs, distiller.parts()):
-        started, averages = time.monotonic(), Averages()
-        order = windows.epoch_order(epoch, settings.frame_stride, generator)
-        for step, (frames, targets) in enumerate(loader(windows, order, settings.batch, loader_workers())):
-            scaled = scale_frames(frames.to(device, non_blocking=True))
-            targets = {name: {g: grid.to(device) for g, grid in maps.items()} for name, maps in targets.items()}
-            averages.add(
-                distiller.step(scaled, targets, generator, f"epoch {epoch + 1}, batch {step + 1}"), len(frames)
-            )
-        distiller.schedule.step()
-        rate = averages.count / (time.monotonic() - started)
-        training.record("distillation", epoch, {**averages.means(), "frames_per_second": rate})
-    weights = {key: value.cpu() for key, value in distiller.student.state_dict().items()}
+    for epoch, generator in training.epochs("distillation", settings.epochs, distiller.parts(), best):
+        metrics = train_epoch(distiller, windows, epoch, generator)
+        if best:
+            metrics["validation_auc"] = validation_auc(distiller.result, *judges, device)
+            best.update(1 - metrics["validation_auc"])
+        training.record("distillation", epoch, metrics)
+    weights = {key: value.cpu() for key, value in distiller.result.state_dict().items()}
     training.finish({"kind": "student", "settings": canonical(used), "weights": weights})
+
+
+def train_epoch(
+    distiller: Distiller, windows: FrameWindows, epoch: int, generator: torch.Generator
+) -> dict[str, float]:
+    """Take the steps of one epoch and return the means of what they log."""
+    settings, device = distiller.settings, distiller.device
+    started, averages = time.monotonic(), Averages()
+    order = windows.epoch_order(epoch, settings.frame_stride, generator)
+    batches = loader(windows, order, settings.batch, loader_workers())
+    for step, (frames, targets) in enumerate(batches):
+        distiller.set_progress(epoch, step / len(batches))
+        scaled = scale_frames(frames.to(device, non_blocking=True))
+        targets = {name: {g: grid.to(device) for g, grid in maps.items()} for name, maps in targets.items()}
+        averages.add(distiller.step(scaled, targets, generator, f"epoch {epoch + 1}, batch {step + 1}"), len(frames))
+    return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}
 
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--pretrained", type=Path, nargs="?")
     add_paths(arguments, "output", many=("frames", "maps"))
+    for name in ("--validation", "--boxes"):
+        arguments.add_argument(name, type=Path, nargs="*", default=[])
     run(main, arguments)

@@ -10,7 +10,7 @@ import numpy as np
 from vadistill.calibration import Calibrator
 from vadistill.comparison import Entry, compare
 from vadistill.data import frame_scores, results
-from vadistill.data.labels import labels_of_clips
+from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.data.maps import MapStore
 from vadistill.data.store import by_teacher
 from vadistill.errors import InputError
@@ -51,9 +51,8 @@ def main(args) -> None:
     settings = section("evaluation", args.settings["evaluation"])
     store = MapStore(args.maps)
     if args.boxes:
-        boxes = {path.stem: np.load(path, allow_pickle=False) for path in args.boxes}
-        labels = {clip: box.any(axis=1).astype(np.uint8) for clip, box in boxes.items()}
-        kinds = {clip: clip.rpartition(".")[2] for clip in labels}
+        labels = labels_of_boxes(args.boxes)
+        kinds = {clip: kind_of(clip) for clip in labels}
     else:
         labels, kinds = labels_of_clips(args.settings["layout"], args.settings["path"], store.frames), {}
     if labels is None:

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from vadistill.averages import Averages, finite
-from vadistill.data.windows import FrameWindows, loader
+from vadistill.data.windows import FrameWindows, loader, offsets
 from vadistill.losses import reconstruction_loss
 from vadistill.machine import autocast, loader_workers, pick_device
 from vadistill.models.student import AutoEncoder, scale_frames
@@ -18,10 +18,10 @@ from vadistill.training import TrainingRun, file_stamp
 log = logging.getLogger(__name__)
 
 
-def middle_frame(frames: torch.Tensor) -> torch.Tensor:
-    """Return the target (N, 3, ceil(H/2), ceil(W/2)) of scaled frames (N, 9, H, W): the middle one, bicubic."""
-    size = [-(-side // 2) for side in frames.shape[-2:]]
-    return interpolate(frames[:, 3:6], size, mode="bicubic", align_corners=False)
+def middle_frame(frames: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Return the middle one of scaled frames (N, 3 * F, H, W) at ``size`` = (h, w), (N, 3, h, w), bicubic."""
+    first = frames.shape[1] // 2 - 1
+    return interpolate(frames[:, first : first + 3], size, mode="bicubic", align_corners=False)
 
 
 def main(args) -> None:
@@ -33,7 +33,7 @@ def main(args) -> None:
     network = AutoEncoder(student).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay)
-    windows = FrameWindows(args.frames, (student.height, student.width), student.frame_step)
+    windows = FrameWindows(args.frames, (student.height, student.width), offsets(student.frames, student.frame_step))
     log.info("pre-training on %s, %d frames of %d clips", device, len(windows), len(windows.stores))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), args.frames), settings.seed)
     parts = {"network": network, "optimiser": optimiser, "schedule": schedule}
@@ -43,8 +43,9 @@ def main(args) -> None:
         network.train()
         for step, (frames, _) in enumerate(loader(windows, order, settings.batch, loader_workers())):
             scaled = scale_frames(frames.to(device, non_blocking=True))
-            with autocast(device):
-                loss = reconstruction_loss(network(scaled), middle_frame(scaled))
+            with autocast(device, on_processors=True):
+                made = network(scaled)
+            loss = reconstruction_loss(made, middle_frame(scaled, made.shape[-2:]))
             optimiser.zero_grad(set_to_none=True)
             finite(loss, f"epoch {epoch + 1}, batch {step + 1}").backward()
             optimiser.step()

@@ -1,7 +1,6 @@
-"""Synthetic anomalies in normal clips, made of the clips' own frames and objects: the split ``validation``.
+"""Synthetic anomalies in normal clips, made of the clips' own frames and objects.
 
-The anomaly fills about the middle 40 % of a made clip (30 % of the kind ``backward``); before and after it, the clip
-is as it was.
+The anomaly fills the middle of a made clip; before and after it, the clip is as it was.
 """
 
 import logging
@@ -19,8 +18,7 @@ from vadistill.synthetic.tracks import Perspective, Track, feet, follow, motions
 log = logging.getLogger(__name__)
 
 LEAST_FRAMES = 12
-BEFORE = 0.3  # share of the made clip before the anomaly, and after it
-BEFORE_BACKWARD = 0.35  # frames played backward must have been played forward before
+BACKWARD = 0.75  # of the abnormal share: frames played backward must have been played forward before
 PACE = 3  # times the usual speed of kind ``fast``
 ENLARGED, HASTE = (1.0, 1.6), (2.0, 4.0)  # of kind ``pasted``: times its size, times the usual speed
 TRIES = 5
@@ -68,7 +66,7 @@ class Plan:
         return self.pasted[t].paste(frame) if t in self.pasted else frame
 
 
-def plan(kind: str, clip: Clip, frames: int, rng: np.random.Generator) -> Plan:
+def plan(kind: str, clip: Clip, frames: int, share: float, rng: np.random.Generator) -> Plan:
     """Plan an anomaly in a normal clip.
 
     Args:
@@ -77,6 +75,7 @@ def plan(kind: str, clip: Clip, frames: int, rng: np.random.Generator) -> Plan:
             slides through the scene faster than is usual there.
         clip: The normal clip; ``pasted`` and ``misplaced`` draw a figure where it has no object.
         frames: Greatest length of the made clip; it is taken from the middle of the usable frames.
+        share: Of the made clip that is abnormal.
         rng: What is pasted where, and how fast.
 
     Raises:
@@ -87,30 +86,36 @@ def plan(kind: str, clip: Clip, frames: int, rng: np.random.Generator) -> Plan:
     count = min(frames, len(clip.usable))
     first = clip.usable.start + (len(clip.usable) - count) // 2
     if kind in ("fast", "backward"):
-        source, abnormal = (_fast if kind == "fast" else _backward)(count, clip.usable)
+        source, abnormal = (_fast if kind == "fast" else _backward)(count, clip.usable, share)
         return Plan(source, abnormal[:, None] * np.array([0, 0, *clip.size[::-1]], np.float32), {})
-    source, begin, end = np.arange(first, first + count), round(BEFORE * count), count - round(BEFORE * count)
+    source, middle = np.arange(first, first + count), _middle(count, share)
     make = {"pasted": _pasted, "misplaced": _misplaced}[kind]
-    pasted = dict(zip(range(begin, end), make(clip, source[begin:end], rng), strict=True))
+    pasted = dict(zip(range(count)[middle], make(clip, source[middle], rng), strict=True))
     boxes = np.zeros((count, 4), np.float32)
     for t, placed in pasted.items():
         boxes[t] = placed.box(clip.size)
     return Plan(source, boxes, pasted)
 
 
-def _fast(count: int, usable: range) -> tuple[np.ndarray, np.ndarray]:
+def _middle(count: int, share: float) -> slice:
+    """Return the middle ``share`` of ``count`` frames."""
+    before = round((1 - share) / 2 * count)
+    return slice(before, count - before)
+
+
+def _fast(count: int, usable: range, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap."""
-    # At most (1 - 2 BEFORE) T + 1 leaps, each of which passes over PACE - 1 frames.
-    made = min(count, int((len(usable) - (PACE - 1)) / (1 + (1 - 2 * BEFORE) * (PACE - 1))))
+    # At most share * T + 1 leaps, each of which passes over PACE - 1 frames.
+    made = min(count, int((len(usable) - (PACE - 1)) / (1 + share * (PACE - 1))))
     step = np.ones(made, int)
-    step[round(BEFORE * made) : made - round(BEFORE * made)] = PACE
+    step[_middle(made, share)] = PACE
     return _centred(step, usable), step != 1
 
 
-def _backward(count: int, usable: range) -> tuple[np.ndarray, np.ndarray]:
+def _backward(count: int, usable: range, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Return source frames (T,) and which are abnormal (T,): those that are reached by a step back."""
     step = np.ones(count, int)
-    step[round(BEFORE_BACKWARD * count) : count - round(BEFORE_BACKWARD * count)] = -1
+    step[_middle(count, BACKWARD * share)] = -1
     return _centred(step, usable), step != 1
 
 

@@ -1,4 +1,4 @@
-"""Make one clip of the split validation: a normal training clip with one synthetic anomaly, and where it is."""
+"""Rule make_synthetic_clip: a normal training clip in, the clip with one synthetic anomaly out, and where that is."""
 
 import hashlib
 import logging
@@ -35,27 +35,27 @@ def normal_clip(args, store: FrameStore) -> Clip:
     found, expected = (objects.frames, *objects.size), (len(store), store.height, store.width)
     if found != expected:
         raise InputError(f"detections of clip {store.clip} have (frames, height, width) {found}; expected {expected}")
-    first = first_held_out(args.settings["start"], len(store))
+    usable = range(*(first_held_out(start, len(store)) for start in args.settings["part"]))
     places = np.concatenate(stood[objects.scene, objects.size])
-    return Clip(objects.frame, objects.box, objects.size, range(first, len(store)), store.read, places)
+    return Clip(objects.frame, objects.box, objects.size, usable, store.read, places)
 
 
 def main(args) -> None:
     """Plan the anomaly, write where it is, and the frames one after another."""
     store, settings = FrameStore(args.frames), args.settings
-    validation, frames = section("validation", settings["validation"]), section("frames", settings["frames"])
+    made_of, frames = section(args.split, settings[args.split]), section("frames", settings["frames"])
     kind = settings["kind"]
     name = int.from_bytes(hashlib.sha256(f"{kind} {store.clip}".encode()).digest()[:8], "big")
     clip = normal_clip(args, store)
     try:
-        made = plan(kind, clip, validation.frames, np.random.default_rng([validation.seed, name]))
+        made = plan(kind, clip, made_of.frames, made_of.share, np.random.default_rng([made_of.seed, name]))
     except InputError as error:
         raise InputError(f"clip {store.clip}: {error}") from error
     with whole_file(args.boxes) as temporary:
         np.save(temporary, made.boxes)
     images = (made.render(t, store.read(source)) for t, source in enumerate(made.source))
     count = write_images(
-        args.output, args.clip, "validation", images, frames.encoding, frames.quality, store.fingerprint, store.fps
+        args.output, args.clip, args.split, images, frames.encoding, frames.quality, store.fingerprint, store.fps
     )
     log.info("%s: %s in %d of %d frames", args.clip, kind, made.boxes.any(1).sum(), count)
 
@@ -64,4 +64,5 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     add_paths(arguments, "frames", "output", "boxes", many=("detections",))
     arguments.add_argument("--clip", required=True)
+    arguments.add_argument("--split", required=True, choices=["validation", "synthetic"])
     run(main, arguments)

@@ -1,0 +1,55 @@
+"""What a student says about clips: frame scores and maps, and their AUC while it is being trained."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vadistill.data.windows import FrameWindows, loader, offsets
+from vadistill.machine import loader_workers
+from vadistill.metrics import macro_auc, micro_auc
+from vadistill.models.student import Student, frame_scores, scale_frames
+from vadistill.settings import Student as StudentSettings
+from vadistill.settings import section
+from vadistill.training import load_model
+
+BATCH = 16  # frames
+
+
+def load_student(path: Path, device: torch.device) -> tuple[Student, dict]:
+    """Return the student in evaluation mode and the settings it was trained with."""
+    model = load_model(path, "student")
+    settings = json.loads(model["settings"])
+    student = Student(section("student", settings["student"]), section("maps", settings["maps"]).resolutions)
+    student.load_state_dict(model["weights"])
+    return student.to(device, memory_format=torch.channels_last).eval(), settings
+
+
+def windows_of(paths: Sequence[Path], network: StudentSettings, *maps) -> FrameWindows:
+    """Return the windows that a student sees of some clips, with the teachers' maps and resolutions where given."""
+    return FrameWindows(paths, (network.height, network.width), offsets(network.frames, network.frame_step), *maps)
+
+
+@torch.inference_mode()
+def score_clip(student: Student, windows: FrameWindows, device) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Return the frame scores (T,) and maps {g: (T, g, g)} of one clip."""
+    scores, grids = [], []
+    for frames, _ in loader(windows, range(len(windows)), BATCH, loader_workers()):
+        made = student(scale_frames(frames.to(device, non_blocking=True)))
+        scores.append(frame_scores(made).float().cpu())
+        grids.append({g: grid[:, 0].float().cpu() for g, grid in made.items()})
+    joined = {g: torch.cat([part[g] for part in grids]).numpy() for g in grids[0]}
+    return torch.cat(scores).numpy(), joined
+
+
+def validation_auc(student: Student, windows: FrameWindows, labels: Mapping[str, np.ndarray], device) -> float:
+    """Return the mean of micro and macro AUC of the unsmoothed frame scores; the student is left in its mode."""
+    training = student.training
+    scores, _ = score_clip(student.eval(), windows, device)
+    student.train(training)
+    parts = np.split(scores, np.cumsum(windows.lengths)[:-1])
+    by_clip = {store.clip: part for store, part in zip(windows.stores, parts, strict=True)}
+    micro, (macro, _) = micro_auc(by_clip, labels), macro_auc(by_clip, labels)
+    return float(np.mean([value for value in (micro, macro) if value is not None]))
