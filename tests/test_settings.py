@@ -36,13 +36,13 @@ def test_config_lists_every_setting_with_its_default(name):
 
 def test_presets_fit_the_schema():
     datasets = dict(CONFIG["datasets"])
-    for name in ("two_cores", "teacher_study"):
+    for name in ("two_cores", "teacher_study", "student_study"):
         datasets |= yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["datasets"]
         config_check.check({**CONFIG, "datasets": datasets})
-    papers = yaml.safe_load((ROOT / "workflow/presets/papers.yaml").read_text())
+    papers = yaml.safe_load((ROOT / "workflow/presets/paper.yaml").read_text())
     config_check.check({**CONFIG, **papers})
     presets = {path.stem for path in (ROOT / "workflow/presets").iterdir()}
-    assert presets == {"two_cores", "teacher_study", "papers"}
+    assert presets == {"two_cores", "teacher_study", "student_study", "paper"}
 
 
 def test_teachers_of_config_and_registry_agree():
@@ -165,9 +165,15 @@ def test_other_synthetic_anomalies_change_the_validation_split_only():
 def test_a_variant_has_the_settings_of_its_base_and_its_own():
     assert dataset_section(VARIED, "seed", "multi_task").epochs == 3
     assert dataset_section(VARIED, "seed", "multi_task").seed == 1
-    assert all_settings(VARIED, "seed", seeds=False) == all_settings(VARIED, "base", seeds=False)
-    assert all_settings(VARIED, "seed") != all_settings(VARIED, "base")
-    assert all_settings(VARIED, "calibrated", seeds=False) != all_settings(VARIED, "base", seeds=False)
+    for student in (False, True):
+        seeded, base, calibrated = (
+            [all_settings(VARIED, name, student, seeds) for seeds in (True, False)]
+            for name in ("seed", "base", "calibrated")
+        )
+        assert seeded[1] == base[1] and seeded[0] != base[0] and calibrated[1] != base[1]
+    varied = {**VARIED, "datasets": {**VARIED["datasets"], "other": {"variant_of": "base", "student": {"depth": 1}}}}
+    assert all_settings(varied, "other", False) == all_settings(varied, "base", False)
+    assert all_settings(varied, "other", True, seeds=False) != all_settings(varied, "base", True, seeds=False)
 
 
 def test_the_terms_of_config_are_those_of_the_teachers():

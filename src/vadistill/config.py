@@ -41,6 +41,8 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
 _SCORED = (*_DETECTED, "train_teacher", "score_objects")
+# The sections that only the student depends on.
+STUDENT = ("synthetic", "student", "pretraining", "distillation")
 PRODUCTS: dict[str, tuple[str, ...]] = {
     "frames": ("generate_demo", "extract_frames"),
     "detections": _DETECTED[:3],
@@ -86,11 +88,19 @@ def stage_settings(config: dict[str, Any], dataset: str, stage: str, teacher: st
     return canonical({"version": version, **content, **extra})
 
 
-def all_settings(config: dict[str, Any], dataset: str, seeds: bool = True) -> str:
-    """Return all settings of a data set; without the teachers' seeds, equal for runs that differ in nothing else."""
-    sections = {name: asdict(dataset_section(config, dataset, name)) for name in SECTIONS}
-    for teacher in () if seeds else TEACHERS:
-        del sections[teacher]["seed"]
+def all_settings(config: dict[str, Any], dataset: str, student: bool, seeds: bool = True) -> str:
+    """Return all settings of a data set, equal for variants with the same results.
+
+    Args:
+        config: The whole config.
+        dataset: Name of the data set.
+        student: With what makes the student; else what makes the teachers alone.
+        seeds: With the seeds of trainings; without them, runs that differ in nothing else are equal.
+    """
+    left_out = () if student else STUDENT
+    sections = {name: asdict(dataset_section(config, dataset, name)) for name in SECTIONS if name not in left_out}
+    for name in () if seeds else {*TEACHERS, *STUDENT} & sections.keys():
+        sections[name].pop("seed", None)
     return canonical(sections)
 
 

@@ -57,6 +57,13 @@ def copy_project(folder: Path) -> Project:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
     project = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    targets = ("auc.json", "pictures", "teachers_validation.csv", "teacher_pictures", "variants.csv")
+    targets = (
+        "auc.json",
+        "pictures",
+        "teachers_validation.csv",
+        "teacher_pictures",
+        "teachers_variants.csv",
+        "student_variants.csv",
+    )
     project.snakemake(*(f"results/tiny/{target}" for target in targets))
     return project

@@ -59,7 +59,7 @@ def test_settings_are_the_ones_that_were_used(auc):
 
 
 def test_the_auc_follows_from_stored_scores_and_masks(results, auc):
-    store = MapStore([results / "student/scores.h5"])
+    store = MapStore([results / "student/scores/test.h5"])
     scores, labels = [], []
     for clip in ("test_01", "test_02"):
         maps = store.read(clip, (1, 4, 16))
@@ -102,7 +102,7 @@ def test_heavy_rules_are_benchmarked_and_logged(results):
     for rule in ("extract_frames", "detect_objects", "find_moving", "train_teacher", "score_objects", "build_maps"):
         assert list((results / "benchmarks" / rule).rglob("*.tsv"))
         assert all(path.stat().st_size for path in (results / "logs" / rule).rglob("*.log"))
-    for rule in ("pretrain_student", "distill_student", "score_frames"):
+    for rule in ("pretrain_student", "distill_student", "score_frames/test"):
         peak = pd.read_csv(results / f"benchmarks/{rule}.tsv", sep="\t")["max_rss"]
         assert (pd.to_numeric(peak, errors="coerce").fillna(0) < 4096).all(), "megabytes"
 
@@ -147,7 +147,7 @@ def test_no_teacher_is_fitted_on_the_clips_of_the_validation_split(results):
 
 
 def test_the_spread_joins_the_variants(results):
-    table = pd.read_csv(results / "variants.csv")
+    table = pd.read_csv(results / "teachers_variants.csv")
     assert set(table["variant"]) == {"tiny", "tiny_seed1"} and set(table["split"]) == {"validation", "test"}
     assert not (results.parent / "tiny_seed1/frames").exists(), "a variant shares what it does not change"
     assert (results.parent / "tiny_seed1/teachers/flow_neighbours/model.pt").exists()

@@ -150,7 +150,14 @@ def test_without_labels_there_are_scores_and_no_auc(project, tmp_path):
     for split in ("train", "test"):
         shutil.copytree(results / "clips" / split, root / split)
     settings = {"evaluation": {"smoothing_sigma": 2.0}, "layout": "folder", "path": "resources/cameras"}
-    arguments = ["--dataset", "cameras", "--student", results / "student/scores.h5", "--output", tmp_path / "auc.json"]
+    arguments = [
+        "--dataset",
+        "cameras",
+        "--student",
+        results / "student/scores/test.h5",
+        "--output",
+        tmp_path / "auc.json",
+    ]
     for option, pattern in (
         ("scores", "object_scores/*/test/*.h5"),
         ("maps", "maps/*/test/*.h5"),

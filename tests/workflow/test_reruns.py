@@ -45,13 +45,15 @@ def test_touched_code_config_and_clips(finished):
                                           *MAPPED}),
         ("moving", {"speed": 2.0}, {"find_moving", "train_teacher", "score_objects", "score_trivially",
                                     "calibrate_teacher", *MAPPED}),
-        ("held_out", {"share": 0.3}, {"train_teacher", "score_objects", "calibrate_teacher", *MAPPED}),
-        ("validation", {"seed": 5}, set()),
+        ("held_out", {"share": 0.3}, {"make_synthetic_clip", "detect_objects", "find_moving", "train_teacher",
+                                      "score_objects", "calibrate_teacher", *MAPPED}),
+        ("validation", {"seed": 5}, {"make_synthetic_clip", *DISTILLED}),
+        ("synthetic", {"seed": 5}, {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", *MAPPED}),
         ("frames", {"quality": 90}, {"extract_frames", "detect_objects", "find_moving", "train_teacher",
                                      "score_objects", "score_trivially", "calibrate_teacher", "pretrain_student",
-                                     *MAPPED}),
-        ("detection", {"iou": 0.5}, {"detect_objects", "train_teacher", "score_objects", "score_trivially",
-                                     "calibrate_teacher", *MAPPED}),
+                                     "make_synthetic_clip", *MAPPED}),
+        ("detection", {"iou": 0.5}, {"detect_objects", "make_synthetic_clip", "find_moving", "train_teacher",
+                                     "score_objects", "score_trivially", "calibrate_teacher", *MAPPED}),
     ],
 )  # fmt: skip
 def test_a_setting_reruns_its_stage_and_what_follows(finished, section, values, rules):
@@ -71,9 +73,11 @@ def test_one_teachers_setting_leaves_the_other_teacher_alone(finished):
 def test_synthetic_anomalies_rerun_the_validation_split_only(finished):
     config = finished.changed(override("validation", seed=5))
     rules = finished.planned("results/tiny/teachers_validation.csv", config=[config])
-    assert rules == {"make_validation_clip", "detect_objects", "find_moving", "score_objects", "score_trivially",
+    assert rules == {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", "score_trivially",
                      "build_maps", "evaluate_teachers"}  # fmt: skip
-    assert finished.planned("results/tiny/teachers_test.csv", TARGET, config=[config]) == set()
+    assert finished.planned("results/tiny/teachers_test.csv", config=[config]) == set()
+    last = finished.changed(override("validation", seed=5) + "    distillation: {selection: last}\n")
+    assert finished.planned(TARGET, config=[last]) == DISTILLED, "a student that is not selected by it"
 
 
 def test_swapped_numbers_are_noticed_and_the_order_of_keys_is_not(finished):

@@ -352,22 +352,23 @@ def variants(dataset):
 
 
 def variant_tables(wildcards):
-    """The teachers' tables of a data set and of its variants; of the test split where it has labels."""
+    """The tables of a data set and of its variants; of the test split where it has labels."""
     splits = ("validation", "test") if label_files(wildcards) else ("validation",)
-    names = groups_of_variants(wildcards.dataset)
-    return [f"results/{name}/teachers_{split}.csv" for split in splits for name in names]
+    names = groups_of_variants(wildcards.dataset, wildcards.who)
+    return [f"results/{name}/{wildcards.who}_{split}.csv" for split in splits for name in names]
 
 
-def groups_of_variants(dataset):
+def groups_of_variants(dataset, who):
     """For each variant the first one that differs in nothing but seeds; one that differs in nothing is left out."""
+    student = who == "student"
     first, seen, groups = {}, set(), {}
     for name in variants(dataset):
-        everything = all_settings(config, name)
+        everything = all_settings(config, name, student)
         if everything not in seen:
             seen.add(everything)
-            groups[name] = first.setdefault(all_settings(config, name, seeds=False), name)
+            groups[name] = first.setdefault(all_settings(config, name, student, seeds=False), name)
     return groups
 
 
 def variant_groups(wildcards):
-    return canonical({"version": 1, "groups": groups_of_variants(wildcards.dataset)})
+    return canonical({"version": 1, "groups": groups_of_variants(wildcards.dataset, wildcards.who)})

@@ -142,9 +142,11 @@ rule compare_variants:
     input:
         variant_tables,
     output:
-        "results/{dataset}/variants.csv",
+        "results/{dataset}/{who}_variants.csv",
     log:
-        "results/{dataset}/logs/compare_variants.log",
+        "results/{dataset}/logs/compare_variants/{who}.log",
+    wildcard_constraints:
+        who="teachers|student",
     conda:
         "../../envs/vadistill.yaml"
     params:

@@ -1,4 +1,4 @@
-"""Rule compare_variants: the teachers' tables of a data set and its variants in, mean and spread over seeds out."""
+"""Rule compare_variants: the AUC tables of a data set and its variants in, mean and spread over seeds out."""
 
 import pandas as pd
 
