@@ -270,7 +270,7 @@ class Distillation:
     teachers: tuple[str, ...] = option(
         ("background_agnostic", "multi_task"), "names of teachers", minItems=1, uniqueItems=True
     )
-    synthetic: bool = option(False, "learn from the split synthetic, too, with the teachers' maps as targets")
+    synthetic: bool = option(True, "learn from the split synthetic, too, with the teachers' maps as targets")
     pretrained: bool = option(True, "start from the pre-trained weights")
     epochs: int = number(35, "passes over the training frames", 1)
     batch: int = number(48, "frames a step", 1)
@@ -289,7 +289,7 @@ class Distillation:
     )
     flip: bool = option(False, "mirror half of the samples")
     reverse: bool = option(False, "reverse the frames of half of the samples in time")
-    average: float = number(0.0, "decay of a moving average of the weights, which is kept; 0: none", 0, 1)
+    average: float = number(0.999, "decay of a moving average of the weights, which is kept; 0: none", 0, 1)
     selection: str = option(
         "last",
         "the student that is kept: of the last epoch, or the best one on the split validation",

@@ -74,8 +74,9 @@ rule score_frames:
 rule evaluate_student:
     input:
         labels=lambda wildcards: ancient(label_files(wildcards)) if wildcards.split == "test" else [],
-        boxes=truth_boxes,
+        boxes=validation_boxes,
         student="results/{dataset}/student/scores/{split}.h5",
+        validation="results/{dataset}/student/scores/validation.h5",
     output:
         "results/{dataset}/student_{split}.csv",
     log:
@@ -88,4 +89,5 @@ rule evaluate_student:
         settings=labelled_settings("evaluate_student"),
     shell:
         "python -m vadistill.stages.evaluate_student --settings {params.settings:q} --split {wildcards.split}"
-        " --boxes {input.boxes:q} --student {input.student:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --boxes {input.boxes:q} --student {input.student:q} --validation {input.validation:q} --output {output:q}"
+        " 2>&1 | tee {log:q}"

@@ -2,24 +2,22 @@
 
 import json
 import logging
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from vadistill.averages import Averages
 from vadistill.data.labels import labels_of_boxes
 from vadistill.data.maps import MapStore
 from vadistill.data.store import by_teacher
-from vadistill.data.windows import FrameWindows, loader
+from vadistill.data.windows import FrameWindows
 from vadistill.distillation import Distiller
 from vadistill.errors import InputError
-from vadistill.machine import loader_workers, pick_device
-from vadistill.models.student import scale_frames
+from vadistill.machine import pick_device
 from vadistill.settings import Student, canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.student_scoring import validation_auc, windows_of
+from vadistill.student_training import train_epoch
 from vadistill.training import EarlyStopping, TrainingRun, file_stamp, load_model
 
 log = logging.getLogger(__name__)
@@ -70,22 +68,6 @@ def main(args) -> None:
         training.record("distillation", epoch, metrics)
     weights = {key: value.cpu() for key, value in distiller.result.state_dict().items()}
     training.finish({"kind": "student", "settings": canonical(used), "weights": weights})
-
-
-def train_epoch(
-    distiller: Distiller, windows: FrameWindows, epoch: int, generator: torch.Generator
-) -> dict[str, float]:
-    """Take the steps of one epoch and return the means of what they log."""
-    settings, device = distiller.settings, distiller.device
-    started, averages = time.monotonic(), Averages()
-    order = windows.epoch_order(epoch, settings.frame_stride, generator)
-    batches = loader(windows, order, settings.batch, loader_workers())
-    for step, (frames, targets) in enumerate(batches):
-        distiller.set_progress(epoch, step / len(batches))
-        scaled = scale_frames(frames.to(device, non_blocking=True))
-        targets = {name: {g: grid.to(device) for g, grid in maps.items()} for name, maps in targets.items()}
-        averages.add(distiller.step(scaled, targets, generator, f"epoch {epoch + 1}, batch {step + 1}"), len(frames))
-    return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,27 @@
+"""One epoch of distillation: windows of frames and the teachers' maps in, what its steps log out."""
+
+import time
+
+import torch
+
+from vadistill.averages import Averages
+from vadistill.data.windows import FrameWindows, loader
+from vadistill.distillation import Distiller
+from vadistill.machine import loader_workers
+from vadistill.models.student import scale_frames
+
+
+def train_epoch(
+    distiller: Distiller, windows: FrameWindows, epoch: int, generator: torch.Generator
+) -> dict[str, float]:
+    """Take the steps of one epoch and return the means of what they log."""
+    settings, device = distiller.settings, distiller.device
+    started, averages = time.monotonic(), Averages()
+    order = windows.epoch_order(epoch, settings.frame_stride, generator)
+    batches = loader(windows, order, settings.batch, loader_workers())
+    for step, (frames, targets) in enumerate(batches):
+        distiller.set_progress(epoch, step / len(batches))
+        scaled = scale_frames(frames.to(device, non_blocking=True))
+        targets = {name: {g: grid.to(device) for g, grid in maps.items()} for name, maps in targets.items()}
+        averages.add(distiller.step(scaled, targets, generator, f"epoch {epoch + 1}, batch {step + 1}"), len(frames))
+    return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import percentileofscore
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from stored_clips import store_of
+
+from vadistill.data.labels import kind_of, labels_of_boxes
+from vadistill.data.results import mean_ranks
+from vadistill.distillation import Distiller
+from vadistill.models.student import frame_scores, scale_frames
+from vadistill.settings import Distillation, Student
+from vadistill.stages.evaluate_student import logistic
+from vadistill.student_scoring import score_clip, validation_auc, windows_of
+from vadistill.student_training import train_epoch
+
+NETWORK = Student(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
+    return [store_of(folder, name, rng.integers(0, 256, (9, 32, 48, 3), dtype=np.uint8)).path for name in "ab"]
+
+
+def distiller(**changes):
+    torch.manual_seed(0)
+    settings = Distillation(teachers=("one",), adversarial_weight=0, epochs=4, **changes)
+    return Distiller(NETWORK, settings, (1, 4), CPU)
+
+
+def test_validation_auc_is_that_of_the_single_frames(clips):
+    student, windows = distiller().student.train(), windows_of(clips, NETWORK)
+    labels = {"a": np.arange(9) % 2, "b": np.arange(9) > 5}
+    made = validation_auc(student, windows, labels, CPU)
+    assert student.training
+    with torch.no_grad():
+        frames = torch.stack([windows[i][0] for i in range(18)])
+        scores = frame_scores(student.eval()(scale_frames(frames))).numpy().reshape(2, 9)
+    expected = roc_auc_score(np.concatenate(list(labels.values())), scores.ravel())
+    macro = np.mean([roc_auc_score(label, score) for label, score in zip(labels.values(), scores, strict=True)])
+    assert made == pytest.approx((expected + macro) / 2)
+
+
+def test_an_epoch_takes_each_chosen_frame_once_and_tells_its_rate(clips):
+    made, windows = distiller(batch=4, frame_stride=2, schedule="cosine"), windows_of(clips, NETWORK)
+    windows._maps = {"one": {g: np.full((18, g, g), 0.3, np.float16) for g in (1, 4)}}
+    losses = [train_epoch(made, windows, epoch, torch.Generator().manual_seed(epoch)) for epoch in range(4)]
+    assert int(made.optimiser.state_dict()["state"][0]["step"]) == 4 * 3, "nine frames are three batches"
+    assert losses[-1]["train_loss"] < losses[0]["train_loss"] and losses[0]["frames_per_second"] > 0
+    last = (3 + 2 / 3) / 4
+    expected = made.settings.learning_rate * (1 + np.cos(np.pi * (last - 0.1) / 0.9)) / 2
+    assert made.optimiser.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_scores_and_maps_of_a_clip_belong_together(clips):
+    scores, maps = score_clip(distiller().student.eval(), windows_of(clips[:1], NETWORK), CPU)
+    assert scores.shape == (9,) and {g: grid.shape for g, grid in maps.items()} == {1: (9, 1, 1), 4: (9, 4, 4)}
+    np.testing.assert_allclose(scores, np.mean([grid.max((1, 2)) for grid in maps.values()], axis=0), rtol=1e-6)
+
+
+def test_mean_ranks_against_scipy():
+    rng = np.random.default_rng(0)
+    parts = [{"a": rng.integers(0, 9, 7) / 9, "b": rng.random(5)} for _ in range(3)]
+    made = mean_ranks(parts)
+    for clip in "ab":
+        expected = np.zeros(len(made[clip]))
+        for part in parts:
+            every = np.concatenate(list(part.values()))
+            expected += [percentileofscore(every, value) / 100 for value in part[clip]]
+        np.testing.assert_allclose(made[clip], expected / 3)
+
+
+def test_the_fitted_sum_weighs_the_maps_by_what_they_tell():
+    rng = np.random.default_rng(0)
+    truth = {"v": rng.integers(0, 2, 300).astype(np.uint8)}
+    known = {1: {"v": rng.random(300)}, 4: {"v": truth["v"] + rng.random(300)}}
+    maxima = {1: {"t": rng.random(50)}, 4: {"t": rng.random(50)}}
+    made = logistic(maxima, known, truth)["t"]
+    model = LogisticRegression(C=1e3, max_iter=1000).fit(np.stack([known[1]["v"], known[4]["v"]], 1), truth["v"])
+    np.testing.assert_allclose(made, model.intercept_ + np.stack([maxima[1]["t"], maxima[4]["t"]], 1) @ model.coef_[0])
+    assert model.coef_[0][1] > 5 * abs(model.coef_[0][0])
+
+
+def test_labels_of_synthetic_anomalies(tmp_path):
+    boxes = np.zeros((4, 4), np.float32)
+    boxes[2] = [1, 2, 3, 4]
+    np.save(tmp_path / "a.1.fast.npy", boxes)
+    labels = labels_of_boxes([tmp_path / "a.1.fast.npy"])
+    assert {clip: label.tolist() for clip, label in labels.items()} == {"a.1.fast": [0, 0, 1, 0]}
+    assert kind_of("a.1.fast") == "fast"
