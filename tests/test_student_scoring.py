@@ -7,11 +7,11 @@ from sklearn.metrics import roc_auc_score
 from stored_clips import store_of
 
 from vadistill.data.labels import kind_of, labels_of_boxes
-from vadistill.data.results import mean_ranks
 from vadistill.distillation import Distiller
+from vadistill.errors import InputError
+from vadistill.fusion import fitted_sum, mean_ranks
 from vadistill.models.student import frame_scores, scale_frames
 from vadistill.settings import Distillation, Student
-from vadistill.stages.evaluate_student import logistic
 from vadistill.student_scoring import score_clip, validation_auc, windows_of
 from vadistill.student_training import train_epoch
 
@@ -42,6 +42,12 @@ def test_validation_auc_is_that_of_the_single_frames(clips):
     expected = roc_auc_score(np.concatenate(list(labels.values())), scores.ravel())
     macro = np.mean([roc_auc_score(label, score) for label, score in zip(labels.values(), scores, strict=True)])
     assert made == pytest.approx((expected + macro) / 2)
+
+
+def test_clips_of_one_class_have_no_validation_auc(clips):
+    windows = windows_of(clips, NETWORK)
+    with pytest.raises(InputError, match=r"validation\.share"):
+        validation_auc(distiller().student, windows, {"a": np.ones(9, int), "b": np.zeros(9, int)}, CPU)
 
 
 def test_an_epoch_takes_each_chosen_frame_once_and_tells_its_rate(clips):
@@ -78,10 +84,12 @@ def test_the_fitted_sum_weighs_the_maps_by_what_they_tell():
     truth = {"v": rng.integers(0, 2, 300).astype(np.uint8)}
     known = {1: {"v": rng.random(300)}, 4: {"v": truth["v"] + rng.random(300)}}
     maxima = {1: {"t": rng.random(50)}, 4: {"t": rng.random(50)}}
-    made = logistic(maxima, known, truth)["t"]
+    made = fitted_sum(maxima, known, truth)["t"]
     model = LogisticRegression(C=1e3, max_iter=1000).fit(np.stack([known[1]["v"], known[4]["v"]], 1), truth["v"])
     np.testing.assert_allclose(made, model.intercept_ + np.stack([maxima[1]["t"], maxima[4]["t"]], 1) @ model.coef_[0])
     assert model.coef_[0][1] > 5 * abs(model.coef_[0][0])
+    with pytest.raises(InputError, match="one class only"):
+        fitted_sum(maxima, known, {"v": np.ones(300, np.uint8)})
 
 
 def test_labels_of_synthetic_anomalies(tmp_path):
@@ -91,3 +99,6 @@ def test_labels_of_synthetic_anomalies(tmp_path):
     labels = labels_of_boxes([tmp_path / "a.1.fast.npy"])
     assert {clip: label.tolist() for clip, label in labels.items()} == {"a.1.fast": [0, 0, 1, 0]}
     assert kind_of("a.1.fast") == "fast"
+    (tmp_path / "b.fast.npy").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"b\.fast\.npy: not a readable"):
+        labels_of_boxes([tmp_path / "b.fast.npy"])

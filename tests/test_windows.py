@@ -95,3 +95,12 @@ def test_resizing_keeps_height_and_width_apart():
     image[:, 20:] = 200
     made = resize(image, (10, 30))
     assert made.shape == (10, 30, 3) and made[:, :14].max() == 0 and made[:, 16:].min() == 200
+
+
+def test_held_out_frames_are_not_drawn(stores):
+    paths, _ = stores
+    windows = FrameWindows(paths, (20, 30), (0,), held_out={"a": 0.5, "b": 0.0, "other": 0.0})
+    drawn = [windows.epoch_order(epoch, 2, torch.Generator().manual_seed(epoch)) for epoch in range(2)]
+    # Five of the nine frames of a, none of b, all five of c, which begins at frame 11.
+    assert sorted(drawn[0] + drawn[1]) == [*range(5), *range(11, 16)]
+    assert len(windows) == 16

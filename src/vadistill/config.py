@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "evaluate_teachers": (1, ("evaluation",)),
     "draw_teachers": (1, ("evaluation",)),
     "pretrain_student": (2, ("student", "pretraining")),
-    "distill_student": (2, ("student", "distillation", "maps")),
+    "distill_student": (3, ("held_out", "student", "distillation", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (1, ("evaluation",)),
     "evaluate": (2, ("evaluation",)),

@@ -95,7 +95,7 @@ class Validation:
     kinds: tuple[str, ...] = option(
         ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True, items={"enum": list(ANOMALY_KINDS)}
     )
-    share: float = number(0.4, "of a made clip that is abnormal", 0.1, 1)
+    share: float = number(0.4, "of a made clip that is abnormal", 0.1, 0.9)
     seed: int = number(0, "what is pasted where and when")
 
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from vadistill.data.windows import FrameWindows, loader, offsets
+from vadistill.errors import InputError
 from vadistill.machine import loader_workers
 from vadistill.metrics import macro_auc, micro_auc
 from vadistill.models.student import Student, frame_scores, scale_frames
@@ -27,9 +29,9 @@ def load_student(path: Path, device: torch.device) -> tuple[Student, dict]:
     return student.to(device, memory_format=torch.channels_last).eval(), settings
 
 
-def windows_of(paths: Sequence[Path], network: StudentSettings, *maps) -> FrameWindows:
-    """Return the windows that a student sees of some clips, with the teachers' maps and resolutions where given."""
-    return FrameWindows(paths, (network.height, network.width), offsets(network.frames, network.frame_step), *maps)
+def windows_of(paths: Sequence[Path], network: StudentSettings, **training: Any) -> FrameWindows:
+    """Return the windows that a student sees of some clips; more arguments of ``FrameWindows`` when it is trained."""
+    return FrameWindows(paths, (network.height, network.width), offsets(network.frames, network.frame_step), **training)
 
 
 @torch.inference_mode()
@@ -45,11 +47,17 @@ def score_clip(student: Student, windows: FrameWindows, device) -> tuple[np.ndar
 
 
 def validation_auc(student: Student, windows: FrameWindows, labels: Mapping[str, np.ndarray], device) -> float:
-    """Return the mean of micro and macro AUC of the unsmoothed frame scores; the student is left in its mode."""
+    """Return the mean of micro and macro AUC of the unsmoothed frame scores; the student is left in its mode.
+
+    Raises:
+        InputError: No clip has both normal and abnormal frames.
+    """
     training = student.training
     scores, _ = score_clip(student.eval(), windows, device)
     student.train(training)
     parts = np.split(scores, np.cumsum(windows.lengths)[:-1])
     by_clip = {store.clip: part for store, part in zip(windows.stores, parts, strict=True)}
     micro, (macro, _) = micro_auc(by_clip, labels), macro_auc(by_clip, labels)
-    return float(np.mean([value for value in (micro, macro) if value is not None]))
+    if micro is None or macro is None:
+        raise InputError("split validation: every clip is all normal or all abnormal; lower validation.share")
+    return (micro + macro) / 2

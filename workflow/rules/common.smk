@@ -193,6 +193,22 @@ def distilled_on(of_split):
     return paths
 
 
+def distillation_settings(wildcards):
+    """The settings of distill_student, with the clips that it does not learn from: what it is judged by is made of them."""
+    return stage_settings(config, wildcards.dataset, "distill_student", held_out_clips=held_out(wildcards.dataset))
+
+
+def judged_by(validation):
+    """Files of the split validation, a pattern or a function, where clips are held out for it."""
+
+    def paths(wildcards):
+        if not held_out(wildcards.dataset):
+            return []
+        return validation(wildcards) if callable(validation) else validation.format(dataset=wildcards.dataset)
+
+    return paths
+
+
 def selected_by(what):
     """The frames, or the boxes, of the split validation, where the student is selected by it."""
 

@@ -41,7 +41,7 @@ rule distill_student:
         gpu=1,
         mem_mb=8000,
     params:
-        settings=settings("distill_student"),
+        settings=distillation_settings,
     shell:
         "python -m vadistill.stages.distill_student --settings {params.settings:q} --pretrained {input.pretrained:q}"
         " --frames {input.frames:q} --maps {input.maps:q} --validation {input.validation:q}"
@@ -74,9 +74,9 @@ rule score_frames:
 rule evaluate_student:
     input:
         labels=lambda wildcards: ancient(label_files(wildcards)) if wildcards.split == "test" else [],
-        boxes=validation_boxes,
+        boxes=judged_by(validation_boxes),
         student="results/{dataset}/student/scores/{split}.h5",
-        validation="results/{dataset}/student/scores/validation.h5",
+        validation=judged_by("results/{dataset}/student/scores/validation.h5"),
     output:
         "results/{dataset}/student_{split}.csv",
     log:

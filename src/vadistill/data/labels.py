@@ -125,15 +125,16 @@ def _marked(intervals: list[tuple[int, int]], frames: int, path: Path, clip: str
     return labels
 
 
-def _load_array(path: Path) -> np.ndarray:
-    """Map a .npy file of booleans or integers."""
+def _load_array(path: Path, kinds: str = "biu") -> np.ndarray:
+    """Map a .npy file of booleans or integers, or of other ``kinds`` of numbers."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy file of plain numbers ({error})") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biu":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
         kind = array.dtype if isinstance(array, np.ndarray) else "an archive"
-        raise InputError(f"{path}: holds {kind}; expected a .npy array of booleans or integers")
+        expected = "booleans or integers" if kinds == "biu" else "floats"
+        raise InputError(f"{path}: holds {kind}; expected a .npy array of {expected}")
     return array
 
 
@@ -234,7 +235,7 @@ def _track_masks(clip: Clip, frames: int, size: tuple[int, int]) -> np.ndarray:
 
 def labels_of_boxes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
     """Return labels (T,) of clips with synthetic anomalies, given the files of where these are, by clip."""
-    return {path.stem: np.load(path, allow_pickle=False).any(axis=1).astype(np.uint8) for path in paths}
+    return {path.stem: _load_array(path, "f").any(axis=1).astype(np.uint8) for path in paths}
 
 
 def kind_of(clip: str) -> str:

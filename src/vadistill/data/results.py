@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from vadistill.calibration import Calibrator
 from vadistill.data import object_scores
@@ -16,10 +15,8 @@ from vadistill.data.object_scores import columns_of
 from vadistill.data.store import attribute, by_teacher
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_frame_scores
+from vadistill.fusion import Scores, mean_scores
 from vadistill.metrics import frame_scores_from_objects
-
-Scores = dict[str, np.ndarray]
-"""Frame scores by clip, each (T,)."""
 
 
 @dataclass(frozen=True)
@@ -130,22 +127,6 @@ def read_teachers(
         )
         for name, files in score_files.items()
     }
-
-
-def mean_scores(parts: Any) -> Scores:
-    """Return the mean of several scores of the same clips."""
-    parts = list(parts)
-    return {clip: np.mean([part[clip] for part in parts], axis=0) for clip in parts[0]}
-
-
-def mean_ranks(parts: Any) -> Scores:
-    """Return the mean over several scores of the share of all frames that score lower, ties in the middle."""
-    ranked = []
-    for part in parts:
-        ends = np.cumsum([len(scores) for scores in part.values()])
-        ranks = rankdata(np.concatenate(list(part.values()))) / ends[-1]
-        ranked.append(dict(zip(part, np.split(ranks, ends[:-1]), strict=True)))
-    return mean_scores(ranked)
 
 
 def used_settings(student: Path, scores: list[Path], calibration: Path) -> tuple[dict[str, Any], dict[str, Any]]:

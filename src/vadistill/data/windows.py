@@ -1,7 +1,7 @@
 """The student's input: windows of frames, resized, from many clips."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vadistill.data.frames import FrameStore
 from vadistill.data.maps import MapStore
+from vadistill.data.shards import first_held_out
 from vadistill.errors import InputError
 
 OPEN_CLIPS = 64  # file handles a process keeps
@@ -21,6 +22,14 @@ class FrameWindows(Dataset):
 
     An item is ((3 * F, H, W) uint8, {teacher: {g: (1, g, g) float32}}). A neighbour beyond the clip's border is
     replaced by frame t.
+
+    Args:
+        paths: Frame stores of the clips.
+        size: Height and width of the frames in pixels.
+        offsets: Of the frames from t.
+        maps: The teachers' maps.
+        resolutions: Which of them.
+        held_out: Clips of which only the frames before this share of them are drawn in an epoch.
 
     Raises:
         InputError: A teacher has no maps, or too few, of a clip.
@@ -33,12 +42,19 @@ class FrameWindows(Dataset):
         offsets: Sequence[int],
         maps: dict[str, MapStore] | None = None,
         resolutions: tuple[int, ...] = (),
+        held_out: Mapping[str, float] | None = None,
     ) -> None:
         self.size, self.offsets = size, offsets
         self.stores = [FrameStore(path) for path in paths]
         self.lengths = [len(store) for store in self.stores]
         self._ends = np.cumsum(self.lengths)
         self._open: OrderedDict[int, FrameStore] = OrderedDict()
+        kept = [
+            first_held_out((held_out or {}).get(store.clip, 1.0), length)
+            for store, length in zip(self.stores, self.lengths, strict=True)
+        ]
+        starts = self._ends - self.lengths
+        self.drawn = np.concatenate([start + np.arange(n) for start, n in zip(starts, kept, strict=True)])
         # Held in memory, two bytes a cell: to find single maps in their files costs more than to decode the frames.
         self._maps = {name: self._read(name, store, resolutions) for name, store in (maps or {}).items()}
 
@@ -76,8 +92,8 @@ class FrameWindows(Dataset):
         return self.stores[clip]
 
     def epoch_order(self, epoch: int, stride: int, generator: torch.Generator) -> list[int]:
-        """Return every ``stride``-th frame, shuffled; another phase of the stride every epoch."""
-        chosen = torch.arange(epoch % min(stride, len(self)), len(self), stride)
+        """Return every ``stride``-th of the frames that are drawn, shuffled; another phase of it every epoch."""
+        chosen = torch.from_numpy(self.drawn[epoch % min(stride, len(self.drawn)) :: stride])
         return chosen[torch.randperm(len(chosen), generator=generator)].tolist()
 
 

@@ -31,6 +31,12 @@ def add_paths(made: argparse.ArgumentParser, *names: str, many: tuple[str, ...] 
         made.add_argument(f"--{name}", type=Path, required=True, nargs="+")
 
 
+def add_optional_paths(made: argparse.ArgumentParser, *names: str) -> None:
+    """Add path arguments that take any number of paths, also none."""
+    for name in names:
+        made.add_argument(f"--{name}", type=Path, nargs="*", default=[])
+
+
 def _end(number: int, _: FrameType | None) -> None:
     """End by the signal itself: an exception raised here could be lost, for example in a loader's destructor."""
     remove_unfinished()

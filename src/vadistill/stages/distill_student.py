@@ -15,7 +15,7 @@ from vadistill.distillation import Distiller
 from vadistill.errors import InputError
 from vadistill.machine import pick_device
 from vadistill.settings import Student, canonical, section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student_scoring import validation_auc, windows_of
 from vadistill.student_training import train_epoch
 from vadistill.training import EarlyStopping, TrainingRun, file_stamp, load_model
@@ -36,8 +36,8 @@ def validation(args, network: Student, selection: str) -> tuple[FrameWindows, di
     if selection == "last":
         return None
     windows, labels = windows_of(args.validation, network), labels_of_boxes(args.boxes)
-    if {store.clip for store in windows.stores} != set(labels):
-        raise InputError(f"selection by validation: {len(windows.stores)} clips, {len(labels)} files of boxes")
+    if unpaired := sorted({store.clip for store in windows.stores} ^ labels.keys()):
+        raise InputError(f"validation clip {unpaired[0]}: frames or boxes are missing; expected both for every clip")
     return windows, labels
 
 
@@ -55,10 +55,16 @@ def main(args) -> None:
         distiller.load_backbone(pretrained["weights"])
         used["pretraining"] = json.loads(pretrained["settings"])["pretraining"]
         inputs.append(args.pretrained)
-    windows = windows_of(args.frames, network, {name: MapStore(p) for name, p in paths.items()}, resolutions)
+    windows = windows_of(
+        args.frames,
+        network,
+        maps={name: MapStore(shards) for name, shards in paths.items()},
+        resolutions=resolutions,
+        held_out=args.settings["held_out_clips"],
+    )
     judges = validation(args, network, settings.selection)
     best = EarlyStopping(distiller.result, patience=settings.epochs) if judges else None
-    log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows))
+    log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows.drawn))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), settings.seed)
     for epoch, generator in training.epochs("distillation", settings.epochs, distiller.parts(), best):
         metrics = train_epoch(distiller, windows, epoch, generator)
@@ -74,6 +80,5 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--pretrained", type=Path, nargs="?")
     add_paths(arguments, "output", many=("frames", "maps"))
-    for name in ("--validation", "--boxes"):
-        arguments.add_argument(name, type=Path, nargs="*", default=[])
+    add_optional_paths(arguments, "validation", "boxes")
     run(main, arguments)

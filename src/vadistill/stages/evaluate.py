@@ -9,9 +9,10 @@ import numpy as np
 from vadistill.data import frame_scores
 from vadistill.data.labels import labels_of_clips
 from vadistill.data.maps import MapStore
-from vadistill.data.results import Scores, map_maxima, mean_scores, read_teachers, used_settings
+from vadistill.data.results import map_maxima, read_teachers, used_settings
 from vadistill.data.store import attribute
 from vadistill.files import write_json
+from vadistill.fusion import Scores, mean_scores
 from vadistill.metrics import evaluate_scores, protocol_record, smooth
 from vadistill.provenance import git_revision, package_versions, seeds
 from vadistill.settings import section

@@ -5,47 +5,45 @@ import logging
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from vadistill.comparison import Entry, compare
 from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.data.maps import MapStore
-from vadistill.data.results import Scores, map_maxima, mean_ranks, mean_scores
+from vadistill.data.results import map_maxima
+from vadistill.data.shards import source_of
 from vadistill.data.store import attribute
 from vadistill.errors import InputError
 from vadistill.files import whole_file
+from vadistill.fusion import Scores, fitted_sum, mean_ranks
 from vadistill.report.summary import percent
 from vadistill.settings import section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 
 log = logging.getLogger(__name__)
+Maxima = dict[int, Scores]  # of the maps, by resolution
 
 
-def entries(
-    maxima: dict[int, Scores], known: dict[int, Scores] | None, truth: dict[str, np.ndarray]
-) -> Iterator[Entry]:
-    """Yield the frame score, that of each map alone, and what other fusions of the maps' maxima give.
-
-    Args:
-        maxima: The maps' maxima by resolution.
-        known: Those of other clips, by which a weighted sum is fitted; None: there is no such sum.
-        truth: Labels (T,) of these clips.
-    """
-    yield Entry("student", "student", "map", mean_scores(maxima.values()))
-    for side, scores in maxima.items():
-        yield Entry("student", "student", f"{side}x{side}", scores)
+def entries(scores: Scores, maxima: Maxima, fitted: Scores | None) -> Iterator[Entry]:
+    """Yield the frame score, that of each map alone, and other fusions of the maps' maxima."""
+    yield Entry("student", "student", "map", scores)
+    for side, part in maxima.items():
+        yield Entry("student", "student", f"{side}x{side}", part)
     yield Entry("student", "student", "ranks", mean_ranks(maxima.values()))
-    if known:
-        yield Entry("student", "student", "logistic", logistic(maxima, known, truth))
+    if fitted:
+        yield Entry("student", "student", "logistic", fitted)
 
 
-def logistic(maxima: dict[int, Scores], known: dict[int, Scores], truth: dict[str, np.ndarray]) -> Scores:
-    """Return the sum of the maps' maxima that logistic regression fits to the labels (T,) of known clips."""
-    columns = {clip: np.stack([part[clip] for part in known.values()], axis=1) for clip in truth}
-    model = LogisticRegression(C=1e3, max_iter=1000)
-    model.fit(np.concatenate(list(columns.values())), np.concatenate(list(truth.values())))
-    clips = next(iter(maxima.values()))
-    return {clip: model.decision_function(np.stack([part[clip] for part in maxima.values()], 1)) for clip in clips}
+def fitted_without_itself(maxima: Maxima, truth: dict[str, np.ndarray]) -> Scores | None:
+    """Return fitted sums of validation clips, each fitted to those of other training clips; None of a single one."""
+    sources = {source_of(clip) for clip in truth}
+    if len(sources) < 2:
+        return None
+    made: Scores = {}
+    for source in sources:
+        own = [clip for clip in truth if source_of(clip) == source]
+        parts = {side: {clip: part[clip] for clip in own} for side, part in maxima.items()}
+        made |= fitted_sum(parts, maxima, {clip: label for clip, label in truth.items() if clip not in own})
+    return made
 
 
 def main(args) -> None:
@@ -55,13 +53,15 @@ def main(args) -> None:
     store, truth = MapStore([args.student]), labels_of_boxes(args.boxes)
     maxima = map_maxima(store, resolutions)
     if args.split == "validation":
-        table = compare(entries(maxima, None, truth), truth, {c: kind_of(c) for c in truth}, settings.smoothing_sigma)
+        labels, kinds = truth, {clip: kind_of(clip) for clip in truth}
+        fitted = fitted_without_itself(maxima, truth)
     else:
-        labels = labels_of_clips(args.settings["layout"], args.settings["path"], store.frames)
-        if labels is None:
-            raise InputError(f"{args.settings['path']} has no labels for its test clips; expected them for AUC values")
-        known = map_maxima(MapStore([args.validation]), resolutions)
-        table = compare(entries(maxima, known, truth), labels, {}, settings.smoothing_sigma)
+        labels, kinds = labels_of_clips(args.settings["layout"], args.settings["path"], store.frames), {}
+        fitted = fitted_sum(maxima, map_maxima(MapStore(args.validation), resolutions), truth) if truth else None
+    if labels is None:
+        raise InputError(f"{args.settings['path']} has no labels for its test clips; expected them for a table of AUC")
+    scores = {clip: store.score(clip) for clip in store.clips()}
+    table = compare(entries(scores, maxima, fitted), labels, kinds, settings.smoothing_sigma)
     table.insert(0, "split", args.split)
     with whole_file(args.output) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5f")
@@ -72,5 +72,6 @@ def main(args) -> None:
 if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--split", required=True)
-    add_paths(arguments, "student", "validation", "output", many=("boxes",))
+    add_paths(arguments, "student", "output")
+    add_optional_paths(arguments, "validation", "boxes")
     run(main, arguments)

@@ -15,6 +15,7 @@ from vadistill.data.maps import MapStore
 from vadistill.data.store import by_teacher
 from vadistill.errors import InputError
 from vadistill.files import whole_file
+from vadistill.fusion import mean_scores
 from vadistill.report.summary import percent
 from vadistill.settings import Evaluation, section
 from vadistill.stages._run import add_paths, parser, run
@@ -32,7 +33,7 @@ def entries(args, settings: Evaluation) -> Iterator[Entry]:
         resolutions = tuple(store.resolutions(store.clips()[0]))
         levels["object"][teacher] = results.highest(objects)
         levels["filtered"][teacher] = results.filtered(objects, settings.filter_cell, settings.filter_size)
-        levels["map"][teacher] = results.mean_scores(results.map_maxima(store, resolutions).values())
+        levels["map"][teacher] = mean_scores(results.map_maxima(store, resolutions).values())
         for level, scores in levels.items():
             yield Entry("teacher", teacher, level, scores[teacher])
         for term, fitted in calibrations[teacher]["single"].items():
@@ -41,7 +42,7 @@ def entries(args, settings: Evaluation) -> Iterator[Entry]:
     for count in range(2, len(calibrations) + 1):
         for names in combinations(levels["object"], count):
             for level, scores in levels.items():
-                yield Entry("together", "+".join(names), level, results.mean_scores(scores[name] for name in names))
+                yield Entry("together", "+".join(names), level, mean_scores(scores[name] for name in names))
     for name, scores in frame_scores.read_shards(args.trivial).items():
         yield Entry("trivial", name, "frame", scores)
 

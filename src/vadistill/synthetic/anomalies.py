@@ -18,7 +18,7 @@ from vadistill.synthetic.tracks import Perspective, Track, feet, follow, motions
 log = logging.getLogger(__name__)
 
 LEAST_FRAMES = 12
-BACKWARD = 0.75  # of the abnormal share: frames played backward must have been played forward before
+BACKWARD = 0.75  # of the abnormal share: so many frames are played backward, between ones that are played forward
 PACE = 3  # times the usual speed of kind ``fast``
 ENLARGED, HASTE = (1.0, 1.6), (2.0, 4.0)  # of kind ``pasted``: times its size, times the usual speed
 TRIES = 5
@@ -82,7 +82,10 @@ def plan(kind: str, clip: Clip, frames: int, share: float, rng: np.random.Genera
         InputError: Fewer than 12 frames are usable.
     """
     if len(clip.usable) < LEAST_FRAMES:
-        raise InputError(f"{len(clip.usable)} usable frames; expected at least {LEAST_FRAMES} for a synthetic anomaly")
+        raise InputError(
+            f"{len(clip.usable)} usable frames; expected at least {LEAST_FRAMES} for a synthetic anomaly "
+            "(distillation.synthetic: false leaves out those that the student learns from)"
+        )
     count = min(frames, len(clip.usable))
     first = clip.usable.start + (len(clip.usable) - count) // 2
     if kind in ("fast", "backward"):
