@@ -5,11 +5,13 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 import yaml
 
 from vadistill import config as config_check
 from vadistill.config import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.errors import InputError
+from vadistill.models.student import Student
 from vadistill.schema import schema
 from vadistill.settings import SECTIONS, TEACHERS, TERMS, section
 from vadistill.teachers import TEACHERS as REGISTRY
@@ -37,12 +39,32 @@ def test_config_lists_every_setting_with_its_default(name):
 def test_presets_fit_the_schema():
     datasets = dict(CONFIG["datasets"])
     for name in ("two_cores", "teacher_study", "student_study"):
-        datasets |= yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["datasets"]
-        config_check.check({**CONFIG, "datasets": datasets})
-    papers = yaml.safe_load((ROOT / "workflow/presets/paper.yaml").read_text())
-    config_check.check({**CONFIG, **papers})
+        more = yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["datasets"]
+        assert not datasets.keys() & more.keys(), "two presets would make one variant of two"
+        datasets |= more
+        config = {**CONFIG, "datasets": datasets}
+        config_check.check(config)
+        known = {*more, *(entry["variant_of"] for entry in more.values() if "variant_of" in entry)}
+        found = {variant: all_settings(config, variant, student=name != "teacher_study") for variant in known}
+        assert len(set(found.values())) == len(found), f"{name}: variants that differ in nothing"
     presets = {path.stem for path in (ROOT / "workflow/presets").iterdir()}
     assert presets == {"two_cores", "teacher_study", "student_study", "paper"}
+
+
+def test_the_paper_preset_is_the_papers_student():
+    config = {**CONFIG, **yaml.safe_load((ROOT / "workflow/presets/paper.yaml").read_text())}
+    with torch.device("meta"):
+        student = Student(dataset_section(config, "avenue", "student"), (1, 4, 16))
+    assert sum(parameter.numel() for parameter in student.parameters()) == 4_997_747
+    pretraining, distillation = (dataset_section(config, "avenue", name) for name in ("pretraining", "distillation"))
+    for stage, rate in ((pretraining, 1e-3), (distillation, 1e-4)):
+        assert (stage.epochs, stage.batch, stage.learning_rate, stage.weight_decay) == (35, 48, rate, 5e-6)
+        assert (stage.decay_every, stage.decay, stage.frame_stride, stage.precision) == (10, 0.5, 1, "float32")
+    assert distillation.teachers == ("background_agnostic", "multi_task") and distillation.adversarial_weight == 0.1
+    assert (distillation.schedule, distillation.selection, distillation.pretrained) == ("step", "last", True)
+    assert (distillation.adversarial, distillation.discriminator) == ("cross_entropy", "plain")
+    off = ("synthetic", "object_weight", "flip", "reverse", "average")
+    assert not any(getattr(distillation, name) for name in off)
 
 
 def test_teachers_of_config_and_registry_agree():
@@ -160,6 +182,15 @@ def test_other_synthetic_anomalies_change_the_validation_split_only():
     assert owner(VARIED, "checked", "scores", "test", "multi_task") == "base"
     for product in ("frames", "detections", "scores", "maps"):
         assert owner(VARIED, "checked", product, "validation", "multi_task") == "checked"
+
+
+def test_the_split_synthetic_belongs_to_who_makes_it():
+    config = copy.deepcopy(VARIED)
+    config["datasets"]["made"] = {"variant_of": "base", "synthetic": {"seed": 5}}
+    for product in ("frames", "detections", "scores", "maps"):
+        assert owner(config, "made", product, "synthetic", "multi_task") == "made"
+        assert owner(config, "made", product, "validation", "multi_task") == "base"
+        assert owner(config, "made", product, "train", "multi_task") == "base"
 
 
 def test_a_variant_has_the_settings_of_its_base_and_its_own():

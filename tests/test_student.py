@@ -224,13 +224,14 @@ def test_softplus_heads_recover_from_empty_targets():
     assert all((grid - 0.5).abs().mean() < 0.1 for grid in recovered.values())
 
 
-def test_relu_heads_report_their_zero_maps():
+def test_dead_heads_are_reported():
     student = Student(Settings(base_width=2, depth=1, heads=1, head_width=4, last_activation="relu"), (4, 16))
     frames = torch.randn(2, 9, 40, 40)
     torch.nn.init.constant_(student.heads["16"].output.bias, -20.0)
     maps = student(frames)
-    statistics = map_statistics(maps, {})
-    assert statistics["zero_4x4"] == 0 and statistics["zero_16x16"] == 1
+    objects = {side: torch.arange(2 * side * side).reshape(2, 1, side, side) % 2 for side in (4, 16)}
+    statistics = map_statistics({4: maps[4] + 0.05, 16: maps[16]}, {"a": objects})
+    assert statistics["dead_4x4"] == 0 and statistics["dead_16x16"] == 1
 
 
 def test_scaling_of_frames():

@@ -18,9 +18,10 @@ class Entry:
     """One line of a table.
 
     Attributes:
-        group: ``teacher``, ``term``, ``together`` or ``trivial``.
+        group: ``teacher``, ``term``, ``together``, ``trivial`` or ``student``.
         name: What made the scores.
-        level: ``object`` (highest object score), ``filtered`` (behind the mean filter), ``map`` or ``frame``.
+        level: ``object`` (highest object score), ``filtered`` (behind the mean filter), ``map``, ``frame``; of a
+            student also one map alone (``4x4``) or other fusions of them (``ranks``, ``logistic``).
         scores: (T,) of each clip.
     """
 

@@ -34,7 +34,8 @@ class Distiller:
         self.student = Student(network, resolutions).to(device, memory_format=torch.channels_last)
         self.optimiser = self._adam(self.student)
         named = settings.teachers if settings.adversarial_weight else ()
-        condition = CONDITION if settings.discriminator == "conditional" else 0
+        self.conditional = bool(named) and settings.discriminator == "conditional"
+        condition = CONDITION if self.conditional else 0
         self.discriminators = {name: Discriminator(resolutions, condition).to(device) for name in named}
         self.discriminator_optimisers = {name: self._adam(network) for name, network in self.discriminators.items()}
         self._average = copy.deepcopy(self.student) if settings.average else None
@@ -49,11 +50,11 @@ class Distiller:
         steps = float(next(iter(self.optimiser.state.values()))["step"])
         # Early on the average is short, so that the first weights are soon forgotten.
         decay = min(self.settings.average, (1 + steps) / (10 + steps))
-        both = (network.state_dict().values() for network in (self._average, self.student))
+        both = [list(network.state_dict().values()) for network in (self._average, self.student)]
+        averages, values = ([value for value in part if value.is_floating_point()] for part in both)
+        torch._foreach_lerp_(averages, values, 1 - decay)
         for average, current in zip(*both, strict=True):
-            if average.is_floating_point():
-                average.lerp_(current, 1 - decay)
-            else:
+            if not average.is_floating_point():
                 average.copy_(current)
 
     @property
@@ -108,9 +109,9 @@ class Distiller:
         """
         settings = self.settings
         frames, targets = augmented(frames, targets, settings, generator)
-        condition = condition_of(frames, self.finest) if settings.discriminator == "conditional" else None
+        condition = condition_of(frames, self.finest) if self.conditional else None
         self.student.train()
-        with autocast(self.device, on_processors=True):
+        with autocast(self.device, on_processors=True, precision=settings.precision):
             maps = self.student(frames)
         distilled, log = distillation_loss(maps, targets, settings.object_weight)
         fooling = torch.zeros((), device=self.device)
@@ -138,21 +139,18 @@ def augmented(
     frames: Tensor, targets: dict[str, Maps], settings: Distillation, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Maps]]:
     """Return frames (N, 3 * F, H, W) and targets, each sample mirrored or its frames reversed by chance, as set."""
-    mirror, reverse = (torch.rand(len(frames), generator=generator) < 0.5 for _ in range(2))
+    mirror, reverse = (
+        (torch.rand(len(frames), generator=generator) < 0.5).to(frames.device)[:, None, None, None] for _ in range(2)
+    )
     if settings.flip:
-        frames = _where(mirror, frames.flip(-1), frames)
+        frames = torch.where(mirror, frames.flip(-1), frames)
         targets = {
-            name: {side: _where(mirror, grid.flip(-1), grid) for side, grid in maps.items()}
+            name: {side: torch.where(mirror, grid.flip(-1), grid) for side, grid in maps.items()}
             for name, maps in targets.items()
         }
     if settings.reverse:
-        frames = _where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)
+        frames = torch.where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)
     return frames.contiguous(memory_format=torch.channels_last), targets
-
-
-def _where(chosen: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Return the samples of one tensor (N, ...) where chosen (N,), else those of the other."""
-    return torch.where(chosen.to(one.device)[:, None, None, None], one, other)
 
 
 def condition_of(frames: Tensor, side: int) -> Tensor:

@@ -14,6 +14,7 @@ from vadistill.models.discriminator import Discriminator
 from vadistill.models.student import Maps
 
 DEQUANTISATION = 0.005
+DEAD = 0.01
 
 
 def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ def discriminator_loss(
 
     The student's maps are detached before the discriminator, so that it learns from them and the student does not.
     Uniform noise up to 0.005 hides that a teacher's empty cells, unlike the student's, are exactly 0. Logged are the
-    mean probabilities ``real`` and ``fake`` and the ``accuracy``, all detached.
+    ``real`` and ``fake``, the means of the logits' sigmoids, and the ``accuracy``, all detached.
 
     Args:
         discriminator: Of one teacher.
@@ -134,13 +135,16 @@ def map_statistics(student: Maps, teachers: Mapping[str, Maps]) -> dict[str, Ten
     """Return what tells whether the student's maps are alive, as scalars.
 
     ``correlation_TEACHER_GxG``: Pearson's, over the batch's cells whose target is above 0 (the loss is dominated by
-    the empty ones); 0 where it is undefined. ``zero_GxG``: share of the student's maps that are 0 everywhere.
+    the empty ones); 0 where it is undefined. ``dead_GxG``: of the cells where a teacher has an object, the share in
+    which the student's value is below a fifth of the least one of an object.
     """
     statistics = {}
     for side, grid in student.items():
         for name, maps in teachers.items():
             statistics[f"correlation_{name}_{side}x{side}"] = _correlation(grid.float(), maps[side].float())
-        statistics[f"zero_{side}x{side}"] = (grid.flatten(1) == 0).all(1).float().mean()
+        objects = torch.stack([maps[side] > 0 for maps in teachers.values()]).any(0)
+        dead = (grid < DEAD) & objects
+        statistics[f"dead_{side}x{side}"] = dead.float().sum() / objects.float().sum().clamp(min=1)
     return statistics
 
 

@@ -23,14 +23,15 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(device: torch.device, on_processors: bool = False) -> torch.autocast:
+def autocast(device: torch.device, on_processors: bool = False, precision: str = "auto") -> torch.autocast:
     """Return the context of a forward pass: bfloat16 on a GPU, float32 elsewhere.
 
     Args:
         device: Where it runs.
         on_processors: bfloat16 also on processors that compute in it.
+        precision: ``float32`` turns bfloat16 off.
     """
     # torch has no public name for this question; where the private one is gone, processors compute in float32.
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    fast = device.type == "cuda" or (on_processors and native())
+    fast = precision == "auto" and (device.type == "cuda" or (on_processors and native()))
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)

@@ -260,6 +260,9 @@ class Pretraining:
     decay_every: int = number(10, "epochs after which the learning rate falls", 1)
     decay: float = number(0.5, "factor of the learning rate", 0, 1)
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
+    precision: str = option(
+        "auto", "bfloat16 where the hardware computes in it, or float32 everywhere", enum=["auto", "float32"]
+    )
     seed: int = number(0, "initial weights and order")
 
 
@@ -296,6 +299,9 @@ class Distillation:
         enum=["last", "validation"],
     )
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
+    precision: str = option(
+        "auto", "bfloat16 where the hardware computes in it, or float32 everywhere", enum=["auto", "float32"]
+    )
     seed: int = number(0, "initial weights and order")
 
 

@@ -22,6 +22,8 @@ def train_epoch(
     for step, (frames, targets) in enumerate(batches):
         distiller.set_progress(epoch, step / len(batches))
         scaled = scale_frames(frames.to(device, non_blocking=True))
-        targets = {name: {g: grid.to(device) for g, grid in maps.items()} for name, maps in targets.items()}
+        targets = {
+            name: {g: grid.to(device, non_blocking=True) for g, grid in maps.items()} for name, maps in targets.items()
+        }
         averages.add(distiller.step(scaled, targets, generator, f"epoch {epoch + 1}, batch {step + 1}"), len(frames))
     return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

@@ -157,3 +157,36 @@ def test_the_spread_joins_the_variants(results):
 def test_the_teachers_mistakes_are_drawn(results):
     names = {path.name for path in (results / "teacher_pictures").glob("*.png")}
     assert names == {"test_01_scores.png", "test_02_scores.png", "false_alarms.png", "misses.png"}
+
+
+def test_the_students_tables_have_every_fusion_and_agree_with_the_result(results, auc):
+    levels = {"map", "1x1", "4x4", "16x16", "ranks"}
+    validation, test = (pd.read_csv(results / f"student_{split}.csv") for split in ("validation", "test"))
+    # A single clip is held out, so that no other one could weigh the maps for it.
+    assert set(validation["level"]) == levels and set(test["level"]) == levels | {"logistic"}
+    assert set(validation["kind"]) == {"all", "pasted", "misplaced", "fast", "backward"} and set(test["kind"]) == {
+        "all"
+    }
+    row = test[test["level"] == "map"].iloc[0]
+    assert row["micro_auc"] == pytest.approx(auc["student"]["micro_auc"], abs=1e-5)
+    assert row["macro_auc"] == pytest.approx(auc["student"]["macro_auc"], abs=1e-5)
+    spread = pd.read_csv(results / "student_variants.csv")
+    assert set(spread["variant"]) == {"tiny", "tiny_seed1"} and set(spread["split"]) == {"validation", "test"}
+    assert (results.parent / "tiny_seed1/student/distilled.pt").exists()
+
+
+def test_the_student_learns_from_synthetic_anomalies_and_from_no_held_out_clip(results):
+    held, made = (
+        {path.name.rpartition(".")[0].rpartition(".")[0] for path in (results / split).glob("*.npy")}
+        for split in ("validation", "synthetic")
+    )
+    assert held and made and not held & made
+    frames = {
+        path.stem: len(FrameStore(path)) for path in (results / "frames").glob("*/*.h5") if path.parent.name != "test"
+    }
+    learned = sum(n for clip, n in frames.items() if clip not in held and clip.rpartition(".")[0] not in held)
+    log = (results / "logs/distill_student.log").read_text()
+    assert int(re.search(r"on \w+, (\d+) frames", log)[1]) == learned
+    with h5py.File(results / "student/scores/test.h5") as file:
+        settings = json.loads(file.attrs["model_settings"])
+    assert set(settings["held_out_clips"]) == held and settings["synthetic"]["frames"] == 24

@@ -176,27 +176,36 @@ def test_without_labels_there_are_scores_and_no_auc(project, tmp_path):
     assert code == 1 and "test_01" in one_error(output) and "40 frames" in output
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, sent):
-    frames = sorted((finished.folder / "results/tiny/frames/train").glob("*.h5"))
-    settings = {
-        "student": {
-            "height": 48,
-            "width": 80,
-            "base_width": 4,
-            "downsamplings": 3,
-            "depth": 1,
-            "heads": 2,
-            "head_width": 8,
-        },
-        "pretraining": {"epochs": 8, "batch": 8},
-    }
+NETWORK = {"height": 48, "width": 80, "base_width": 4, "downsamplings": 3, "depth": 1, "heads": 2, "head_width": 8}
+
+
+def distillation_of(results):
+    """Settings and arguments of distill_student: everything that a resumed training must bring back."""
+    used = {"teachers": ["multi_task"], "pretrained": False, "epochs": 8, "batch": 8, "schedule": "cosine"}
+    used |= {"average": 0.9, "selection": "validation", "adversarial": "hinge", "discriminator": "conditional"}
+    settings = {"student": NETWORK, "distillation": used, "maps": {}, "held_out_clips": {}}
+    inputs = {"frames": "frames/train/*.h5", "maps": "maps/multi_task/train/*.h5"}
+    inputs |= {"validation": "frames/validation/*.h5", "boxes": "validation/*.npy"}
+    return settings, [part for name, files in inputs.items() for part in (f"--{name}", *sorted(results.glob(files)))]
+
+
+@pytest.mark.parametrize(
+    ("stage", "sent"),
+    [("pretrain_student", signal.SIGKILL), ("pretrain_student", signal.SIGTERM), ("distill_student", signal.SIGKILL)],
+)
+def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, stage, sent):
+    results = finished.folder / "results/tiny"
+    if stage == "distill_student":
+        settings, inputs = distillation_of(results)
+    else:
+        settings = {"student": NETWORK, "pretraining": {"epochs": 8, "batch": 8}}
+        inputs = ["--frames", *sorted(results.glob("frames/train/*.h5"))]
 
     def arguments(name):
-        return ["--frames", *frames, "--output", tmp_path / name]
+        return [*inputs, "--output", tmp_path / name]
 
-    assert run_stage(finished, "pretrain_student", settings, *arguments("whole.pt"))[0] == 0
-    process = start_stage(finished, "pretrain_student", settings, *arguments("killed.pt"), stderr=subprocess.DEVNULL)
+    assert run_stage(finished, stage, settings, *arguments("whole.pt"))[0] == 0
+    process = start_stage(finished, stage, settings, *arguments("killed.pt"), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed.state").exists():
         assert process.poll() is None and time.monotonic() < deadline
@@ -205,7 +214,7 @@ def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, sent)
     assert process.wait() != 0 and not (tmp_path / "killed.pt").exists()
     if sent == signal.SIGTERM:
         assert not list(tmp_path.glob(".*.part*"))
-    code, output = run_stage(finished, "pretrain_student", settings, *arguments("killed.pt"))
+    code, output = run_stage(finished, stage, settings, *arguments("killed.pt"))
     assert code == 0 and "resumed after epoch" in output
     whole, resumed = (torch.load(tmp_path / name, weights_only=True)["weights"] for name in ("whole.pt", "killed.pt"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -2,6 +2,7 @@
 import re
 import shlex
 import sys
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -195,7 +196,11 @@ def distilled_on(of_split):
 
 def distillation_settings(wildcards):
     """The settings of distill_student, with the clips that it does not learn from: what it is judged by is made of them."""
-    return stage_settings(config, wildcards.dataset, "distill_student", held_out_clips=held_out(wildcards.dataset))
+    dataset, used = wildcards.dataset, dataset_section(config, wildcards.dataset, "distillation")
+    made = {"synthetic": used.synthetic, "validation": used.selection == "validation"}
+    # Named in the student's provenance; the clips themselves are inputs.
+    sections = {name: asdict(dataset_section(config, dataset, name)) for name, read in made.items() if read}
+    return stage_settings(config, dataset, "distill_student", held_out_clips=held_out(dataset), **sections)
 
 
 def judged_by(validation):

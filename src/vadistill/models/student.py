@@ -185,7 +185,10 @@ class AutoEncoder(nn.Module):
         self.output = nn.Conv2d(widths[-1], 3, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return (N, 3, ceil(H / 2), ceil(W / 2)), the scaled middle frame of (N, 3 * F, H, W) scaled frames."""
+        """Return the scaled middle frame (N, 3, h, w) of scaled frames (N, 3 * F, H, W).
+
+        h is ceil(H / 2), or a quarter of H with the stem ``half``; w likewise.
+        """
         features, (*larger, smallest) = self.backbone(frames)
         features = features + smallest
         for stage, skip in zip(self.decoder, reversed(larger), strict=True):
@@ -213,9 +216,9 @@ def soft_max_pool2d(cells: Tensor, side: int) -> Tensor:
 
     It lies at most log(n) / 10 below the maximum of a cell's n values and passes gradients to all of them.
     """
-    highest = cells.amax((1, 2, 3), keepdim=True).detach()
-    exponentials = (SHARPNESS * (cells - highest)).exp().clamp(min=1e-30)
-    return highest + functional.adaptive_avg_pool2d(exponentials, side).log() / SHARPNESS
+    highest = cells.detach().amax((1, 2, 3), keepdim=True).double()
+    exponentials = (SHARPNESS * (cells - highest)).exp()
+    return (highest + functional.adaptive_avg_pool2d(exponentials, side).log() / SHARPNESS).float()
 
 
 class MapHead(nn.Module):

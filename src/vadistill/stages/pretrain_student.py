@@ -43,7 +43,7 @@ def main(args) -> None:
         network.train()
         for step, (frames, _) in enumerate(loader(windows, order, settings.batch, loader_workers())):
             scaled = scale_frames(frames.to(device, non_blocking=True))
-            with autocast(device, on_processors=True):
+            with autocast(device, on_processors=True, precision=settings.precision):
                 made = network(scaled)
             loss = reconstruction_loss(made, middle_frame(scaled, made.shape[-2:]))
             optimiser.zero_grad(set_to_none=True)
