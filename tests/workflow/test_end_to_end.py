@@ -53,7 +53,7 @@ def test_settings_are_the_ones_that_were_used(auc):
     assert auc["settings"]["multi_task"]["crop"] == 32
     assert auc["settings"]["calibration"]["high_value"] == 0.6
     assert auc["settings"]["frames"] == {"encoding": "jpeg", "quality": 95}
-    assert set(auc["provenance"]["seeds"]) == {*TEACHERS, "pretraining", "distillation"}
+    assert set(auc["provenance"]["seeds"]) == {*TEACHERS, "pretraining", "distillation", "synthetic", "validation"}
     assert len(auc["provenance"]["detector"]["sha256"]) == 64
     assert auc["provenance"]["packages"]["torch"]
 

@@ -44,7 +44,7 @@ def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore
 
 def draw_training(folder: Path, student: Path, calibrations: list[Path]) -> None:
     """Draw the training curves of every model; their metrics lie beside the files that the models led to."""
-    metrics = {name: student.with_name(f"{name}.metrics.jsonl") for name in ("pretrained", "distilled")}
+    metrics = {name: student.parents[1] / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
     metrics |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
     for name, path in metrics.items():
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
