@@ -94,8 +94,7 @@ def synthetic_clips(dataset, split):
         ends = {name: held.get(name, 1.0) for name in stable_order(clips(dataset, "train"))}
         parts = {name: (0.0, end) for name, end in ends.items() if end}
     if not parts:
-        reason = "held_out.share is 0" if split == "validation" else "all training clips are held out"
-        raise WorkflowError(f"{dataset}: {reason}, so that there are no clips for the split {split}")
+        raise WorkflowError(f"{dataset}: held_out.share is 0, so that there are no clips for the split validation")
     sources = list(parts.items())[: settings.clips]
     return {f"{name}.{kind}": (name, part, kind) for name, part in sources for kind in settings.kinds}
 

@@ -1,4 +1,4 @@
-"""Ground truth of test clips: frame labels and pixel masks in the formats of the data sets."""
+"""Ground truth: labels and pixel masks of test clips in their formats, and the boxes of synthetic anomalies."""
 
 import re
 from collections.abc import Sequence

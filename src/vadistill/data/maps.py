@@ -1,10 +1,9 @@
 """Stored anomaly maps: groups by clip, one data set (T, g, g) float16 a resolution, named "1x1", "4x4", "16x16".
 
-The maps of a teacher lie in one file a shard; the student's maps of the test clips lie in one file, with a data set
+The maps of a teacher lie in one file a shard; the student's maps of a split lie in one file, with a data set
 "score" (T,) float32 beside them.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from vadistill.data.store import reading
 from vadistill.errors import InputError
 
-CHUNK_FRAMES = 32  # a single map is read without unpacking a whole clip
+CHUNK_FRAMES = 32
 
 
 def write_clip(
@@ -33,12 +32,12 @@ def write_clip(
 class MapStore:
     """The maps of many clips, spread over the shards of one teacher (or the student's one file).
 
-    Files are opened on first use in each process, so that a store may be handed to loader workers.
+    Files are opened on first use.
     """
 
     def __init__(self, paths: list[Path]) -> None:
         self._path: dict[str, Path] = {}
-        self._open: dict[tuple[int, Path], h5py.File] = {}
+        self._open: dict[Path, h5py.File] = {}
         self.frames: dict[str, int] = {}
         for path in paths:
             with reading(path) as file:
@@ -46,15 +45,12 @@ class MapStore:
                     self._path[clip] = path
                     self.frames[clip] = len(next(iter(file[clip].values())))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
-
     def clips(self) -> list[str]:
         """Return the names of the clips."""
         return list(self._path)
 
-    def read(self, clip: str, resolutions: tuple[int, ...], rows: Any = slice(None)) -> dict[int, np.ndarray]:
-        """Return the maps {g: (T, g, g) float32} of a clip, or of the frames ``rows``.
+    def read(self, clip: str, resolutions: tuple[int, ...]) -> dict[int, np.ndarray]:
+        """Return the maps {g: (T, g, g) float32} of a clip.
 
         Raises:
             InputError: The clip or a resolution is missing, or the file is damaged.
@@ -64,7 +60,7 @@ class MapStore:
             if f"{cells}x{cells}" not in group:
                 raise InputError(f"{self._path[clip]}: clip {clip} has no maps of {cells}x{cells} cells")
         try:
-            return {cells: group[f"{cells}x{cells}"][rows].astype(np.float32) for cells in resolutions}
+            return {cells: group[f"{cells}x{cells}"][:].astype(np.float32) for cells in resolutions}
         except OSError as error:
             raise InputError(f"{self._path[clip]}: damaged maps of clip {clip} ({error}); delete the file") from error
 
@@ -79,7 +75,7 @@ class MapStore:
     def _group(self, clip: str) -> h5py.Group:
         if clip not in self._path:
             raise InputError(f"clip {clip}: no maps in {', '.join(sorted({str(p) for p in self._path.values()}))}")
-        key = (os.getpid(), self._path[clip])
-        if key not in self._open:
-            self._open[key] = reading(self._path[clip])
-        return self._open[key][clip]
+        path = self._path[clip]
+        if path not in self._open:
+            self._open[path] = reading(path)
+        return self._open[path][clip]
