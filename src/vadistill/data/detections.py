@@ -3,7 +3,7 @@
 Moving regions are stored in the same form, with confidence 1 and without class probabilities.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,7 +90,12 @@ def read_shards(paths: Sequence[Path]) -> Iterator[Detections]:
                 yield _read_clip(file, clip)
 
 
-def read_objects(paths: Sequence[Path], settings: Objects, moving: Sequence[Path] = ()) -> Iterator[Detections]:
+def read_objects(
+    paths: Sequence[Path],
+    settings: Objects,
+    moving: Sequence[Path] = (),
+    wanted: Callable[[str], bool] = lambda clip: True,
+) -> Iterator[Detections]:
     """Read the boxes that count as objects, clip by clip.
 
     With ``settings.moving``, the moving regions that no box covers are among them, with confidence 1 and class
@@ -100,12 +105,14 @@ def read_objects(paths: Sequence[Path], settings: Objects, moving: Sequence[Path
         paths: Files of the detections.
         settings: Which boxes count.
         moving: Files of the moving regions; a clip's regions may stand in any of them.
+        wanted: Whether a clip, given its name, is read.
 
     Raises:
         InputError: A clip has no moving regions, or its name does not match ``settings.scene``.
     """
     for path, clip, regions in _clips(paths, settings, moving):
-        yield _objects(path, clip, regions, settings)
+        if wanted(clip):
+            yield _objects(path, clip, regions, settings)
 
 
 def index_objects(paths: Sequence[Path], settings: Objects, moving: Sequence[Path] = ()) -> list[ObjectIndex]:

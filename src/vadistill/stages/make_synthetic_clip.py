@@ -2,13 +2,12 @@
 
 import hashlib
 import logging
-from collections import defaultdict
 
 import numpy as np
 
 from vadistill.data.detections import read_objects
 from vadistill.data.frames import FrameStore, write_images
-from vadistill.data.shards import first_held_out
+from vadistill.data.shards import first_held_out, scene_of
 from vadistill.errors import InputError
 from vadistill.files import whole_file
 from vadistill.settings import Objects, section
@@ -20,23 +19,25 @@ log = logging.getLogger(__name__)
 
 
 def normal_clip(args, store: FrameStore) -> Clip:
-    """Return the training clip with its objects, and where objects stood in all training clips of its scene."""
+    """Return the training clip with its objects and, for a misplaced one, where objects stood in clips of its scene."""
     # Which boxes count is fixed here: the yardstick shall not move with the settings that are chosen by it.
     settings = Objects(scene=args.settings["scene"])
-    objects, stood = None, defaultdict(list)
-    for clip in read_objects(args.detections, settings):
-        stood[clip.scene, clip.size].append(feet(clip.box))
-        if clip.clip == store.clip:
-            objects = clip
-    if objects is None:
+    scene, misplaced = scene_of(store.clip, settings.scene), args.settings["kind"] == "misplaced"
+
+    def wanted(name: str) -> bool:
+        return name == store.clip or (misplaced and scene_of(name, settings.scene) == scene)
+
+    read = {clip.clip: clip for clip in read_objects(args.detections, settings, wanted=wanted)}
+    if store.clip not in read:
         raise InputError(
             f"{args.detections[0]}: no clip {store.clip} in {len(args.detections)} files; expected its detections"
         )
+    objects = read[store.clip]
     found, expected = (objects.frames, *objects.size), (len(store), store.height, store.width)
     if found != expected:
         raise InputError(f"detections of clip {store.clip} have (frames, height, width) {found}; expected {expected}")
     usable = range(*(first_held_out(start, len(store)) for start in args.settings["part"]))
-    places = np.concatenate(stood[objects.scene, objects.size])
+    places = np.concatenate([feet(clip.box) for clip in read.values() if clip.size == objects.size])
     return Clip(objects.frame, objects.box, objects.size, usable, store.read, places)
 
 
