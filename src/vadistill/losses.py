@@ -136,7 +136,7 @@ def map_statistics(student: Maps, teachers: Mapping[str, Maps]) -> dict[str, Ten
 
     ``correlation_TEACHER_GxG``: Pearson's, over the batch's cells whose target is above 0 (the loss is dominated by
     the empty ones); 0 where it is undefined. ``dead_GxG``: of the cells where a teacher has an object, the share in
-    which the student's value is below a fifth of the least one of an object.
+    which the student's value is below 0.01.
     """
     statistics = {}
     for side, grid in student.items():
