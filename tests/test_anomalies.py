@@ -11,7 +11,7 @@ from vadistill.data.frames import FrameStore, write_images
 from vadistill.data.store import writing
 from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS
-from vadistill.synthetic.anomalies import Clip, plan
+from vadistill.synthetic.anomalies import Clip, Degree, plan
 from vadistill.synthetic.cutouts import Cutout, Placed, background, cut
 from vadistill.synthetic.tracks import Perspective, feet, follow, motions
 
@@ -49,8 +49,8 @@ def nobody(usable=range(FRAMES)):
     return Clip(np.zeros(0, int), np.zeros((0, 4), np.float32), SIZE, usable, lambda t: scene())
 
 
-def make(kind, clip, frames=FRAMES, seed=0):
-    return plan(kind, clip, frames, 0.4, np.random.default_rng(seed))
+def make(kind, clip, frames=FRAMES, seed=0, pace=(3.0, 3.0), haste=(2.0, 4.0)):
+    return plan(kind, clip, frames, Degree(0.4, pace, haste), np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("kind", ANOMALY_KINDS)
@@ -78,6 +78,16 @@ def test_fast_leaps_and_backward_returns():
         frame = picture(7)
         assert made.render(50, frame) is frame
     assert FRAMES - 5 <= fast.source[-1] - fast.source[0] + 1 <= FRAMES, "it uses what there is"
+
+
+def test_an_interval_is_played_at_any_pace():
+    paces = []
+    for seed in range(20):
+        made = make("fast", walkers(), seed=seed, pace=(1.25, 2.0))
+        step = np.diff(made.source)[made.boxes.any(1)[1:]]
+        assert set(step) <= {1, 2}
+        paces.append(step.mean())
+    assert 1.2 <= min(paces) < 1.4 and 1.8 < max(paces) <= 2.05
 
 
 @pytest.mark.parametrize("kind", ["pasted", "misplaced"])
@@ -114,14 +124,15 @@ def test_misplaced_moves_as_a_walker_where_none_walks():
     assert np.abs(step[normal, 1]).max() < 0.5
 
 
-def test_pasted_slides_straight_and_hastily():
-    made = make("pasted", walkers(), 60)
+@pytest.mark.parametrize("haste", [(2.0, 4.0), (1.1, 1.5)])
+def test_pasted_slides_straight_and_hastily(haste):
+    made = make("pasted", walkers(), 60, haste=haste)
     foot = np.array([placed.foot for placed in made.pasted.values()])
     step = np.diff(foot, axis=0)
     runs = np.flatnonzero(np.hypot(*np.diff(step, axis=0).T) < 1e-3)
     assert len(runs) > 0.6 * len(foot), "a straight line at one speed, for most of the time"
     speed = np.median(np.hypot(*step.T))
-    assert 1.8 * STEP <= speed <= 4.2 * STEP
+    assert 0.9 * haste[0] * STEP <= speed <= 1.05 * haste[1] * STEP
     assert all(1 <= placed.scale <= 1.6 for placed in made.pasted.values())
 
 

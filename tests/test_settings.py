@@ -94,6 +94,8 @@ def test_teachers_of_config_and_registry_agree():
         (("distillation", "teachers"), [], "distillation.teachers"),
         (("maps", "resolutions"), [1, 0], "maps.resolutions"),
         (("calibration", "low_percentile"), 99.9, "low percentile"),
+        (("synthetic", "pace"), [4.0, 2.0], "synthetic.pace is [4, 2]; expected the smaller"),
+        (("validation", "haste"), [2.0], "validation.haste"),
         (("seed",), True, "seed"),
         (("pretraining", "learning_rate"), float("nan"), "pretraining.learning_rate is nan"),
         (("datasets", 2024), {"layout": "demo"}, "the key 2024 in datasets is no text"),

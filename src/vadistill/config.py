@@ -13,7 +13,7 @@ import jsonschema
 
 from vadistill.errors import InputError
 from vadistill.schema import schema
-from vadistill.settings import SECTIONS, TEACHERS, TERMS, Calibration, canonical, section
+from vadistill.settings import SECTIONS, TEACHERS, TERMS, Calibration, Validation, canonical, section
 
 # What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
 # change of the stage's algorithm, which then reruns it.
@@ -150,6 +150,8 @@ def check(config: dict[str, Any]) -> None:
             _check_teachers(place, values)
         _check_calibration(name, dataset_section(config, name, "calibration"))
         _check_scene(name, dataset_section(config, name, "objects").scene)
+        for made in ("validation", "synthetic"):
+            _check_intervals(f"datasets.{name}.{made}", dataset_section(config, name, made))
     _check_calibration(None, section("calibration", config.get("calibration", {})))
 
 
@@ -208,6 +210,13 @@ def _check_scene(dataset: str, pattern: str) -> None:
         ) from None
     if pattern and not groups:
         raise InputError(f"config: datasets.{dataset}.objects.scene: '{pattern}' has no group around the scene's name")
+
+
+def _check_intervals(place: str, made: Validation) -> None:
+    for key in ("pace", "haste"):
+        low, high = getattr(made, key)
+        if low > high:
+            raise InputError(f"config: {place}.{key} is [{low:g}, {high:g}]; expected the smaller number first")
 
 
 def _check_calibration(dataset: str | None, calibration: Calibration) -> None:

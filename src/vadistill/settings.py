@@ -25,6 +25,11 @@ def number(default: float, text: str, low: float = 0, high: float | None = None)
     return option(default, text, minimum=low, **({} if high is None else {"maximum": high}))
 
 
+def interval(default: tuple[float, float], text: str, low: float) -> Any:
+    """Return a field for two numbers, neither below ``low``."""
+    return option(default, text, minItems=2, maxItems=2, items={"minimum": low})
+
+
 @dataclass(frozen=True)
 class Demo:
     """The generated data set (layout ``demo``)."""
@@ -96,6 +101,8 @@ class Validation:
         ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True, items={"enum": list(ANOMALY_KINDS)}
     )
     share: float = number(0.4, "of a made clip that is abnormal", 0.1, 0.9)
+    pace: tuple[float, ...] = interval((3.0, 3.0), "speed of an interval that is played fast, from .. to", 1.0)
+    haste: tuple[float, ...] = interval((2.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
     seed: int = number(0, "what is pasted where and when")
 
 
@@ -106,6 +113,8 @@ class Synthetic(Validation):
     clips: int = number(1000, "training clips used at most, each once for every kind", 1)
     frames: int = number(100, "frames of a clip at most", 24)
     share: float = number(0.8, "of a made clip that is abnormal", 0.1, 1)
+    pace: tuple[float, ...] = interval((1.25, 4.0), "speed of an interval that is played fast, from .. to", 1.0)
+    haste: tuple[float, ...] = interval((1.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
     seed: int = number(1, "what is pasted where and when")
 
 
@@ -362,7 +371,7 @@ def section(name: str, values: dict[str, Any]) -> Any:
 def _typed(kind: Any, value: Any) -> Any:
     """Return the value in its field's type, so that 20 and 20.0 are one setting."""
     if isinstance(value, list | tuple):
-        return tuple(value)
+        return tuple(_typed(typing.get_args(kind)[0], one) for one in value)
     return kind(value) if kind in (int, float) else value
 
 

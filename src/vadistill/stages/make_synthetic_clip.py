@@ -12,7 +12,7 @@ from vadistill.errors import InputError
 from vadistill.files import whole_file
 from vadistill.settings import Objects, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.synthetic.anomalies import Clip, plan
+from vadistill.synthetic.anomalies import Clip, Degree, plan
 from vadistill.synthetic.tracks import feet
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ def main(args) -> None:
     name = int.from_bytes(hashlib.sha256(f"{kind} {store.clip}".encode()).digest()[:8], "big")
     clip = normal_clip(args, store)
     try:
-        made = plan(kind, clip, made_of.frames, made_of.share, np.random.default_rng([made_of.seed, name]))
+        degree = Degree(made_of.share, made_of.pace, made_of.haste)
+        made = plan(kind, clip, made_of.frames, degree, np.random.default_rng([made_of.seed, name]))
     except InputError as error:
         raise InputError(f"clip {store.clip}: {error}") from error
     with whole_file(args.boxes) as temporary:

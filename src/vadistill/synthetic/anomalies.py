@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 
 LEAST_FRAMES = 12
 BACKWARD = 0.75  # of the abnormal share: so many frames are played backward, between ones that are played forward
-PACE = 3  # times the usual speed of kind ``fast``
-ENLARGED, HASTE = (1.0, 1.6), (2.0, 4.0)  # of kind ``pasted``: times its size, times the usual speed
+ENLARGED = (1.0, 1.6)  # times its size, of kind ``pasted``
 TRIES = 5
 LEAST_TRACK = 8  # frames
 FIGURE = 1 / 6  # height of a drawn figure, of the frame's
@@ -48,6 +47,21 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Degree:
+    """How abnormal what is made may be.
+
+    Attributes:
+        share: Of the made clip that is abnormal.
+        pace: Range of the speed at which an interval of kind ``fast`` is played.
+        haste: Range of the speed of a ``pasted`` object, times the usual one where it slides.
+    """
+
+    share: float
+    pace: tuple[float, float]
+    haste: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Plan:
     """A made clip of T frames.
 
@@ -66,16 +80,16 @@ class Plan:
         return self.pasted[t].paste(frame) if t in self.pasted else frame
 
 
-def plan(kind: str, clip: Clip, frames: int, share: float, rng: np.random.Generator) -> Plan:
+def plan(kind: str, clip: Clip, frames: int, degree: Degree, rng: np.random.Generator) -> Plan:
     """Plan an anomaly in a normal clip.
 
     Args:
-        kind: ``fast``: an interval at three times the speed. ``backward``: an interval played backward. ``misplaced``:
-            an object of another moment moves where no normal object stands. ``pasted``: a still object, enlarged,
-            slides through the scene faster than is usual there.
+        kind: ``fast``: an interval at a higher speed. ``backward``: an interval played backward. ``misplaced``: an
+            object of another moment moves where no normal object stands. ``pasted``: a still object, enlarged, slides
+            through the scene faster than is usual there.
         clip: The normal clip; ``pasted`` and ``misplaced`` draw a figure where it has no object.
         frames: Greatest length of the made clip; it is taken from the middle of the usable frames.
-        share: Of the made clip that is abnormal.
+        degree: How much of the clip is abnormal, and how fast it is.
         rng: What is pasted where, and how fast.
 
     Raises:
@@ -89,14 +103,20 @@ def plan(kind: str, clip: Clip, frames: int, share: float, rng: np.random.Genera
     count = min(frames, len(clip.usable))
     first = clip.usable.start + (len(clip.usable) - count) // 2
     if kind in ("fast", "backward"):
-        source, abnormal = (_fast if kind == "fast" else _backward)(count, clip.usable, share)
+        if kind == "fast":
+            source, abnormal = _fast(count, clip.usable, degree.share, rng.uniform(*degree.pace))
+        else:
+            source, abnormal = _backward(count, clip.usable, degree.share)
         return Plan(source, abnormal[:, None] * np.array([0, 0, *clip.size[::-1]], np.float32), {})
-    source, middle = np.arange(first, first + count), _middle(count, share)
-    make = {"pasted": _pasted, "misplaced": _misplaced}[kind]
-    pasted = dict(zip(range(count)[middle], make(clip, source[middle], rng), strict=True))
+    source, middle = np.arange(first, first + count), _middle(count, degree.share)
+    if kind == "pasted":
+        placed = _pasted(clip, source[middle], degree.haste, rng)
+    else:
+        placed = _misplaced(clip, source[middle], rng)
+    pasted = dict(zip(range(count)[middle], placed, strict=True))
     boxes = np.zeros((count, 4), np.float32)
-    for t, placed in pasted.items():
-        boxes[t] = placed.box(clip.size)
+    for t, one in pasted.items():
+        boxes[t] = one.box(clip.size)
     return Plan(source, boxes, pasted)
 
 
@@ -106,25 +126,26 @@ def _middle(count: int, share: float) -> slice:
     return slice(before, count - before)
 
 
-def _fast(count: int, usable: range, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap."""
-    # At most share * T + 1 leaps, each of which passes over PACE - 1 frames.
-    made = min(count, int((len(usable) - (PACE - 1)) / (1 + share * (PACE - 1))))
-    step = np.ones(made, int)
-    step[_middle(made, share)] = PACE
-    return _centred(step, usable), step != 1
+def _fast(count: int, usable: range, share: float, pace: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap of ``pace`` on average."""
+    # At most share * T + 1 leaps, each of which passes over pace - 1 frames.
+    made = min(count, int((len(usable) - (pace - 1)) / (1 + share * (pace - 1))))
+    step, abnormal = np.ones(made), np.zeros(made, bool)
+    abnormal[_middle(made, share)] = True
+    step[abnormal] = pace
+    return _centred(step, usable), abnormal
 
 
 def _backward(count: int, usable: range, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Return source frames (T,) and which are abnormal (T,): those that are reached by a step back."""
-    step = np.ones(count, int)
+    step = np.ones(count)
     step[_middle(count, BACKWARD * share)] = -1
     return _centred(step, usable), step != 1
 
 
 def _centred(step: np.ndarray, usable: range) -> np.ndarray:
-    """Return the frames (T,) that such steps lead to, in the middle of the usable ones."""
-    path = np.cumsum(step)
+    """Return the frames (T,) that such steps (T,) lead to, in the middle of the usable ones."""
+    path = np.floor(np.cumsum(step)).astype(int)
     path -= path.min()
     return path + usable.start + (len(usable) - 1 - path.max()) // 2
 
@@ -206,13 +227,15 @@ def _crowding(clip: Clip, t: int, box: np.ndarray) -> float:
     return float(np.delete(shared[0] / own, itself).max(initial=0)) if len(others) else 0.0
 
 
-def _pasted(clip: Clip, shown: np.ndarray, rng: np.random.Generator) -> Iterator[Placed]:
+def _pasted(
+    clip: Clip, shown: np.ndarray, haste: tuple[float, float], rng: np.random.Generator
+) -> Iterator[Placed]:
     """Yield what is pasted into successive frames, of which ``shown`` are the numbers in the normal clip."""
     inside = np.flatnonzero(np.isin(clip.frame, clip.usable))
     if not len(inside):
         log.info("no object: a drawn figure takes its place")
     objects = _objects(clip, inside, rng) if len(inside) else _figures(clip, rng)
-    yield from _slides(clip, objects, ENLARGED, HASTE, len(shown), rng)
+    yield from _slides(clip, objects, ENLARGED, haste, len(shown), rng)
 
 
 def _objects(clip: Clip, rows: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
