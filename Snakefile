@@ -13,6 +13,7 @@ include: "workflow/rules/detection.smk"
 include: "workflow/rules/teachers.smk"
 include: "workflow/rules/student.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:

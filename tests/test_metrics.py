@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
@@ -7,6 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from vadistill import metrics
 from vadistill.errors import InputError
+from vadistill.protocols import judge, judge_fully
 
 
 def brute_smooth(scores, sigma):
@@ -71,62 +70,29 @@ def test_smooth_refuses_impossible_sigmas(sigma):
         metrics.smooth(np.zeros(3), sigma)
 
 
-def test_micro_is_the_auc_of_all_frames_and_macro_the_mean_of_the_clips(clips):
+def test_micro_is_the_auc_of_all_frames(clips):
     scores, labels = clips
     everything = [np.concatenate([part[name] for name in ("a", "b", "c")]) for part in (labels, scores)]
-    each = [brute_auc(scores[name], labels[name]) for name in scores]
     assert metrics.micro_auc(scores, labels) == pytest.approx(roc_auc_score(*everything))
-    macro, skipped = metrics.macro_auc(scores, labels)
-    assert macro == pytest.approx(np.mean(each)) and skipped == []
-    assert list(metrics.per_clip_auc(scores, labels).values()) == pytest.approx(each)
-
-
-def test_the_order_of_the_labels_dict_does_not_matter(clips):
-    scores, labels = clips
+    assert metrics.auc(scores["a"], labels["a"]) == pytest.approx(brute_auc(scores["a"], labels["a"]))
+    # The order of the clips in the labels does not matter.
     shuffled = {name: labels[name] for name in sorted(labels)}
     assert list(shuffled) != list(scores)
     assert metrics.micro_auc(scores, shuffled) == metrics.micro_auc(scores, labels)
 
 
-def test_single_class_clips_are_skipped_by_macro_and_count_in_micro():
-    scores = {"mixed": np.array([0.1, 0.4, 0.35, 0.8]), "abnormal": np.array([0.2, 0.9]), "normal": np.array([0.05])}
-    labels = {"mixed": np.array([0, 0, 1, 1]), "abnormal": np.array([1, 1]), "normal": np.array([0])}
-    assert metrics.per_clip_auc(scores, labels) == {"mixed": 0.75, "abnormal": None, "normal": None}
-    assert metrics.macro_auc(scores, labels) == (0.75, ["abnormal", "normal"])
-    # By hand: positives .35 .8 .2 .9 against negatives .1 .4 .05: 2 + 3 + 2 + 3 of 12 pairs.
-    assert metrics.micro_auc(scores, labels) == pytest.approx(10 / 12)
-
-
-def test_only_single_class_clips_have_a_micro_but_no_macro_auc():
-    scores, labels = {"x": np.array([1.0, 2.0]), "y": np.array([0.0])}, {"x": np.array([1, 1]), "y": np.array([0])}
-    assert metrics.macro_auc(scores, labels) == (None, ["x", "y"])
-    assert metrics.micro_auc(scores, labels) == 1.0
-    assert metrics.micro_auc({"x": scores["x"]}, {"x": labels["x"]}) is None
-
-
-def test_evaluate_smooths_each_clip_on_its_own(clips):
-    scores, labels = clips
-    labels["a"][:] = 1
-    result = metrics.evaluate_scores(scores, labels, 2.0)
-    smoothed = {name: brute_smooth(values, 2.0) for name, values in scores.items()}
-    each = {name: roc_auc_score(labels[name], smoothed[name]) for name in ("b", "c")}
-    joined = [np.concatenate([part[name] for name in scores]) for part in (labels, smoothed)]
-    assert result["micro_auc"] == pytest.approx(roc_auc_score(*joined))
-    assert result["macro_auc"] == pytest.approx((each["b"] + each["c"]) / 2)
-    assert result["skipped_clips"] == ["a"]
-    assert result["per_clip"]["a"] == {"frames": 25, "abnormal_frames": 25, "auc": None}
-    assert result["per_clip"]["c"] == {
-        "frames": 31,
-        "abnormal_frames": int(labels["c"].sum()),
-        "auc": pytest.approx(each["c"]),
-    }
-    json.dumps(result, allow_nan=False)
-
-
-def test_constant_scores_have_an_auc_of_one_half():
-    labels = {"x": np.arange(50) > 30, "y": np.arange(20) > 3}
-    result = metrics.evaluate_scores({name: np.full(len(part), 0.3) for name, part in labels.items()}, labels, 7.0)
-    assert result["micro_auc"] == result["macro_auc"] == 0.5
+def test_equal_error_rate_and_average_precision():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    # By hand: with the threshold at 0.35 one of four normal and one of four abnormal frames are on the wrong side.
+    scores = np.array([0.1, 0.2, 0.3, 0.8, 0.25, 0.4, 0.7, 0.9])
+    assert metrics.equal_error_rate(scores, labels) == pytest.approx(0.25)
+    # In the order of the scores: 1/1, 2/3, 3/4, 4/6 of those so far are abnormal where an abnormal one joins.
+    assert metrics.average_precision(scores, labels) == pytest.approx((1 + 2 / 3 + 3 / 4 + 4 / 6) / 4)
+    assert metrics.equal_error_rate(labels, labels) == 0 and metrics.equal_error_rate(-labels, labels) == 1
+    # All scores equal: the diagonal.
+    assert metrics.equal_error_rate(np.ones(8), labels) == pytest.approx(0.5)
+    for measure in (metrics.equal_error_rate, metrics.average_precision, metrics.auc):
+        assert measure(scores, np.ones(8)) is None and measure(scores, np.zeros(8)) is None
 
 
 @pytest.mark.parametrize(
@@ -144,24 +110,9 @@ def test_constant_scores_have_an_auc_of_one_half():
 )
 def test_bad_scores_and_labels_are_refused_with_the_clip(scores, labels, message):
     scores, labels = ({name: np.array(values) for name, values in part.items()} for part in (scores, labels))
-    for evaluate in (metrics.micro_auc, metrics.macro_auc, lambda s, y: metrics.evaluate_scores(s, y, 1.0)):
+    for evaluate in (metrics.micro_auc, lambda s, y: judge(s, y, 1.0), lambda s, y: judge_fully(s, y, 1.0)):
         with pytest.raises(InputError, match=message):
             evaluate(scores, labels)
-
-
-@pytest.mark.parametrize("sigma", [0.1, 2.0, 2.4, 21.0])
-def test_protocol_states_the_smoothing_that_is_done(sigma):
-    record = metrics.protocol_record(sigma)
-    json.dumps(record, allow_nan=False)
-    impulse = np.zeros(401)
-    impulse[200] = 1
-    assert np.count_nonzero(metrics.smooth(impulse, sigma)) == record["smoothing"]["taps"]
-    assert record["smoothing"]["sigma_frames"] == sigma
-    assert (record["single_class_clips"], record["normalisation"]) == ("skipped", "none")
-
-
-def test_protocol_of_unsmoothed_scores():
-    assert metrics.protocol_record(0)["smoothing"] == {"kind": "none"}
 
 
 def test_frame_scores_are_the_highest_of_the_frame():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vadistill.metrics import evaluate_scores
+from vadistill.protocols import judge
 
 COLUMNS = ("group", "name", "level")
 NUMBERS = ("micro_auc", "macro_auc")
@@ -52,9 +52,7 @@ def compare(
     rows: list[dict[str, Any]] = []
     for entry in entries:
         for kind, clips in groups.items():
-            made = evaluate_scores(
-                {clip: entry.scores[clip] for clip in clips}, {clip: labels[clip] for clip in clips}, sigma
-            )
+            made = judge({clip: entry.scores[clip] for clip in clips}, {clip: labels[clip] for clip in clips}, sigma)
             rows.append(
                 {
                     "kind": kind,

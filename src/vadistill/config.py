@@ -35,8 +35,11 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (1, ("evaluation",)),
-    "evaluate": (2, ("evaluation",)),
+    "evaluate_regions": (1, ("evaluation",)),
+    "evaluate": (3, ("evaluation",)),
+    "write_report": (1, ("evaluation",)),
     "draw_pictures": (1, ("evaluation",)),
+    "draw_overlay": (1, ("evaluation",)),
 }
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")

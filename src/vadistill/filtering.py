@@ -9,12 +9,19 @@ from vadistill.rasterize import clip_to_pixels, rasterize
 def filtered_frame_scores(
     frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cell: int, side: int
 ) -> np.ndarray:
-    """Return the frame scores of scored boxes after a 3D mean filter.
+    """Return the frame scores (T,) of scored boxes: the highest cell of each frame of ``filtered_volume``."""
+    return filtered_volume(frame, box, score, frames, size, cell, side).max((1, 2))
+
+
+def filtered_volume(
+    frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cell: int, side: int
+) -> np.ndarray:
+    """Return the scores of boxes in place and time after a 3D mean filter.
 
     The frame is cut into cells of ``cell`` x ``cell`` pixels, the last ones smaller where it is no multiple. A cell
     holds the highest score of the boxes that touch it, 0 without one; it is replaced by the mean of the
-    ``side`` x ``side`` x ``side`` cells around it; the frame's score is its highest cell. The code published with
-    Fast-AED (arXiv 2211.15597) filters pixels, with side 9.
+    ``side`` x ``side`` x ``side`` cells around it. The code published with Fast-AED (arXiv 2211.15597) filters pixels,
+    with side 9.
 
     Borders: cells beyond the picture count as 0, so that the visible part of an object weighs the same everywhere. A
     mean over the cells that exist, or mirrored ones, would multiply what stands at the picture's edge, up to fourfold
@@ -31,7 +38,7 @@ def filtered_frame_scores(
             further back than forth.
 
     Returns:
-        (T,) float64 frame scores.
+        (T, rows, columns) float64.
     """
     rows, columns = (-(-length // cell) for length in size)
     # Boxes are cut to the frame first, as the grid may be larger than it.
@@ -40,4 +47,4 @@ def filtered_frame_scores(
     uniform_filter(volume, side, output=volume, mode="constant", axes=(1, 2))
     uniform_filter1d(volume, side, axis=0, output=volume, mode="constant")
     existing = uniform_filter1d(np.ones(frames), side, mode="constant")
-    return volume.max((1, 2)) / existing
+    return volume / existing[:, None, None]

@@ -1,14 +1,13 @@
-"""From frame scores to ROC AUC: smoothing over time, micro and macro averages and the record of how they were made.
+"""From frame scores to ROC AUC: smoothing over time, micro and macro averages.
 
 Scores and labels come as dicts from clip name to (T,) arrays; a label is 0 (normal) or 1 (abnormal).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from vadistill.errors import InputError
 
@@ -52,10 +51,23 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
     return None if labels.all() or not labels.any() else float(roc_auc_score(labels, scores))
 
 
-def per_clip_auc(scores: Clips, labels: Clips) -> dict[str, float | None]:
-    """Return the AUC of every clip, None where a clip has only one class; errors as in ``micro_auc``."""
-    _check(scores, labels)
-    return {clip: auc(scores[clip], labels[clip]) for clip in scores}
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the average precision of (T,) scores, abnormal frames being the positives; None with one class only."""
+    labels = np.asarray(labels, bool)
+    return None if labels.all() or not labels.any() else float(average_precision_score(labels, scores))
+
+
+def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the rate at which false alarms and misses are equal, on the ROC curve of (T,) scores; None with one class.
+
+    Between two points of the curve the rates are interpolated linearly.
+    """
+    labels = np.asarray(labels, bool)
+    if labels.all() or not labels.any():
+        return None
+    false, true, _ = roc_curve(labels, scores)
+    excess = false + true - 1  # false alarms minus misses: rises along the curve from -1 to 1
+    return float(np.interp(0.0, excess, false))
 
 
 def micro_auc(scores: Clips, labels: Clips) -> float | None:
@@ -65,65 +77,8 @@ def micro_auc(scores: Clips, labels: Clips) -> float | None:
         InputError: There are no clips, scores and labels are not of the same clips and lengths, a score is not finite
             or a label is neither 0 nor 1.
     """
-    _check(scores, labels)
+    check_clips(scores, labels)
     return auc(np.concatenate(list(scores.values())), np.concatenate([labels[clip] for clip in scores]))
-
-
-def macro_auc(scores: Clips, labels: Clips) -> tuple[float | None, list[str]]:
-    """Return the mean of the clips' AUC (arXiv 2211.15597) and the names of the clips left out of it.
-
-    A clip with only one class has no AUC. It is skipped: to count it as 1, as published code does, rewards any
-    scores. The mean is None where every clip is skipped; errors as in ``micro_auc``.
-    """
-    values = per_clip_auc(scores, labels)
-    counted = [value for value in values.values() if value is not None]
-    skipped = [clip for clip, value in values.items() if value is None]
-    return (float(np.mean(counted)) if counted else None), skipped
-
-
-def evaluate_scores(scores: Clips, labels: Clips, sigma: float) -> dict[str, Any]:
-    """Smooth the frame scores of every clip and compare them with the labels.
-
-    Args:
-        scores: Raw frame scores (T,) of each clip.
-        labels: Frame labels (T,) of each clip.
-        sigma: Standard deviation of ``smooth`` in frames.
-
-    Returns:
-        ``micro_auc`` and ``macro_auc`` as fractions or None, ``per_clip`` with ``frames``, ``abnormal_frames`` and
-        ``auc`` of each clip, and ``skipped_clips``, the clips that the macro mean leaves out. Ready for JSON.
-
-    Raises:
-        InputError: As in ``micro_auc`` and ``smooth``.
-    """
-    _check(scores, labels)
-    smoothed = {clip: smooth(values, sigma) for clip, values in scores.items()}
-    macro, skipped = macro_auc(smoothed, labels)
-    return {
-        "micro_auc": micro_auc(smoothed, labels),
-        "macro_auc": macro,
-        "per_clip": {
-            clip: {"frames": len(labels[clip]), "abnormal_frames": int(np.sum(labels[clip])), "auc": value}
-            for clip, value in per_clip_auc(smoothed, labels).items()
-        },
-        "skipped_clips": skipped,
-    }
-
-
-def protocol_record(sigma: float) -> dict[str, Any]:
-    """Return how ``evaluate_scores`` makes its numbers; to be stored beside them."""
-    smoothing = {
-        "kind": "gaussian",
-        "sigma_frames": float(sigma),
-        "truncated_at_sigmas": TRUNCATE,
-        "taps": 2 * int(TRUNCATE * sigma + 0.5) + 1,
-        "borders": "weights renormalised",
-    }
-    return {
-        "smoothing": smoothing if sigma else {"kind": "none"},
-        "single_class_clips": "skipped",
-        "normalisation": "none",
-    }
 
 
 def frame_scores_from_objects(frame_index: np.ndarray, score: np.ndarray, frames: int, empty: float) -> np.ndarray:
@@ -151,7 +106,12 @@ def frame_scores_from_objects(frame_index: np.ndarray, score: np.ndarray, frames
     return best
 
 
-def _check(scores: Clips, labels: Clips) -> None:
+def check_clips(scores: Clips, labels: Clips) -> None:
+    """Check that scores and labels (T,) are of the same clips and lengths, and hold what they should.
+
+    Raises:
+        InputError: As in ``micro_auc``.
+    """
     if not scores:
         raise InputError("no clips to evaluate: expected frame scores of at least one clip")
     if unpaired := sorted(scores.keys() ^ labels.keys()):

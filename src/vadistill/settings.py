@@ -320,6 +320,9 @@ class Evaluation:
 
     filter_size: int = number(9, "side of the teachers' mean filter over frames, rows and columns of cells", 1)
     filter_cell: int = number(16, "side of its cells in pixels", 1)
+    tracks: str = option(
+        "", "folder of <clip>.txt with tracks of abnormal regions; empty: they follow from pixel masks"
+    )
     smoothing_sigma: float = number(21.0, "Gaussian over time, in frames; 0 leaves the scores as they are")
 
 

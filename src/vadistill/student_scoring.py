@@ -11,8 +11,8 @@ import torch
 from vadistill.data.windows import FrameWindows, loader, offsets
 from vadistill.errors import InputError
 from vadistill.machine import loader_workers
-from vadistill.metrics import macro_auc, micro_auc
 from vadistill.models.student import Student, frame_scores, scale_frames
+from vadistill.protocols import judge
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import section
 from vadistill.training import load_model
@@ -57,7 +57,7 @@ def validation_auc(student: Student, windows: FrameWindows, labels: Mapping[str,
     student.train(training)
     parts = np.split(scores, np.cumsum(windows.lengths)[:-1])
     by_clip = {store.clip: part for store, part in zip(windows.stores, parts, strict=True)}
-    micro, (macro, _) = micro_auc(by_clip, labels), macro_auc(by_clip, labels)
-    if micro is None or macro is None:
+    made = judge(by_clip, labels, sigma=0.0)
+    if made["micro_auc"] is None or made["macro_auc"] is None:
         raise InputError("split validation: every clip is all normal or all abnormal; lower validation.share")
-    return (micro + macro) / 2
+    return (made["micro_auc"] + made["macro_auc"]) / 2

@@ -64,6 +64,8 @@ def finished(tmp_path_factory) -> Project:
         "teacher_pictures",
         "teachers_variants.csv",
         "student_variants.csv",
+        "overlays/test_01.mp4",
+        "report.html",
     )
     project.snakemake(*(f"results/tiny/{target}" for target in targets))
     return project

@@ -2,6 +2,7 @@ import json
 import math
 import re
 
+import av
 import h5py
 import numpy as np
 import pandas as pd
@@ -31,8 +32,8 @@ def auc(results):
 
 def test_the_result_has_its_shape(auc):
     assert set(auc) == {
-        *("dataset", "student", "teachers", "teachers_mean", "trivial", "frames", "clips", "protocol", "settings"),
-        "provenance",
+        *("dataset", "student", "teachers", "teachers_mean", "trivial", "frames", "clips", "labels", "settings"),
+        *("protocol", "protocols", "provenance"),
     }
     assert (auc["dataset"], auc["frames"], auc["clips"]) == ("tiny", 80, 2)
     assert set(auc["teachers"]) == set(TEACHERS)
@@ -69,6 +70,29 @@ def test_the_auc_follows_from_stored_scores_and_masks(results, auc):
         labels.append(np.load(results / f"clips/test_pixel_mask/{clip}.npy").any((1, 2)))
     expected = roc_auc_score(np.concatenate(labels), np.concatenate(scores))
     assert auc["student"]["micro_auc"] == pytest.approx(expected)
+
+
+def test_protocols_stand_side_by_side_with_intervals(auc):
+    assert set(auc["protocols"]) == {"vadistill", "fast_aed", "padded", "min_max"}
+    assert auc["labels"] == "pixel masks (.npy): a frame is abnormal if any of its pixels is"
+    for record in (auc["student"], auc["teachers_mean"], *auc["teachers"].values()):
+        assert set(record["protocols"]) == {"fast_aed", "padded", "min_max"}
+        for part in (record, *record["protocols"].values()):
+            assert 0 <= part["micro_interval"][0] <= part["micro_auc"] <= part["micro_interval"][1] <= 1
+        assert 0 < record["average_precision"] <= 1 and 0 <= record["equal_error_rate"] <= 1
+
+
+def test_localisation_and_report(results):
+    located = json.loads((results / "localisation.json").read_text())
+    masks = [np.load(results / f"clips/test_pixel_mask/{clip}.npy") for clip in ("test_01", "test_02")]
+    assert located["frames"] == 80 and located["clips"] == 2 and located["student_threshold"] > 0
+    assert located["regions"] >= sum(int(mask.any((1, 2)).sum()) for mask in masks) * 0.9
+    assert set(located["detectors"]) == {"student", "teachers_mean", *TEACHERS}
+    assert all(0 <= made["rbdc"] <= 1 and 0 <= made["tbdc"] <= 1 for made in located["detectors"].values())
+    page = (results / "report.html").read_text()
+    assert page.count("data:image/svg+xml") >= 2 + 2 + 4 and page.count("data:image/jpeg") >= 3
+    for rule in ("train_teacher", "distill_student", "evaluate", "calibrate_teacher", "build_maps"):
+        assert f"<td>{rule}</td>" in page
 
 
 def test_targets_say_how_they_were_made(results):
@@ -157,6 +181,12 @@ def test_the_spread_joins_the_variants(results):
 def test_the_teachers_mistakes_are_drawn(results):
     names = {path.name for path in (results / "teacher_pictures").glob("*.png")}
     assert names == {"test_01_scores.png", "test_02_scores.png", "false_alarms.png", "misses.png"}
+
+
+def test_a_clip_is_a_film_of_all_its_frames(results):
+    with av.open(str(results / "overlays/test_01.mp4")) as film:
+        stream, store = film.streams.video[0], FrameStore(results / "frames/test/test_01.h5")
+        assert (stream.codec_context.name, stream.average_rate, stream.frames) == ("h264", store.fps, len(store))
 
 
 def test_the_students_tables_have_every_fusion_and_agree_with_the_result(results, auc):

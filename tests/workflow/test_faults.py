@@ -75,6 +75,7 @@ def cameras(project, train=("one",), test=("two",), broken=None):
         ("results/tiny/auc.json", "student: {height: tall}", "student.height is the text 'tall', expected a integer"),
         ("results/tiny/auc.json", "distillation: {teachers: [flow]}", "unknown teacher 'flow'"),
         ("results/tiny/frames/test/test_99.h5", "", "no test clip 'test_99'"),
+        ("results/tiny/overlays/train_01.mp4", "", "no test clip 'train_01'"),
     ],
 )
 def test_a_bad_request_is_refused_before_anything_runs(finished, target, config, told):

@@ -107,9 +107,11 @@ def held_out(dataset):
 
 
 def clip(wildcards):
-    known = clips(wildcards.dataset, wildcards.split)
+    """The clip of a rule: of its split, or a test clip for a rule without one."""
+    split = wildcards.get("split", "test")
+    known = clips(wildcards.dataset, split)
     if wildcards.clip not in known:
-        raise WorkflowError(f"{wildcards.dataset}: no {wildcards.split} clip '{wildcards.clip}'")
+        raise WorkflowError(f"{wildcards.dataset}: no {split} clip '{wildcards.clip}'")
     return known[wildcards.clip]
 
 
@@ -180,6 +182,17 @@ def of_teachers(product, split=None, names=teachers):
         ]
 
     return paths
+
+
+def frames_of_test_clip(wildcards):
+    """The frames of a rule's test clip."""
+    return place("frames", wildcards.dataset, split="test", clip=clip(wildcards).name)
+
+
+def scores_of_test_clip(wildcards):
+    """For every teacher the object scores of the shard that holds a rule's test clip."""
+    shard = shards(wildcards.dataset, "test")[clip(wildcards).name]
+    return [place("scores", wildcards.dataset, split="test", shard=shard, teacher=name) for name in teachers(wildcards)]
 
 
 def distilled_on(of_split):
@@ -293,6 +306,22 @@ def label_files(wildcards):
     return sorted({str(path) for source in sources for path in (source.frames, source.masks) if path})
 
 
+def track_files(wildcards):
+    """The published tracks of abnormal regions, where the data set has them."""
+    folder = dataset_section(config, wildcards.dataset, "evaluation").tracks
+    found = sorted(str(path) for path in Path(folder).glob("*.txt")) if folder else []
+    if folder and not found:
+        raise WorkflowError(f"{folder}: no .txt files; evaluation.tracks is expected to be a folder of <clip>.txt")
+    return found
+
+
+def localisation(wildcards):
+    """Where anomalies are found, if it is known where they are."""
+    sources = [clip.labels for clip in clips(wildcards.dataset, "test").values() if clip.labels]
+    known = track_files(wildcards) or any(source.masks for source in sources)
+    return f"results/{wildcards.dataset}/localisation.json" if known else []
+
+
 def fingerprints(paths):
     """Content of raw inputs, for the settings of the rules that read them: a new date alone changes nothing."""
     return {str(path): fingerprint(path) for path in paths if Path(path).exists()}
@@ -328,7 +357,7 @@ def labelled_settings(stage):
             stage,
             layout=values["layout"],
             path=f"results/{owner(config, wildcards.dataset, 'frames')}/clips" if made else values["path"],
-            labels={} if made else fingerprints(label_files(wildcards)),
+            labels=fingerprints(track_files(wildcards) + ([] if made else label_files(wildcards))),
         )
 
     return content

@@ -11,6 +11,8 @@ rule evaluate:
         "results/{dataset}/auc.json",
     log:
         "results/{dataset}/logs/evaluate.log",
+    benchmark:
+        "results/{dataset}/benchmarks/evaluate.tsv"
     conda:
         "../../envs/vadistill.yaml"
     params:
@@ -19,6 +21,32 @@ rule evaluate:
         "python -m vadistill.stages.evaluate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"
         " --calibrations {input.calibrations:q} --trivial {input.trivial:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate_regions:
+    input:
+        labels=lambda wildcards: ancient(label_files(wildcards) + track_files(wildcards)),
+        student="results/{dataset}/student/scores/test.h5",
+        normal="results/{dataset}/student/scores/train.h5",
+        scores=of_teachers("scores", "test"),
+        maps=of_teachers("maps", "test"),
+        calibrations=of_teachers("calibration"),
+    output:
+        "results/{dataset}/localisation.json",
+    log:
+        "results/{dataset}/logs/evaluate_regions.log",
+    benchmark:
+        "results/{dataset}/benchmarks/evaluate_regions.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=labelled_settings("evaluate_regions"),
+    shell:
+        "python -m vadistill.stages.evaluate_regions --settings {params.settings:q} --student {input.student:q}"
+        " --normal {input.normal:q} --scores {input.scores:q} --maps {input.maps:q}"
+        " --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule draw_pictures:

@@ -81,6 +81,8 @@ rule evaluate_student:
         "results/{dataset}/student_{split}.csv",
     log:
         "results/{dataset}/logs/evaluate_student/{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/evaluate_student/{split}.tsv"
     wildcard_constraints:
         split="validation|test",
     conda:

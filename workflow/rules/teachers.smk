@@ -59,6 +59,8 @@ rule calibrate_teacher:
         "results/{dataset}/teachers/{teacher}/calibration.json",
     log:
         "results/{dataset}/logs/calibrate_teacher/{teacher}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/calibrate_teacher/{teacher}.tsv"
     conda:
         "../../envs/vadistill.yaml"
     params:
@@ -124,6 +126,8 @@ rule evaluate_teachers:
         "results/{dataset}/teachers_{split}.csv",
     log:
         "results/{dataset}/logs/evaluate_teachers/{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/evaluate_teachers/{split}.tsv"
     wildcard_constraints:
         split="validation|test",
     conda:
@@ -145,6 +149,8 @@ rule compare_variants:
         "results/{dataset}/{who}_variants.csv",
     log:
         "results/{dataset}/logs/compare_variants/{who}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/compare_variants/{who}.tsv"
     wildcard_constraints:
         who="teachers|student",
     conda:

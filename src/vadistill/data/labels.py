@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from vadistill.data.clips import IMAGE_SUFFIXES, Clip, read_clips, read_intervals, visible
+from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, read_intervals, visible
 from vadistill.data.video import decode_image
 from vadistill.errors import InputError
 
@@ -57,6 +57,22 @@ def frame_labels(clip: Clip, frames: int) -> np.ndarray | None:
         return None
     frame = _frame_file(clip, frames)
     return _any(_masks(clip, frames, None)) if frame is None else frame
+
+
+def describe_labels(layout: str, root: str | Path) -> str:
+    """Return in words where the frame labels of a data set come from: other sources of the same clips may differ."""
+    found = {_source_text(clip.labels) for clip in read_clips(layout, root) if clip.labels}
+    return "; ".join(sorted(found)) or "none"
+
+
+def _source_text(source: LabelSource) -> str:
+    if source.format == "normal":
+        return "clips without anomalies by their name"
+    if source.frames is None:
+        kind = {"mat": "volLabel in .mat", "ucsd": "folders of images"}.get(source.format, ".npy")
+        return f"pixel masks ({kind}): a frame is abnormal if any of its pixels is"
+    kinds = {"npy": "one .npy a clip", "csv": "intervals in labels.csv", "ucsd": "gt_frame intervals of the .m file"}
+    return f"frame labels ({kinds.get(source.format, 'tracks of abnormal objects')})"
 
 
 def labels_of_clips(layout: str, root: str | Path, frames: dict[str, int]) -> dict[str, np.ndarray] | None:

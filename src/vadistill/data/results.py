@@ -1,8 +1,8 @@
 """What the detectors say about the clips of a split: scored objects, frame scores and the settings behind them."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from vadistill.data.store import attribute, by_teacher
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_frame_scores
 from vadistill.fusion import Scores, mean_scores
+from vadistill.localisation import box_regions
 from vadistill.metrics import frame_scores_from_objects
+from vadistill.regions import Regions
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,16 @@ def scored_objects(scores: list[Path], calibrator: Calibrator) -> Objects:
     }
 
 
+def mean_objects(parts: Sequence[ScoredObjects]) -> ScoredObjects:
+    """Return the objects of one clip with the mean of several teachers' scores."""
+    return replace(parts[0], score=np.mean([part.score for part in parts], axis=0))
+
+
+def object_regions(objects: ScoredObjects, cell: int, side: int) -> Regions:
+    """Return every object of a clip as a region, with the highest mean filtered score inside its box."""
+    return box_regions(objects.frame, objects.box, objects.score, objects.frames, objects.size, cell, side)
+
+
 def highest(objects: Objects) -> Scores:
     """Return the highest object score of each frame, 0 without one."""
     return {
@@ -103,10 +115,24 @@ def map_maxima(maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, Scores
     return made
 
 
+def highest_cells(maps: MapStore, side: int) -> np.ndarray:
+    """Return the highest value (T,) of the maps of one resolution in every frame, all clips joined."""
+    return np.concatenate([part.max((1, 2)) for part in (maps.read(clip, (side,))[side] for clip in maps.clips())])
+
+
 def read_calibrations(paths: list[Path]) -> dict[str, dict[str, Any]]:
     """Return what calibrate_teacher wrote, by teacher."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return {content["teacher"]: content for content in found}
+
+
+def objects_by_teacher(scores: list[Path], calibrations: list[Path]) -> dict[str, Objects]:
+    """Read the terms of every teacher's objects and calibrate them."""
+    fits = read_calibrations(calibrations)
+    return {
+        name: scored_objects(files, Calibrator.from_json(fits[name]["score"]))
+        for name, files in by_teacher(scores).items()
+    }
 
 
 def read_teachers(

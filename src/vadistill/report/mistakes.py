@@ -70,6 +70,19 @@ def worst(
     Raises:
         InputError: Scores and labels are not of the same clips and lengths.
     """
+    spread = {"count": count, "apart": apart}
+    return extreme(scores, labels, False, True, **spread), extreme(scores, labels, True, False, **spread)
+
+
+def extreme(
+    scores: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    abnormal: bool,
+    highest: bool,
+    count: int = 10,
+    apart: int = 25,
+) -> list[Moment]:
+    """Return the abnormal, or the normal, frames with the highest, or the lowest, scores; as in ``worst``."""
     if scores.keys() != labels.keys():
         raise InputError(f"scores of the clips {sorted(scores)}, labels of {sorted(labels)}; expected the same clips")
     for clip, values in scores.items():
@@ -78,12 +91,9 @@ def worst(
                 f"clip {clip}: {len(values)} scores, {len(labels[clip])} labels; expected one each a frame"
             )
     moments = [(clip, t) for clip, values in scores.items() for t in range(len(values))]
-    score = np.concatenate(list(scores.values()))
-    abnormal = np.concatenate([labels[clip] for clip in scores]).astype(bool)
-    return tuple(
-        _spread([moments[i] for i in rows[np.argsort(key[rows], kind="stable")]], count, apart)
-        for rows, key in ((np.flatnonzero(~abnormal), -score), (np.flatnonzero(abnormal), score))
-    )
+    key = np.concatenate(list(scores.values())) * (-1 if highest else 1)
+    rows = np.flatnonzero(np.concatenate([labels[clip] for clip in scores]).astype(bool) == abnormal)
+    return _spread([moments[i] for i in rows[np.argsort(key[rows], kind="stable")]], count, apart)
 
 
 def rank_in_clip(scores: np.ndarray, t: int) -> float:

@@ -1,6 +1,6 @@
 """Score curves, strips of anomaly maps over frames and training curves, each as one picture file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ TITLE = {"fontsize": 10, "fontweight": "bold", "color": TEXT_COLOUR, "parse_math
 HEAT = ListedColormap(
     np.column_stack([matplotlib.colormaps["inferno"](np.linspace(0.3, 0.95, 256))[:, :3], np.linspace(0, 0.75, 256)])
 )
+HIGH = 0.8  # map value at the end of the colour scale; calibration puts ordinary objects below 0.6
 LEGEND_LETTERS = 70  # that fit into one line
 PANEL_INCHES = 1.6  # width of one frame in a strip
 
@@ -53,24 +54,37 @@ def score_plot(
     """
     figure = Figure(figsize=(8, 2.7), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    _plain(axes)
+    legend = {name: f"{title_of(name)}, AUC {100 * value:.1f} %" for name, value in aucs.items() if value is not None}
+    draw_curves(axes, curves, labels, legend)
+    axes.set_xlabel("frame")
+    axes.set_ylabel("anomaly score")
+    axes.set_title(clip, loc="left", pad=8 + 13 * draw_legend(axes), **TITLE)
+    save(figure, path)
+
+
+def draw_curves(
+    axes: Axes, curves: Mapping[str, np.ndarray], labels: np.ndarray | None, legend: Mapping[str, str]
+) -> None:
+    """Draw frame scores over time, the student bold, with the abnormal frames shaded.
+
+    Args:
+        axes: Empty axes.
+        curves: (T,) scores by name.
+        labels: (T,) frame labels, or None where unknown.
+        legend: What the legend says in place of a name, or of "abnormal".
+    """
+    plain(axes)
     for number, (start, end) in enumerate(_runs(labels) if labels is not None else ()):
-        name = "abnormal" if number == 0 else None
+        name = legend.get("abnormal", "abnormal") if number == 0 else None
         axes.axvspan(start - 0.5, end - 0.5, color=ABNORMAL_COLOUR, alpha=0.16, linewidth=0, label=name)
-    colours = _colours(curves)
+    colours = colours_of(curves)
     for name, scores in curves.items():
-        value = aucs.get(name)
-        label = _title(name) if value is None else f"{_title(name)}, AUC {100 * value:.1f} %"
         bold = name == STUDENT
         style = {"linewidth": 2.2, "zorder": 3} if bold else {"linewidth": 1.1, "zorder": 2.5}
-        axes.plot(scores, color=colours[name], label=label, **style)
+        axes.plot(scores, color=colours[name], label=legend.get(name, title_of(name)), **style)
     frames = max(len(scores) for scores in curves.values())
     axes.set_xlim(-0.5, frames - 0.5)
     axes.set_ylim(bottom=min(0.0, *(float(np.min(scores)) for scores in curves.values())))
-    axes.set_xlabel("frame")
-    axes.set_ylabel("anomaly score")
-    axes.set_title(clip, loc="left", pad=8 + 13 * _legend(axes), **TITLE)
-    save(figure, path)
 
 
 def map_strip(
@@ -113,7 +127,7 @@ def map_strip(
         if masks is not None and masks[column] is not None:
             for axes in grid[:, column]:
                 draw_outline(axes, masks[column])
-    for axes, name in zip(grid[:, 0], ("frame", *map(_title, maps)), strict=True):
+    for axes, name in zip(grid[:, 0], ("frame", *map(title_of, maps)), strict=True):
         axes.set_ylabel(name.replace(" ", "\n"), fontsize=7, color=TEXT_COLOUR, labelpad=3)
     figure.text(grid[0, 0].get_position().x0, 1 - 0.05 / figure.get_figheight(), clip, va="top", **TITLE)
     for axes in grid.flat:
@@ -180,7 +194,7 @@ def loss_plot(path: str | Path, metrics_jsonl_records: Sequence[Mapping[str, Any
     figure = Figure(figsize=(2.7 * max(columns, 2), 1.9 * rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
-        _plain(axes)
+        plain(axes)
         for name, points in curves.items():
             colour = ABNORMAL_COLOUR if name == "held out" else STUDENT_COLOUR
             axes.plot(*np.transpose(points), color=colour, linewidth=1.5, marker=".", markersize=3, label=name)
@@ -204,11 +218,13 @@ def _runs(labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)
 
 
-def _title(name: str) -> str:
+def title_of(name: str) -> str:
+    """Return a name as people write it."""
     return name.replace("_", " ")
 
 
-def _colours(curves: Mapping[str, np.ndarray]) -> dict[str, str]:
+def colours_of(curves: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each of some names, the student's always the same."""
     others = [name for name in curves if name != STUDENT]
     return {STUDENT: STUDENT_COLOUR} | {n: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, n in enumerate(others)}
 
@@ -222,9 +238,9 @@ def _panels(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tu
             if key in ("epoch", "phase_index") or key.endswith(("second", "seconds")) or not _is_number(value):
                 continue
             prefix = next((part for part in ("train_", "held_out_") if key.startswith(part)), "")
-            title = _title(key.removeprefix(prefix))
-            panel = panels.setdefault(f"{_title(record['phase'])}: {title}" if several else title, {})
-            panel.setdefault(_title(prefix).strip(), []).append((record["epoch"] + 1, value))
+            title = title_of(key.removeprefix(prefix))
+            panel = panels.setdefault(f"{title_of(record['phase'])}: {title}" if several else title, {})
+            panel.setdefault(title_of(prefix).strip(), []).append((record["epoch"] + 1, value))
     return panels
 
 
@@ -232,7 +248,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Give axes the look that all plots share."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(labelsize=8, color="#999999", labelcolor=TEXT_COLOUR)
@@ -242,10 +259,10 @@ def _plain(axes: Axes) -> None:
         label.set(fontsize=9, color=TEXT_COLOUR)
 
 
-def _legend(axes: Axes) -> int:
+def draw_legend(axes: Axes) -> int:
     """Put the legend in one or two lines between title and curves, where it hides nothing; return how many."""
     handles, names = axes.get_legend_handles_labels()
-    order = sorted(range(len(names)), key=lambda i: names[i] == "abnormal")
+    order = sorted(range(len(names)), key=lambda i: names[i].startswith("abnormal"))
     lines = 1 if sum(map(len, names)) < LEGEND_LETTERS else 2
     axes.legend(
         [handles[i] for i in order],
@@ -305,11 +322,15 @@ def _draw_boxes(axes: Axes, boxes: np.ndarray) -> None:
     axes.add_collection(PolyCollection(list(corners), facecolors="none", edgecolors="white", linewidths=0.6))
 
 
+def outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Return the outlines (n, 2) of the true pixels of an (H, W) mask: x and y, pixel 0 reaching from 0 to 1."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return [contour[:, 0] + 0.5 for contour in found]
+
+
 def draw_outline(axes: Axes, mask: np.ndarray) -> None:
     """Draw the outlines of the true pixels of an (H, W) mask, in pixels of the frame."""
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outlines = [contour[:, 0] + 0.5 for contour in found]
-    axes.add_collection(PolyCollection(outlines, facecolors="none", edgecolors=CONTOUR_COLOUR, linewidths=0.9))
+    axes.add_collection(PolyCollection(outlines(mask), facecolors="none", edgecolors=CONTOUR_COLOUR, linewidths=0.9))
 
 
 def save(figure: Figure, path: str | Path) -> None:

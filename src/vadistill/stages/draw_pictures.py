@@ -14,13 +14,12 @@ from vadistill.data.results import TeacherResult, read_teachers
 from vadistill.data.store import attribute
 from vadistill.files import whole_folder
 from vadistill.metrics import auc, smooth
-from vadistill.report.plots import loss_plot, map_strip, pick_times, score_plot
+from vadistill.report.plots import HIGH, loss_plot, map_strip, pick_times, score_plot
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
 STRIPS = 12  # clips shown with their maps
-HIGH = 0.8  # map value at the end of the colour scale; calibration puts ordinary objects below 0.6
 
 
 def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore, teachers: dict[str, TeacherResult]):

@@ -2,14 +2,10 @@
 
 import logging
 
-import numpy as np
-
-from vadistill.calibration import Calibrator
 from vadistill.data.clips import read_clips
 from vadistill.data.labels import frame_labels, read_labels
 from vadistill.data.objects import frame_stores
-from vadistill.data.results import Objects, highest, read_calibrations, scored_objects
-from vadistill.data.store import by_teacher
+from vadistill.data.results import Objects, highest, mean_objects, objects_by_teacher
 from vadistill.files import whole_folder
 from vadistill.fusion import mean_scores
 from vadistill.metrics import auc, smooth
@@ -27,24 +23,19 @@ def panels(places: list[tuple[str, int]], scores: dict, objects: dict[str, Objec
     made = []
     for clip, t in places:
         store = stores[clip]
-        parts = [by_clip[clip] for by_clip in objects.values()]
-        here = parts[0].frame == t
-        mean = np.mean([part.score[here] for part in parts], axis=0)
+        found = mean_objects([by_clip[clip] for by_clip in objects.values()])
+        here = found.frame == t
         labels = read_labels(clips[clip], len(store), (store.height, store.width))
         mask = None if labels.mask is None else labels.mask[t]
         rank = rank_in_clip(scores[clip], t)
-        made.append(Panel(clip, t, scores[clip][t], rank, store.read(t), parts[0].box[here], mean, mask))
+        made.append(Panel(clip, t, scores[clip][t], rank, store.read(t), found.box[here], found.score[here], mask))
     return made
 
 
 def main(args) -> None:
     """Draw the teachers of a data set, before any student is trained."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
-    stores, calibrations = frame_stores(args.frames), read_calibrations(args.calibrations)
-    objects = {
-        name: scored_objects(files, Calibrator.from_json(calibrations[name]["score"]))
-        for name, files in by_teacher(args.scores).items()
-    }
+    stores, objects = frame_stores(args.frames), objects_by_teacher(args.scores, args.calibrations)
     raw = {name: highest(by_clip) for name, by_clip in objects.items()}
     raw[TOGETHER] = mean_scores(list(raw.values()))
     clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}

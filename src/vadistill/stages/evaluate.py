@@ -4,16 +4,15 @@ import json
 import logging
 from typing import Any
 
-import numpy as np
-
 from vadistill.data import frame_scores
-from vadistill.data.labels import labels_of_clips
+from vadistill.data.labels import describe_labels, labels_of_clips
 from vadistill.data.maps import MapStore
 from vadistill.data.results import map_maxima, read_teachers, used_settings
 from vadistill.data.store import attribute
 from vadistill.files import write_json
 from vadistill.fusion import Scores, mean_scores
-from vadistill.metrics import evaluate_scores, protocol_record, smooth
+from vadistill.metrics import Clips, smooth
+from vadistill.protocols import DEFAULT, PROTOCOLS, in_short, judge_side_by_side, record
 from vadistill.provenance import git_revision, package_versions, seeds
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
@@ -21,17 +20,12 @@ from vadistill.stages._run import add_paths, parser, run
 log = logging.getLogger(__name__)
 
 
-def judged(scores: Scores, labels: dict[str, np.ndarray] | None, sigma: float) -> dict[str, Any]:
-    """Return the AUC record of some frame scores; without labels the smoothed scores themselves."""
+def judged(scores: Scores, labels: Clips | None, sigma: float) -> dict[str, Any]:
+    """Return the record of some frame scores under every protocol; without labels the smoothed scores themselves."""
     if labels is not None:
-        return evaluate_scores(scores, labels, sigma)
+        return judge_side_by_side(scores, labels, sigma)
     per_clip = {clip: {"frames": len(s), "scores": smooth(s, sigma).round(5).tolist()} for clip, s in scores.items()}
     return {"micro_auc": None, "macro_auc": None, "per_clip": per_clip}
-
-
-def short(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the two numbers alone."""
-    return {key: record[key] for key in ("micro_auc", "macro_auc")}
 
 
 def main(args) -> None:
@@ -42,12 +36,12 @@ def main(args) -> None:
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     maxima = map_maxima(student, resolutions)
     result = judged({clip: student.score(clip) for clip in student.clips()}, labels, sigma)
-    result["by_resolution"] = {f"{g}x{g}": short(judged(scores, labels, sigma)) for g, scores in maxima.items()}
+    result["by_resolution"] = {f"{g}x{g}": in_short(scores, labels, sigma) for g, scores in maxima.items()}
     teachers = {}
     found = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
     for name, teacher in found.items():
         teachers[name] = judged(teacher.scores, labels, sigma)
-        teachers[name]["maps"] = short(judged(teacher.map_scores, labels, sigma))
+        teachers[name]["maps"] = in_short(teacher.map_scores, labels, sigma)
     together = judged(mean_scores(teacher.scores for teacher in found.values()), labels, sigma)
     trivial = frame_scores.read_shards(args.trivial)
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
@@ -55,11 +49,13 @@ def main(args) -> None:
         "dataset": args.dataset,
         "student": result,
         "teachers": teachers,
-        "teachers_mean": short(together),
-        "trivial": {name: short(judged(scores, labels, sigma)) for name, scores in trivial.items()},
+        "teachers_mean": together,
+        "trivial": {name: in_short(scores, labels, sigma) for name, scores in trivial.items()},
         "frames": sum(student.frames.values()),
         "clips": len(student.frames),
-        "protocol": protocol_record(sigma),
+        "labels": describe_labels(args.settings["layout"], args.settings["path"]),
+        "protocol": record(DEFAULT, sigma),
+        "protocols": {name: record(name, sigma) for name in PROTOCOLS},
         "settings": {**settings, "evaluation": args.settings["evaluation"]},
         "provenance": {
             "seeds": seeds(settings),

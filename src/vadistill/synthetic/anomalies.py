@@ -127,7 +127,7 @@ def _middle(count: int, share: float) -> slice:
 
 
 def _fast(count: int, usable: range, share: float, pace: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap of ``pace`` on average."""
+    """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap, ``pace`` on average."""
     # At most share * T + 1 leaps, each of which passes over pace - 1 frames.
     made = min(count, int((len(usable) - (pace - 1)) / (1 + share * (pace - 1))))
     step, abnormal = np.ones(made), np.zeros(made, bool)
@@ -227,9 +227,7 @@ def _crowding(clip: Clip, t: int, box: np.ndarray) -> float:
     return float(np.delete(shared[0] / own, itself).max(initial=0)) if len(others) else 0.0
 
 
-def _pasted(
-    clip: Clip, shown: np.ndarray, haste: tuple[float, float], rng: np.random.Generator
-) -> Iterator[Placed]:
+def _pasted(clip: Clip, shown: np.ndarray, haste: tuple[float, float], rng: np.random.Generator) -> Iterator[Placed]:
     """Yield what is pasted into successive frames, of which ``shown`` are the numbers in the normal clip."""
     inside = np.flatnonzero(np.isin(clip.frame, clip.usable))
     if not len(inside):

@@ -1,0 +1,6 @@
+"""``python -m vadistill``."""
+
+from vadistill.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What a run leaves beside its results: the time and memory of every job, and the training curves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vadistill.errors import InputError
+
+
+def read_timings(folder: Path) -> pd.DataFrame:
+    """Return the jobs of each rule, in the order of their total time, from Snakemake's benchmark files.
+
+    Args:
+        folder: ``benchmarks`` of a data set: ``<rule>.tsv``, or below a folder of the rule's name.
+
+    Returns:
+        Columns ``rule``, ``jobs``, ``seconds`` (of all jobs together) and ``memory_mb`` (of the largest job); no rows
+        where there is no such folder.
+
+    Raises:
+        InputError: A file is no benchmark.
+    """
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        try:
+            table = pd.read_csv(path, sep="\t", na_values="-")
+            rows += [(rule, seconds, memory) for seconds, memory in zip(table["s"], table["max_rss"], strict=True)]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: not a benchmark file of Snakemake ({error})") from error
+    jobs = pd.DataFrame(rows, columns=["rule", "seconds", "memory_mb"])
+    grouped = jobs.groupby("rule")
+    made = pd.DataFrame(
+        {"jobs": grouped.size(), "seconds": grouped["seconds"].sum(), "memory_mb": grouped["memory_mb"].max()}
+    )
+    return made.sort_values("seconds", ascending=False).reset_index()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a training, one an epoch; none where the file is missing or empty.
+
+    Raises:
+        InputError: A line is no JSON object.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise InputError(f"{path}: not one JSON object a line ({error})") from error

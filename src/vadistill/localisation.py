@@ -1,0 +1,184 @@
+"""Where an anomaly is: regions for RBDC and TBDC (``vadistill.regions``) out of masks, maps and boxes, and pixel AUC.
+
+The boxes of regions are whole pixels with both ends included: ``x_max`` is the last column that belongs to it.
+"""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from scipy.ndimage import find_objects
+
+from vadistill.errors import InputError
+from vadistill.filtering import filtered_volume
+from vadistill.rasterize import clip_to_pixels
+from vadistill.regions import Regions, Tracks
+
+
+def tracks_of_masks(mask: np.ndarray, min_area: int = 10, reach: int = 4) -> Tracks:
+    """Return the tracks of a clip whose abnormal pixels are known, but not which object they belong to.
+
+    Regions are the 8-connected components of each frame, where parts that are not far from each other are one region:
+    a post before a person does not make two of them. One continues the track of the region of the frame before
+    with which it shares most pixels. Each track goes on in one region at most: pairs are linked by falling number of
+    shared pixels, ties by the order of the regions. So where a region splits, the part that shares most goes on and
+    the others start new tracks; where regions merge, the track that shares most goes on and the others end; a region
+    that was away for a frame, or that moved by more than its own size, starts a new track.
+
+    Args:
+        mask: (T, H, W) bool.
+        min_area: Regions of fewer pixels are dropped: specks in masks that were drawn by hand or compressed.
+        reach: Parts are one region if squares that reach this many pixels beyond each of their pixels touch.
+
+    Returns:
+        The tracks, numbered from 0 in order of their first frames; sorted by track, then frame.
+    """
+    before, track_before, tracks = np.zeros(mask.shape[1:], np.int32), np.zeros(0, np.int64), 0
+    rows: list[np.ndarray] = []
+    for t, pixels in enumerate(mask):
+        labels, box = _components(pixels, min_area, reach)
+        track = np.full(len(box), -1)
+        for old, new in _links(before, labels, len(track_before), len(box)):
+            track[new] = track_before[old]
+        fresh = track < 0
+        track[fresh] = tracks + np.arange(fresh.sum())
+        tracks += int(fresh.sum())
+        rows.append(np.column_stack([track, np.full(len(box), t), box]))
+        before, track_before = labels, track
+    table = np.concatenate(rows) if rows else np.zeros((0, 6), np.int64)
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    return Tracks(table[:, 0], table[:, 1], table[:, 2:])
+
+
+def map_regions(maps: np.ndarray, size: tuple[int, int], threshold: float) -> Regions:
+    """Return the regions of anomaly maps: where the map, enlarged to the frame, lies above a threshold.
+
+    Regions are the 8-connected components of the bilinearly enlarged map above ``threshold``; the score is the highest
+    value of the component. How regions follow from maps was not published with Fast-AED (arXiv 2211.15597).
+
+    Args:
+        maps: (T, rows, columns) map values.
+        size: Height and width of the frame in pixels.
+        threshold: See ``low_threshold``.
+    """
+    frame, boxes, scores = [], [np.zeros((0, 4), np.int64)], [np.zeros(0, np.float32)]
+    # Enlarging makes no value higher than the highest cell: most maps have no region and are not enlarged.
+    for t in np.flatnonzero(maps.max((1, 2)) > threshold):
+        enlarged = enlarge(maps[t], size)
+        labels, box = _components(enlarged > threshold)
+        inside = labels > 0
+        score = np.full(len(box), -np.inf, np.float32)
+        np.maximum.at(score, labels[inside] - 1, enlarged[inside])
+        frame.extend([t] * len(box))
+        boxes.append(box)
+        scores.append(score)
+    return Regions(np.array(frame, np.int64), np.concatenate(boxes), np.concatenate(scores))
+
+
+def enlarge(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Enlarge a map (rows, columns) bilinearly to (H, W) float32; beyond the centres of its outer cells it is level."""
+    height, width = size
+    return cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def box_regions(
+    frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cell: int, side: int
+) -> Regions:
+    """Return every box as a region, with the highest value of the mean filtered scores inside it.
+
+    As in the code published with Fast-AED (arXiv 2211.15597), which filters pixels: here the value is the highest of
+    the cells that the box touches.
+
+    Args:
+        frame: (N,) frame numbers of the boxes.
+        box: (N, 4) xyxy in pixels, half-open; cut to the frame, and dropped where nothing is left.
+        score: (N,) scores, at least 0.
+        frames: Number of frames T.
+        size: Height and width of the frame in pixels.
+        cell: As in ``vadistill.filtering.filtered_volume``.
+        side: As in ``vadistill.filtering.filtered_volume``.
+    """
+    volume = filtered_volume(frame, box, score, frames, size, cell, side)
+    pixels = clip_to_pixels(box, *size) - (0, 0, 1, 1)
+    kept = (pixels[:, 2:] >= pixels[:, :2]).all(1)
+    frame, pixels = frame[kept], pixels[kept]
+    highest = [
+        volume[t, y1 : y2 + 1, x1 : x2 + 1].max() for t, (x1, y1, x2, y2) in zip(frame, pixels // cell, strict=True)
+    ]
+    return Regions(frame, pixels, np.array(highest, np.float64))
+
+
+def low_threshold(values: np.ndarray, percentile: float = 99, share: float = 0.2) -> float:
+    """Return a threshold for ``map_regions``: a share of a percentile of map values of normal training clips.
+
+    Raises:
+        InputError: There are no values, or not all are finite.
+    """
+    if not np.size(values) or not np.isfinite(values).all():
+        raise InputError(f"{np.size(values)} map values of training clips: expected at least one, all finite")
+    return share * float(np.percentile(values, percentile))
+
+
+@dataclass
+class PixelCounts:
+    """Counts from which the ROC AUC over all pixels of a test set follows, in memory that does not grow.
+
+    Scores are sorted into bins of equal width over [0, ``high``]; those outside belong to the first and last bin.
+    Scores of one bin count as ties, that is half: the AUC is exact but for them.
+
+    Attributes:
+        high: Upper end of the scores, above 0; 1 for probabilities.
+        bins: Number of bins.
+        counts: (2, bins) number of normal and of abnormal pixels.
+    """
+
+    high: float = 1.0
+    bins: int = 65_536
+    counts: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros((2, self.bins), np.int64)
+
+    def update(self, scores: np.ndarray, mask: np.ndarray) -> None:
+        """Add pixels: their scores, and a mask of the same shape that is true where they are abnormal.
+
+        Raises:
+            InputError: Scores and mask differ in shape, or a score is not finite.
+        """
+        if scores.shape != mask.shape:
+            raise InputError(f"pixel scores of shape {scores.shape}, mask {mask.shape}; expected the same shape")
+        if not np.isfinite(scores).all():
+            raise InputError("pixel scores contain NaN or infinity; expected finite numbers")
+        index = (scores.astype(np.float32) * (self.bins / self.high)).clip(0, self.bins - 1).astype(np.int64)
+        index += self.bins * mask.astype(bool)
+        self.counts += np.bincount(index.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
+
+    def auc(self) -> float | None:
+        """Return the ROC AUC; None where all pixels are normal, or all abnormal."""
+        normal, abnormal = self.counts.astype(np.float64)
+        pairs = normal.sum() * abnormal.sum()
+        return float(abnormal @ (np.cumsum(normal) - normal / 2) / pairs) if pairs else None
+
+
+def _components(mask: np.ndarray, min_area: int = 1, reach: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (H, W) of the 8-connected components, 0 where there is none, and their boxes (n, 4) in order."""
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) if reach else mask
+    _, labels = cv2.connectedComponents(grown.astype(np.uint8), connectivity=8)
+    labels[~mask.astype(bool)] = 0
+    area = np.bincount(labels.ravel())[1:]
+    large = area >= min_area
+    labels = np.concatenate([[0], np.where(large, np.cumsum(large), 0)])[labels]
+    boxes = [(x.start, y.start, x.stop - 1, y.stop - 1) for y, x in find_objects(labels)]
+    return labels, np.array(boxes, np.int64).reshape(-1, 4)
+
+
+def _links(before: np.ndarray, after: np.ndarray, rows: int, columns: int) -> list[tuple[int, int]]:
+    """Return which region before goes on in which after, as pairs of indices: one to one, most shared pixels first."""
+    both = (before > 0) & (after > 0)
+    shared = np.bincount((before[both] - 1) * columns + after[both] - 1, minlength=rows * columns)
+    links: dict[int, int] = {}
+    for pair in np.argsort(-shared, kind="stable")[: np.count_nonzero(shared)]:
+        old, new = divmod(int(pair), columns)
+        if old not in links and new not in links.values():
+            links[old] = new
+    return list(links.items())

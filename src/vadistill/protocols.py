@@ -1,0 +1,201 @@
+"""Named evaluation protocols: the ways in which published work turns frame scores into micro and macro AUC.
+
+The same scores differ by several points between them, so that a number without its protocol says little. Scores and
+labels are dicts from clip name to (T,) arrays, as in ``vadistill.metrics``.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vadistill.errors import InputError
+from vadistill.intervals import bootstrap
+from vadistill.metrics import (
+    TRUNCATE,
+    Clips,
+    auc,
+    average_precision,
+    check_clips,
+    equal_error_rate,
+    micro_auc,
+    smooth,
+)
+
+FAST_AED_TAPS, FAST_AED_SIGMA = 301, 21.0  # frames
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How frame scores become two numbers.
+
+    Attributes:
+        text: What it does, for people.
+        single_class: What a clip with one class only counts in the macro mean: nothing (None) or a value.
+        padded: Whether a normal frame of score 0 and an abnormal one of score 1 join each clip for its own AUC.
+        min_max: Whether the smoothed scores of each clip are scaled to [0, 1].
+        fast_aed_filter: Whether scores are smoothed by ``fast_aed_smooth`` in place of ``smooth``.
+    """
+
+    text: str
+    single_class: float | None = None
+    padded: bool = False
+    min_max: bool = False
+    fast_aed_filter: bool = False
+
+
+PROTOCOLS = {
+    "vadistill": Protocol("clips with one class skipped, Gaussian renormalised at the borders, no scaling by clip"),
+    "fast_aed": Protocol(
+        "301 taps of sigma 21, zeros beyond the borders; a clip with one class counts as 1.0",
+        single_class=1.0,
+        fast_aed_filter=True,
+    ),
+    "padded": Protocol(
+        "as vadistill, but a normal frame of score 0 and an abnormal one of score 1 join each clip for its own AUC",
+        padded=True,
+    ),
+    "min_max": Protocol("as vadistill, but the smoothed scores of each clip are scaled to [0, 1]", min_max=True),
+}
+DEFAULT = "vadistill"
+
+
+def judge(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
+    """Return micro and macro AUC under a protocol.
+
+    Macro AUC is the mean of the clips' AUC (arXiv 2211.15597). A clip with one class only has none: what it counts is
+    the protocol's choice. To count it as 1, as published code does, rewards any scores.
+
+    Args:
+        scores: Raw frame scores (T,) of each clip.
+        labels: Frame labels (T,) of each clip, 1 = abnormal.
+        sigma: Standard deviation of the smoothing in frames; 0 smooths nothing. ``fast_aed`` brings its own.
+        name: Key of ``PROTOCOLS``.
+
+    Returns:
+        ``micro_auc`` and ``macro_auc`` as fractions or None, ``per_clip`` with ``frames``, ``abnormal_frames`` and
+        ``auc`` of each clip, and ``skipped_clips``, those that the macro mean leaves out. Ready for JSON.
+
+    Raises:
+        InputError: The protocol is unknown; otherwise as ``micro_auc`` and ``smooth``.
+    """
+    check_clips(scores, labels)
+    return _judged(prepare(scores, sigma, find(name)), labels, find(name))
+
+
+def judge_fully(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
+    """Return what ``judge`` returns and, besides, what a reader needs to weigh it; arguments and errors as there.
+
+    Returns:
+        Also ``micro_interval`` and ``macro_interval`` (95 %, bootstrap over clips, or None), and
+        ``average_precision`` and ``equal_error_rate`` of the frames of all clips.
+    """
+    check_clips(scores, labels)
+    ready = prepare(scores, sigma, find(name))
+    made = _judged(ready, labels, find(name))
+    intervals = bootstrap(ready, labels, {clip: own["auc"] for clip, own in made["per_clip"].items()})
+    joined, truth = (np.concatenate([part[clip] for clip in ready]) for part in (ready, labels))
+    return made | {
+        "micro_interval": intervals.micro,
+        "macro_interval": intervals.macro,
+        "average_precision": average_precision(joined, truth),
+        "equal_error_rate": equal_error_rate(joined, truth),
+    }
+
+
+def _judged(ready: Clips, labels: Clips, protocol: Protocol) -> dict[str, Any]:
+    """Return the record of prepared scores (T,) of each clip."""
+    own = {clip: _clip_auc(ready[clip], labels[clip], protocol) for clip in ready}
+    counted = [value for value in own.values() if value is not None]
+    return {
+        "micro_auc": micro_auc(ready, labels),
+        "macro_auc": float(np.mean(counted)) if counted else None,
+        "per_clip": {
+            clip: {"frames": len(labels[clip]), "abnormal_frames": int(np.sum(labels[clip])), "auc": value}
+            for clip, value in own.items()
+        },
+        "skipped_clips": [clip for clip, value in own.items() if value is None],
+    }
+
+
+def judge_side_by_side(scores: Clips, labels: Clips, sigma: float) -> dict[str, Any]:
+    """Return what ``judge_fully`` returns of the default protocol, and of the others the AUC under ``protocols``."""
+    made = {name: judge_fully(scores, labels, sigma, name) for name in PROTOCOLS}
+    keys = ("micro_auc", "macro_auc", "micro_interval", "macro_interval")
+    other = {name: {key: part[key] for key in keys} for name, part in made.items() if name != DEFAULT}
+    return made[DEFAULT] | {"protocols": other}
+
+
+def in_short(scores: Clips, labels: Clips | None, sigma: float) -> dict[str, float | None]:
+    """Return ``micro_auc`` and ``macro_auc`` alone, None without labels."""
+    made = {} if labels is None else judge(scores, labels, sigma)
+    return {key: made.get(key) for key in ("micro_auc", "macro_auc")}
+
+
+def find(name: str) -> Protocol:
+    """Return the protocol of a name.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"protocol '{name}': unknown; known are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def prepare(scores: Clips, sigma: float, protocol: Protocol) -> dict[str, np.ndarray]:
+    """Return the frame scores that a protocol ranks: smoothed, and scaled where it says so."""
+    made = {
+        clip: fast_aed_smooth(values) if protocol.fast_aed_filter else smooth(values, sigma)
+        for clip, values in scores.items()
+    }
+    return {clip: min_max(values) for clip, values in made.items()} if protocol.min_max else made
+
+
+def record(name: str, sigma: float) -> dict[str, Any]:
+    """Return how ``judge`` makes its numbers; to be stored beside them."""
+    protocol = find(name)
+    if protocol.fast_aed_filter:
+        smoothing = {"kind": "gaussian", "sigma_frames": FAST_AED_SIGMA, "taps": FAST_AED_TAPS, "borders": "zeros"}
+    elif sigma:
+        taps = 2 * int(TRUNCATE * sigma + 0.5) + 1
+        smoothing = {"kind": "gaussian", "sigma_frames": sigma, "taps": taps, "borders": "weights renormalised"}
+    else:
+        smoothing = {"kind": "none"}
+    single = "skipped" if protocol.single_class is None else f"count as {protocol.single_class}"
+    return {
+        "name": name,
+        "text": protocol.text,
+        "smoothing": smoothing,
+        "single_class_clips": "padded by a frame of each class" if protocol.padded else single,
+        "normalisation": "each clip to [0, 1] after smoothing" if protocol.min_max else "none",
+    }
+
+
+def fast_aed_smooth(scores: np.ndarray) -> np.ndarray:
+    """Smooth (T,) scores as the code published with Fast-AED (arXiv 2211.15597) does: 301 taps of sigma 21.
+
+    Zeros lie beyond the borders, which pulls down the first and last 60 frames or so, and the Gaussian's centre is one
+    sample off the window's middle, so that every score moves one frame later.
+
+    Returns:
+        (T,) float64 scores.
+    """
+    offset = np.arange(FAST_AED_TAPS) - (FAST_AED_TAPS // 2 - 1)
+    taps = np.exp(-0.5 * (offset / FAST_AED_SIGMA) ** 2) / (FAST_AED_SIGMA * np.sqrt(2 * np.pi))
+    padded = np.pad(np.asarray(scores, np.float64), FAST_AED_TAPS // 2)
+    return np.correlate(padded, taps, mode="valid")
+
+
+def min_max(scores: np.ndarray) -> np.ndarray:
+    """Scale (T,) scores to [0, 1]; constant ones become 0."""
+    low, high = scores.min(), scores.max()
+    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+def _clip_auc(scores: np.ndarray, labels: np.ndarray, protocol: Protocol) -> float | None:
+    """Return the AUC of one clip of prepared scores (T,) under a protocol."""
+    if protocol.padded:
+        scores, labels = np.concatenate([scores, [0.0, 1.0]]), np.concatenate([labels, [0, 1]])
+    value = auc(scores, labels)
+    return protocol.single_class if value is None else value

@@ -1,0 +1,139 @@
+"""The sections of the report, out of what a run has measured."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vadistill.metrics import auc
+from vadistill.report import tables
+from vadistill.report.page import Page, Picture, Section, picture
+from vadistill.report.plots import loss_plot, score_plot, title_of
+from vadistill.report.roc import clip_plot, roc_plot
+
+Clips = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the report is made of.
+
+    Attributes:
+        result: Content of ``auc.json``.
+        localisation: Content of ``localisation.json``, or None.
+        scores: By detector and clip, (T,) smoothed frame scores; the student first.
+        labels: (T,) of each clip, or None where the test clips have no labels.
+        moments: Pictures of single frames.
+        training: Records of every training, one an epoch, by the name of the model.
+        timings: Of ``vadistill.data.run_files.read_timings``.
+    """
+
+    result: Mapping[str, Any]
+    localisation: Mapping[str, Any] | None
+    scores: Mapping[str, Clips]
+    labels: Clips | None
+    moments: Sequence[Picture]
+    training: Mapping[str, Sequence[Mapping[str, Any]]]
+    timings: pd.DataFrame
+
+
+def page(material: Material) -> Page:
+    """Return the page; without labels it has no numbers."""
+    result = material.result
+    lines = [f"{result['clips']} test clips, {result['frames']} frames. Labels: {result['labels']}."]
+    if "note" in result:
+        lines.append(result["note"])
+    sections = [_moments(material), _curves(material), _training(material), _run(material)]
+    if material.labels is not None:
+        lines.append(f"Protocol: {result['protocol']['text']}, sigma {_sigma(result)} frames.")
+        sections = [_numbers(material), *_localisation(material), *sections]
+        return Page(result["dataset"], lines, tables.cards(result, material.localisation), sections)
+    return Page(result["dataset"], lines, (), sections)
+
+
+def drawn(draw: Callable[[Path], None], alt: str, caption: str = "") -> Picture:
+    """Return what a function draws into the .svg file that it is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.svg"
+        draw(path)
+        return picture(path.read_bytes(), ".svg", alt, caption)
+
+
+def _sigma(result: Mapping[str, Any]) -> float:
+    return result["protocol"]["smoothing"].get("sigma_frames", 0)
+
+
+def _numbers(material: Material) -> Section:
+    joined = {
+        name: np.concatenate([by_clip[clip] for clip in material.labels]) for name, by_clip in material.scores.items()
+    }
+    truth = np.concatenate(list(material.labels.values()))
+    own = {name: made["per_clip"] for name, made in tables.detectors(material.result).items()}
+    both = {
+        clip: (own["teachers_mean"][clip]["auc"], part["auc"])
+        for clip, part in own["student"].items()
+        if part["auc"] is not None
+    }
+    figures = []
+    if material.result["student"]["micro_auc"] is not None:
+        figures.append(drawn(lambda path: roc_plot(path, joined, truth), "ROC curves of the student and its teachers"))
+    if both:
+        figures.append(drawn(lambda path: clip_plot(path, both), "AUC of each clip, student against teachers"))
+    skipped = material.result["student"]["skipped_clips"]
+    text = f"{len(skipped)} clips have one class only and are left out of macro AUC: {', '.join(skipped)}."
+    return Section(
+        "numbers",
+        "Accuracy",
+        text if skipped else "",
+        (tables.headline(material.result), tables.protocols(material.result)),
+        tables.protocol_texts(material.result),
+        figures,
+        "narrow",
+    )
+
+
+def _localisation(material: Material) -> list[Section]:
+    if material.localisation is None:
+        return []
+    text = "Is the anomaly found where it is (RBDC), and followed (TBDC)? alpha = beta = 0.1."
+    return [Section("localisation", "Localisation", text, (tables.regions(material.localisation),))]
+
+
+def _moments(material: Material) -> Section:
+    text = (
+        "Frames with the student's map as heat, the teachers' boxes, and the true anomaly outlined where it is known."
+    )
+    return Section("moments", "Hits, misses and false alarms", text, figures=material.moments, width="narrow")
+
+
+def _curves(material: Material) -> Section:
+    figures = []
+    for clip in material.scores["student"]:
+        curves = {name: by_clip[clip] for name, by_clip in material.scores.items()}
+        truth = None if material.labels is None else material.labels[clip]
+        aucs = {} if truth is None else {name: auc(curve, truth) for name, curve in curves.items()}
+        figures.append(_curve(clip, curves, truth, aucs))
+    made = (tables.clips(material.result),) if material.labels is not None else ()
+    return Section("curves", "Score curves", "Every test clip; abnormal frames are shaded.", made, figures=figures)
+
+
+def _curve(clip: str, curves: Clips, truth: np.ndarray | None, aucs: Mapping[str, float | None]) -> Picture:
+    return drawn(lambda path: score_plot(path, clip, curves, truth, aucs), f"score curves of clip {clip}")
+
+
+def _training(material: Material) -> Section:
+    figures = [_losses(name, records) for name, records in material.training.items()]
+    return Section("training", "Training", "One panel a quantity, one point an epoch.", figures=figures)
+
+
+def _losses(name: str, records: Sequence[Mapping[str, Any]]) -> Picture:
+    return drawn(lambda path: loss_plot(path, records), f"training curves of {name}", title_of(name))
+
+
+def _run(material: Material) -> Section:
+    made = (tables.timings(material.timings),) if len(material.timings) else ()
+    return Section("run", "Settings, versions and times", tables=made, details=tables.settings(material.result))

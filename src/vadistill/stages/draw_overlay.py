@@ -1,0 +1,35 @@
+"""Rule draw_overlay: a film of one test clip with the student's heat, the teachers' boxes and the score curves."""
+
+import logging
+import time
+
+from vadistill.data.clips import read_clips
+from vadistill.data.frames import FrameStore
+from vadistill.data.labels import read_labels
+from vadistill.data.maps import MapStore
+from vadistill.data.mp4 import write_mp4
+from vadistill.data.results import objects_by_teacher
+from vadistill.report.overlays import Overlay, findings_of
+from vadistill.settings import section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+FRAME_RATE = 25.0  # where the clip declares none, as a folder of images
+
+
+def main(args) -> None:
+    """Draw the film of one clip."""
+    store, sigma = FrameStore(args.frames), section("evaluation", args.settings["evaluation"]).smoothing_sigma
+    clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
+    labels = read_labels(clips[store.clip], len(store), (store.height, store.width))
+    teachers = objects_by_teacher(args.scores, args.calibrations).values()
+    overlay = Overlay(store.clip, findings_of(store.clip, MapStore([args.student]), teachers, sigma, labels))
+    start = time.perf_counter()
+    write_mp4(args.output, (overlay.draw(t, frame) for t, frame in enumerate(store)), store.fps or FRAME_RATE)
+    log.info("clip %s: %d frames, %.0f a second", store.clip, len(store), len(store) / (time.perf_counter() - start))
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "frames", "student", "output", many=("scores", "calibrations"))
+    run(main, arguments)

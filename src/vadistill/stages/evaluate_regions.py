@@ -1,0 +1,60 @@
+"""Rule evaluate_regions: maps, scored objects and pixel masks or tracks of the test clips in, localisation.json out."""
+
+import logging
+from collections import defaultdict
+from dataclasses import replace
+
+from vadistill.data.localised import Detectors
+from vadistill.data.maps import MapStore
+from vadistill.data.results import read_teachers
+from vadistill.data.truth import Located, located_clips
+from vadistill.errors import InputError
+from vadistill.files import write_json
+from vadistill.localisation import PixelCounts
+from vadistill.regions import Regions, region_scores
+from vadistill.settings import section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+
+
+def main(args) -> None:
+    """Compare where the student and its teachers see anomalies with where they are."""
+    settings = section("evaluation", args.settings["evaluation"])
+    teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions=())
+    detectors = Detectors(MapStore([args.student]), MapStore([args.normal]), teachers, settings)
+    located: list[Located] = []
+    regions: dict[str, dict[str, Regions]] = defaultdict(dict)
+    pixels: dict[str, PixelCounts] = {}
+    for truth in located_clips(args.settings["layout"], args.settings["path"], detectors.sizes, settings.tracks):
+        for name, found in detectors.regions(truth.clip):
+            regions[name][truth.clip] = found
+        if truth.mask is not None:
+            detectors.count_pixels(pixels, truth)
+        located.append(replace(truth, mask=None))
+        log.info("clip %s: %d tracks", truth.clip, truth.tracks.count)
+    if not located:
+        raise InputError(f"{args.settings['path']}: no pixel masks of test clips; expected masks, or evaluation.tracks")
+    tracks, frames = {clip.clip: clip.tracks for clip in located}, sum(clip.frames for clip in located)
+    content = {
+        "truth": settings.tracks or "8-connected components of the pixel masks, linked over time",
+        "clips": len(located),
+        "frames": frames,
+        "tracks": sum(part.count for part in tracks.values()),
+        "regions": sum(len(part.track) for part in tracks.values()),
+        "frames_whose_label_and_mask_differ": {clip.clip: clip.differing for clip in located if clip.differing},
+        "student_threshold": detectors.threshold,
+        "detectors": {},
+    }
+    for name, found in regions.items():
+        made = region_scores(tracks, found, frames)
+        of_maps = {"pixel_auc": pixels[name].auc()} if name in pixels else {}
+        content["detectors"][name] = {"rbdc": made.rbdc, "tbdc": made.tbdc, **of_maps}
+        log.info("%s: RBDC %.1f, TBDC %.1f", name, 100 * made.rbdc, 100 * made.tbdc)
+    write_json(args.output, content)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "student", "normal", "output", many=("scores", "maps", "calibrations"))
+    run(main, arguments)

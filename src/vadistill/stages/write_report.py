@@ -1,0 +1,83 @@
+"""Rule write_report: everything that is known of a data set in, one self-contained page out."""
+
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vadistill.data.clips import read_clips
+from vadistill.data.labels import labels_of_clips, read_labels
+from vadistill.data.maps import MapStore
+from vadistill.data.objects import frame_stores
+from vadistill.data.results import Objects, highest, objects_by_teacher
+from vadistill.data.run_files import read_metrics, read_timings
+from vadistill.fusion import Scores, mean_scores
+from vadistill.metrics import smooth
+from vadistill.report.contents import Material, page
+from vadistill.report.mistakes import extreme
+from vadistill.report.overlays import Overlay, findings_of
+from vadistill.report.page import Picture, picture, write_page
+from vadistill.settings import section
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
+
+log = logging.getLogger(__name__)
+SHOWN = 6  # frames of each kind
+# What is shown: of abnormal frames or of normal ones, the highest scores or the lowest.
+MOMENTS = {"hit": (True, True), "miss": (True, False), "false alarm": (False, True)}
+
+
+def moments(args, scores: Scores, labels: Scores | None, student: MapStore, teachers: list[Objects]) -> list[Picture]:
+    """Return the student's most confident hits, misses and false alarms; without labels its highest frames."""
+    stores, sigma = frame_stores(args.frames), section("evaluation", args.settings["evaluation"]).smoothing_sigma
+    clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
+    truth = labels or {clip: np.zeros(len(values)) for clip, values in scores.items()}
+    made = []
+    for kind, which in (MOMENTS if labels else {"alarm": (False, True)}).items():
+        for clip, t in extreme(scores, truth, *which, count=SHOWN):
+            store = stores[clip]
+            known = read_labels(clips[clip], len(store), (store.height, store.width))
+            overlay = Overlay(clip, findings_of(clip, student, teachers, sigma, known))
+            _, content = cv2.imencode(".jpg", overlay.lay_over(t, store.read(t)), [cv2.IMWRITE_JPEG_QUALITY, 88])
+            caption = f"{kind}: {clip}, frame {t}, score {scores[clip][t]:.2f}"
+            made.append(picture(content.tobytes(), ".jpg", caption, caption))
+    return made
+
+
+def training(student: Path, calibrations: list[Path]) -> dict[str, list]:
+    """Return the records of every training; they lie beside the files that the models led to."""
+    paths = {name: student.parents[1] / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
+    paths |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
+    found = {name: read_metrics(path) for name, path in paths.items()}
+    return {name: records for name, records in found.items() if records}
+
+
+def main(args) -> None:
+    """Write the report of one data set."""
+    sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
+    result, *located = (json.loads(path.read_text(encoding="utf-8")) for path in (args.result, *args.localisation))
+    student, teachers = MapStore([args.student]), objects_by_teacher(args.scores, args.calibrations)
+    labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
+    raw = {"student": {clip: student.score(clip) for clip in student.clips()}}
+    raw |= {name: highest(objects) for name, objects in teachers.items()}
+    raw["teachers_mean"] = mean_scores([raw[name] for name in teachers])
+    scores = {name: {clip: smooth(part, sigma) for clip, part in by_clip.items()} for name, by_clip in raw.items()}
+    material = Material(
+        result,
+        located[0] if located else None,
+        scores,
+        labels,
+        moments(args, scores["student"], labels, student, list(teachers.values())),
+        training(args.student, args.calibrations),
+        read_timings(args.output.parent / "benchmarks"),
+    )
+    write_page(args.output, page(material))
+    log.info("%s: %.1f MB", args.output, args.output.stat().st_size / 1e6)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "result", "student", "output", many=("frames", "scores", "calibrations"))
+    add_optional_paths(arguments, "localisation")
+    run(main, arguments)

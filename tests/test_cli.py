@@ -1,0 +1,172 @@
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from vadistill.cli import main
+from vadistill.protocols import fast_aed_smooth
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def vadistill(monkeypatch, capsys):
+    """The command line in this process."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["vadistill", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(ended.value.code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def clips(tmp_path):
+    rng = np.random.default_rng(0)
+    scores = {name: rng.random(length) for name, length in (("01_0014", 60), ("a b", 90), ("c", 30))}
+    labels = {name: (rng.random(len(values)) < 0.3).astype(int) for name, values in scores.items()}
+    labels["c"][:] = 1
+    for folder, arrays in (("scores", scores), ("labels", labels)):
+        (tmp_path / folder).mkdir()
+        for name, values in arrays.items():
+            np.save(tmp_path / folder / f"{name}.npy", values)
+        np.savez(tmp_path / f"{folder}.npz", **arrays)
+    return tmp_path, scores, labels
+
+
+def test_auc_of_folders_and_archives(vadistill, clips):
+    folder, scores, labels = clips
+    joined = [np.concatenate([part[name] for name in scores]) for part in (labels, scores)]
+    each = [roc_auc_score(labels[name], scores[name]) for name in ("01_0014", "a b")]
+    for kind in ("", ".npz"):
+        done = vadistill("auc", "--scores", folder / f"scores{kind}", "--labels", folder / f"labels{kind}")
+        assert done.returncode == 0, done.stderr
+        made = json.loads(done.stdout)
+        assert made["micro_auc"] == pytest.approx(roc_auc_score(*joined))
+        assert made["macro_auc"] == pytest.approx(np.mean(each)) and made["skipped_clips"] == ["c"]
+        assert (made["clips"], made["frames"]) == (3, 180) and made["protocol"]["smoothing"] == {"kind": "none"}
+
+
+def test_auc_under_a_protocol(vadistill, clips):
+    folder, scores, labels = clips
+    paths = ("auc", "--scores", folder / "scores", "--labels", folder / "labels.npz")
+    made = json.loads(vadistill(*paths, "--protocol", "fast_aed").stdout)
+    each = [roc_auc_score(labels[name], fast_aed_smooth(scores[name])) for name in ("01_0014", "a b")]
+    assert made["macro_auc"] == pytest.approx(np.mean([*each, 1.0]))
+    smoothed = json.loads(vadistill(*paths, "--sigma", "5").stdout)
+    assert smoothed["protocol"]["smoothing"]["sigma_frames"] == 5.0
+    assert smoothed["micro_auc"] != made["micro_auc"]
+    done = vadistill(*paths, "--protocol", "other")
+    assert done.returncode == 1 and done.stderr.startswith("error: protocol 'other': unknown; known are vadistill,")
+
+
+def broken(folder, case):
+    """Break the scores or the labels; return which, and what the line must say."""
+    target = folder / "scores" / "c.npy"
+    match case:
+        case "no folder":
+            return folder / "nothing", "nothing: missing; expected a folder"
+        case "empty folder":
+            (folder / "empty").mkdir()
+            return folder / "empty", "empty: no clips"
+        case "one array":
+            return target, "c.npy: one array; expected a .npz"
+        case "not npy":
+            target.write_text("0.1 0.2")
+        case "cut":
+            target.write_bytes(target.read_bytes()[:100])
+        case "pickled":
+            np.save(target, np.array([{}], dtype=object), allow_pickle=True)
+        case "two dimensions":
+            np.save(target, np.zeros((30, 1)))
+            return folder / "scores", "c.npy: shape (30, 1); expected (T,)"
+        case "nan":
+            np.save(target, np.full(30, np.nan))
+            return folder / "scores", "c.npy: holds float64 or numbers that are not finite"
+        case "text":
+            np.save(target, np.array(["a"] * 30))
+        case "too few":
+            np.save(target, np.zeros(29))
+            return folder / "scores", "scores: clip 'c' has 29 scores, and"
+        case "no such clip":
+            target.unlink()
+            return folder / "scores", "scores: no clip 'c', which"
+        case "one clip more":
+            np.save(folder / "scores" / "d.npy", np.zeros(3))
+            return folder / "scores", "labels: no clip 'd', which"
+        case "bad archive":
+            (folder / "bad.npz").write_bytes((folder / "scores.npz").read_bytes()[:300])
+            return folder / "bad.npz", "bad.npz: not a readable"
+        case "damaged archive":
+            content = bytearray((folder / "scores.npz").read_bytes())
+            content[200] ^= 255
+            (folder / "bad.npz").write_bytes(content)
+            return folder / "bad.npz", "bad.npz: clip '01_0014' is not a readable"
+    return folder / "scores", "c.npy: "
+
+
+CASES = (
+    *("no folder", "empty folder", "one array", "not npy", "cut", "pickled", "two dimensions", "nan", "text"),
+    *("too few", "no such clip", "one clip more", "bad archive", "damaged archive"),
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_scores_end_in_one_line_that_names_the_file(vadistill, clips, case):
+    folder, *_ = clips
+    path, told = broken(folder, case)
+    done = vadistill("auc", "--scores", path, "--labels", folder / "labels")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and told in done.stderr, done.stderr
+
+
+def test_labels_other_than_0_and_1(vadistill, clips):
+    folder, *_ = clips
+    np.save(folder / "labels" / "c.npy", np.full(30, 255))
+    done = vadistill("auc", "--scores", folder / "scores", "--labels", folder / "labels")
+    assert done.returncode == 1 and "c.npy: holds other things than 0 and 1" in done.stderr
+
+
+def test_as_a_module(clips):
+    folder, *_ = clips
+    paths = ["--scores", str(folder / "scores"), "--labels", str(folder / "labels")]
+    done = subprocess.run([sys.executable, "-m", "vadistill", "auc", *paths], capture_output=True, text=True)
+    assert done.returncode == 0 and 0 < json.loads(done.stdout)["micro_auc"] < 1, done.stderr
+
+
+def write(folder, name, rows):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.txt").write_text("".join(f"{row}\n" for row in rows))
+
+
+def test_regions(vadistill, tmp_path):
+    tracks, found = tmp_path / "tracks", tmp_path / "found"
+    write(tracks, "a", ["0,3,10,10,20,30", "0,4,11,10,21,30", "1,4,50,50,60,60"])
+    write(tracks, "b", [])
+    write(found, "a", ["3,10,10,20,30,0.9", "4,11,10,21,30,0.8"])
+    write(found, "b", ["0,1,1,5,5,0.1"])
+    done = vadistill("regions", "--tracks", tracks, "--detections", found, "--num-frames", 10)
+    assert done.returncode == 0, done.stderr
+    # Two of three regions and one of two tracks before the first false alarm, which is the last detection.
+    assert json.loads(done.stdout) == {"rbdc": pytest.approx(2 / 3), "tbdc": pytest.approx(1 / 2)}
+
+
+def test_bad_region_files_end_in_one_line_that_names_file_and_row(vadistill, tmp_path):
+    tracks, found = tmp_path / "tracks", tmp_path / "found"
+    write(tracks, "a", ["0,3,10,10,20,30"])
+    write(found, "a", ["3,10,10,20,30,0.9", "3,10,10,20,high,0.9"])
+    done = vadistill("regions", "--tracks", tracks, "--detections", found, "--num-frames", 10)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "a.txt" in done.stderr and "row 2" in done.stderr
+    assert vadistill("regions", "--tracks", tracks, "--detections", found, "--num-frames", 0).returncode == 2

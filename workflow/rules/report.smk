@@ -1,0 +1,51 @@
+# Results to look at.
+rule draw_overlay:
+    input:
+        labels=ancient(label_files),
+        frames=frames_of_test_clip,
+        student="results/{dataset}/student/scores/test.h5",
+        scores=scores_of_test_clip,
+        calibrations=of_teachers("calibration"),
+    output:
+        "results/{dataset}/overlays/{clip}.mp4",
+    log:
+        "results/{dataset}/logs/draw_overlay/{clip}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/draw_overlay/{clip}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=labelled_settings("draw_overlay"),
+    shell:
+        "python -m vadistill.stages.draw_overlay --settings {params.settings:q} --frames {input.frames:q}"
+        " --student {input.student:q} --scores {input.scores:q} --calibrations {input.calibrations:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule write_report:
+    input:
+        labels=ancient(label_files),
+        result="results/{dataset}/auc.json",
+        localisation=localisation,
+        frames=frames("test"),
+        student="results/{dataset}/student/scores/test.h5",
+        scores=of_teachers("scores", "test"),
+        calibrations=of_teachers("calibration"),
+    output:
+        report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
+    log:
+        "results/{dataset}/logs/write_report.log",
+    benchmark:
+        "results/{dataset}/benchmarks/write_report.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=labelled_settings("write_report"),
+    shell:
+        "python -m vadistill.stages.write_report --settings {params.settings:q} --result {input.result:q}"
+        " --localisation {input.localisation:q} --frames {input.frames:q} --student {input.student:q}"
+        " --scores {input.scores:q} --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
