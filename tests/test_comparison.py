@@ -1,4 +1,9 @@
+import json
+import subprocess
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -22,6 +27,26 @@ def test_every_kind_of_clips_has_its_row():
     assert table.loc["all", "macro_auc"] == pytest.approx(np.mean(single))
     assert table.loc["pasted", "macro_auc"] == pytest.approx(single[1])
     assert table["clips"].tolist() == [3, 1, 2] and table["skipped_clips"].tolist() == [1, 0, 1]
+
+
+def test_ablation_stage_keeps_frame_scores_and_joins_seeds(tmp_path):
+    rows = [("all", "map"), ("fast", "map"), ("all", "4x4")]
+    for run, value in (("d.ablation.x.0", 0.6), ("d.ablation.x.1", 0.8), ("d.ablation.y.0", 0.5)):
+        (tmp_path / run).mkdir()
+        for split in ("validation", "test"):
+            table = pd.DataFrame(rows, columns=["kind", "level"]).assign(group="student", name="student", split=split)
+            table.assign(micro_auc=value, macro_auc=1 - value).to_csv(tmp_path / run / f"{split}.csv", index=False)
+    groups = {"d.ablation.x.0": "x", "d.ablation.x.1": "x", "d.ablation.y.0": "y"}
+    tables = sorted(tmp_path.glob("*/*.csv"))
+    command = [sys.executable, "-m", "vadistill.stages.compare_ablation", "--settings", json.dumps({"groups": groups})]
+    command += ["--tables", *map(str, tables), "--output", str(tmp_path / "a.csv"), "--plot", str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = pd.read_csv(tmp_path / "a.csv").set_index(["variant", "split"])
+    assert len(made) == 4 and (tmp_path / "a.png").stat().st_size > 5000
+    assert made.loc[("x", "test"), "micro_auc"] == pytest.approx(0.7)
+    assert made.loc[("x", "test"), "micro_auc_std"] == pytest.approx(0.2 / 2**0.5)
+    assert made.loc[("y", "validation"), "runs"] == 1
 
 
 def test_spread_is_the_mean_and_deviation_over_seeds():

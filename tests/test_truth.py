@@ -87,7 +87,8 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     right = np.zeros((T, 4, 4), np.float32)
     right[2:5, 1, 1] = 0.9
     normal = stored(tmp_path / "n.h5", {"x": np.full((3, 4, 4), 0.2, np.float32)})
-    student, teacher = stored(tmp_path / "s.h5", {"a": right}), stored(tmp_path / "t.h5", {"a": np.roll(right, 2, axis=2)})
+    student = stored(tmp_path / "s.h5", {"a": right})
+    teacher = stored(tmp_path / "t.h5", {"a": np.roll(right, 2, axis=2)})
     frames, box = np.arange(T), np.tile([50.0, 40, 60, 46], (T, 1))
     objects = {"a": ScoredObjects(T, SIZE, frames, box, np.linspace(0.1, 1, T))}
     teachers = {"wrong": type("Teacher", (), {"objects": objects, "maps": teacher})}

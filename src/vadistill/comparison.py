@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,14 @@ def compare(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def read_tables(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
+    """Return the tables of ``compare`` that lie in folders of the variants' names, those of one variant joined."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for path in paths:
+        found.setdefault(path.parent.name, []).append(pd.read_csv(path))
+    return {name: pd.concat(parts) for name, parts in found.items()}
 
 
 def spread(tables: Mapping[str, pd.DataFrame], groups: Mapping[str, str]) -> pd.DataFrame:

@@ -110,6 +110,8 @@ def all_settings(config: dict[str, Any], dataset: str, student: bool, seeds: boo
 def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", teacher: str = "") -> str:
     """Return the data set whose folder holds a result: a variant shares what none of its settings changes.
 
+    It shares it with the data set that it varies, or with other variants of it that its entry names (``shares``).
+
     Args:
         config: The whole config.
         dataset: Data set that the result is for.
@@ -117,8 +119,8 @@ def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", t
         split: Split of the result, where it has one.
         teacher: Teacher of the result, where it has one.
     """
-    varied = config["datasets"].get(dataset, {}).get("variant_of")
-    if varied is None:
+    own = config["datasets"].get(dataset, {})
+    if "variant_of" not in own:
         return dataset
     stages = PRODUCTS[product]
     if product != "moving" and not dataset_section(config, dataset, "objects").moving:
@@ -132,7 +134,9 @@ def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", t
         scene = dataset_section(config, name, "objects").scene if made else ""
         return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
 
-    return varied if made_by(dataset) == made_by(varied) else dataset
+    mine = made_by(dataset)
+    others = (own["variant_of"], *own.get("shares", ()))
+    return next((other for other in others if made_by(other) == mine), dataset)
 
 
 def check(config: dict[str, Any]) -> None:

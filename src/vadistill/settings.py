@@ -326,6 +326,14 @@ class Evaluation:
     smoothing_sigma: float = number(21.0, "Gaussian over time, in frames; 0 leaves the scores as they are")
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """The student with one thing changed at a time (rule compare_ablation)."""
+
+    seeds: tuple[int, ...] = option((0, 1, 2), "seeds of the distillation", minItems=1, uniqueItems=True)
+    epochs: int = number(0, "of pre-training and distillation; 0: as configured")
+
+
 SECTIONS: dict[str, type] = {
     "demo": Demo,
     "frames": Frames,
@@ -344,6 +352,7 @@ SECTIONS: dict[str, type] = {
     "pretraining": Pretraining,
     "distillation": Distillation,
     "evaluation": Evaluation,
+    "ablation": Ablation,
 }
 # What each teacher measures of an object; multi_task only what it has learned.
 TERMS = {

@@ -31,6 +31,11 @@ def test_touched_code_config_and_clips(finished):
     assert finished.planned(TARGET) == set()
 
 
+def test_an_ablation_shares_what_lies_before_the_student(finished):
+    rules = {"build_maps", "pretrain_student", "distill_student", "score_frames", "evaluate_student"}
+    assert finished.planned("results/tiny/ablation.csv") == {*rules, "compare_ablation"}
+
+
 @pytest.mark.parametrize(
     ("section", "values", "rules"),
     [

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill import config as config_check
+from vadistill.ablation import ablation_runs
 from vadistill.data.clips import Clip, demo_clips, read_clips
 from vadistill.data.shards import held_out_part, scene_of, shard_of, stable_order
 from vadistill.errors import InputError
@@ -22,6 +23,14 @@ try:
     config_check.check(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
+
+
+# By data set: the variant that each run of its ablation belongs to. The runs become data sets of their own.
+ABLATIONS = {}
+for name in [name for name, entry in config["datasets"].items() if "variant_of" not in entry]:
+    runs = ablation_runs(config, name)
+    ABLATIONS[name] = {run: variant for run, (variant, _) in runs.items()}
+    config["datasets"] |= {run: entry for run, (_, entry) in runs.items()}
 
 
 def shell_prefix():
@@ -396,15 +405,27 @@ def calibration_settings(wildcards):
 
 
 def variants(dataset):
-    """The data set itself and its variants."""
-    return [dataset] + [name for name, own in config["datasets"].items() if own.get("variant_of") == dataset]
+    """The data set itself and its variants, but for the runs of its ablation."""
+    entries = [name for name, own in config["datasets"].items() if own.get("variant_of") == dataset]
+    return [dataset] + [name for name in entries if name not in ABLATIONS.get(dataset, ())]
+
+
+def tables(wildcards, who, names):
+    """The tables of some variants of a data set; of the test split where it has labels."""
+    splits = ("validation", "test") if label_files(wildcards) else ("validation",)
+    return [f"results/{name}/{who}_{split}.csv" for split in splits for name in names]
 
 
 def variant_tables(wildcards):
-    """The tables of a data set and of its variants; of the test split where it has labels."""
-    splits = ("validation", "test") if label_files(wildcards) else ("validation",)
-    names = groups_of_variants(wildcards.dataset, wildcards.who)
-    return [f"results/{name}/{wildcards.who}_{split}.csv" for split in splits for name in names]
+    """The tables of a data set and of its variants."""
+    return tables(wildcards, wildcards.who, groups_of_variants(wildcards.dataset, wildcards.who))
+
+
+def ablation_tables(wildcards):
+    """The students' tables of all runs of an ablation."""
+    if wildcards.dataset not in ABLATIONS:
+        raise WorkflowError(f"{wildcards.dataset}: is no data set with layout and path; its ablation is not defined")
+    return tables(wildcards, "student", ABLATIONS[wildcards.dataset])
 
 
 def groups_of_variants(dataset, who):
@@ -417,6 +438,10 @@ def groups_of_variants(dataset, who):
             seen.add(everything)
             groups[name] = first.setdefault(all_settings(config, name, student, seeds=False), name)
     return groups
+
+
+def ablation_groups(wildcards):
+    return canonical({"version": 1, "groups": ABLATIONS.get(wildcards.dataset, {})})
 
 
 def variant_groups(wildcards):

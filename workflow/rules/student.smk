@@ -93,3 +93,22 @@ rule evaluate_student:
         "python -m vadistill.stages.evaluate_student --settings {params.settings:q} --split {wildcards.split}"
         " --boxes {input.boxes:q} --student {input.student:q} --validation {input.validation:q} --output {output:q}"
         " 2>&1 | tee {log:q}"
+
+
+rule compare_ablation:
+    input:
+        ablation_tables,
+    output:
+        table=report("results/{dataset}/ablation.csv", caption="../report/ablation.rst", category="{dataset}"),
+        plot=report("results/{dataset}/ablation.png", caption="../report/ablation.rst", category="{dataset}"),
+    log:
+        "results/{dataset}/logs/compare_ablation.log",
+    benchmark:
+        "results/{dataset}/benchmarks/compare_ablation.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=ablation_groups,
+    shell:
+        "python -m vadistill.stages.compare_ablation --settings {params.settings:q} --tables {input:q}"
+        " --output {output.table:q} --plot {output.plot:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,72 @@
+"""The ablations of Fast-AED's tables (arXiv 2211.15597) as variants of a data set, each over several seeds.
+
+Pre-training and adversarial distillation on and off, teachers alone, fewer map resolutions, other numbers of input
+frames: each changes one thing of what is configured. All runs share what lies before the student.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from vadistill.config import all_settings, dataset_section
+from vadistill.settings import Distillation
+
+PAPER_TEACHERS = ("background_agnostic", "multi_task")
+FRAMES = (1, 3, 5)
+Sections = dict[str, dict[str, Any]]
+
+
+def ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the runs of a data set's ablation.
+
+    Args:
+        config: The whole, checked config.
+        dataset: A data set that is no variant.
+
+    Returns:
+        By name of the run, ``<dataset>.ablation.<variant>.<seed>``, the variant it belongs to and its entry under
+        ``datasets``: ``shares`` there names other runs whose results it may use.
+    """
+    settings = dataset_section(config, dataset, "ablation")
+    first_seed, *others = settings.seeds
+    runs: dict[str, tuple[str, dict[str, Any]]] = {}
+    seen: dict[str, str] = {}
+    for variant, sections in _variants(config, dataset):
+        entry = _entry(dataset, sections, settings.epochs, first_seed)
+        # Two names of one and the same, as the paper's two teachers where these are the configured ones.
+        same = all_settings({**config, "datasets": {**config["datasets"], variant: entry}}, variant, student=True)
+        if seen.setdefault(same, variant) == variant:
+            runs[f"{dataset}.ablation.{variant}.{first_seed}"] = (variant, entry)
+    firsts = list(runs)
+    for index, name in enumerate(firsts):
+        variant, entry = runs[name]
+        entry["shares"] = firsts[:index]
+        for seed in others:
+            changed = {**entry, "distillation": {**entry["distillation"], "seed": seed}}
+            runs[f"{dataset}.ablation.{variant}.{seed}"] = (variant, {**changed, "shares": firsts[: index + 1]})
+    return runs
+
+
+def _variants(config: dict[str, Any], dataset: str) -> Iterator[tuple[str, Sections]]:
+    """Yield the name of each variant and what it changes."""
+    own, student = (dataset_section(config, dataset, name) for name in ("distillation", "student"))
+    resolutions = sorted(dataset_section(config, dataset, "maps").resolutions)
+    weight = own.adversarial_weight or Distillation.adversarial_weight
+    for kind, used in (("standard", 0.0), ("adversarial", weight)):
+        for name, pretrained in (("", False), ("_pretrained", True)):
+            yield kind + name, {"distillation": {"adversarial_weight": used, "pretrained": pretrained}}
+    yield "both_teachers", {"distillation": {"teachers": list(PAPER_TEACHERS)}}
+    for teacher in dict.fromkeys((*PAPER_TEACHERS, *own.teachers)):
+        yield f"only_{teacher}", {"distillation": {"teachers": [teacher]}}
+    for sides in (resolutions[:1], resolutions[:-1], resolutions[-1:]):
+        if sides:
+            yield f"maps_{'_'.join(map(str, sides))}", {"maps": {"resolutions": sides}}
+    for count in FRAMES:
+        if count != student.frames:
+            yield f"frames_{count}", {"student": {"frames": count}}
+
+
+def _entry(dataset: str, sections: Sections, epochs: int, seed: int) -> dict[str, Any]:
+    """Return a variant's entry under ``datasets``."""
+    shortened = {"epochs": epochs} if epochs else {}
+    distillation = {**shortened, **sections.get("distillation", {}), "seed": seed}
+    return {"variant_of": dataset, **sections, "distillation": distillation, "pretraining": shortened}

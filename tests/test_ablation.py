@@ -1,0 +1,83 @@
+import copy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from vadistill.ablation import ablation_runs
+from vadistill.config import check, dataset_section, owner
+from vadistill.errors import InputError
+from vadistill.report.ablation import ablation_plot
+
+CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+PAIR = ["background_agnostic", "multi_task"]
+
+
+def expanded(dataset="demo", **sections):
+    config = copy.deepcopy(CONFIG)
+    for name, values in sections.items():
+        config["datasets"][dataset].setdefault(name, {}).update(values)
+    check(config)
+    runs = ablation_runs(config, dataset)
+    config["datasets"] |= {name: entry for name, (_, entry) in runs.items()}
+    return config, runs
+
+
+def test_every_variant_has_every_seed_and_changes_one_thing():
+    config, runs = expanded(ablation={"seeds": [4, 5], "epochs": 2}, distillation={"adversarial_weight": 0.05})
+    variants = [variant for variant, _ in runs.values()]
+    assert set(variants) == {
+        *("standard", "standard_pretrained", "adversarial", "adversarial_pretrained"),
+        *("both_teachers", "only_background_agnostic", "only_multi_task", "only_flow_neighbours"),
+        *("maps_1", "maps_1_4", "maps_16", "frames_1", "frames_5"),
+    }
+    assert all(variants.count(variant) == 2 for variant in variants)
+    made = {
+        name: [dataset_section(config, name, part) for part in ("student", "pretraining", "distillation", "maps")]
+        for name in ("demo", *runs)
+    }
+    student, pretraining, distillation, maps = made["demo.ablation.standard_pretrained.5"]
+    assert (distillation.adversarial_weight, distillation.pretrained, distillation.seed) == (0.0, True, 5)
+    assert distillation.epochs == pretraining.epochs == 2 and (student, maps) == (made["demo"][0], made["demo"][3])
+    assert made["demo.ablation.adversarial.4"][2].adversarial_weight == 0.05
+    assert made["demo.ablation.both_teachers.4"][2].teachers == tuple(PAIR)
+    assert made["demo.ablation.only_multi_task.4"][2].teachers == ("multi_task",)
+    assert made["demo.ablation.maps_1_4.4"][3].resolutions == (1, 4)
+    assert made["demo.ablation.frames_5.4"][0].frames == 5 and made["demo.ablation.frames_5.4"][3] == made["demo"][3]
+
+
+def test_what_is_the_same_twice_is_run_once():
+    _, runs = expanded("avenue", distillation={"teachers": PAIR})
+    variants = [variant for variant, _ in runs.values()]
+    assert "both_teachers" not in variants and "only_flow_neighbours" not in variants
+    _, runs = expanded(maps={"resolutions": [16]}, distillation={"adversarial_weight": 0.0})
+    variants = [variant for variant, _ in runs.values()]
+    assert not any(variant.startswith("maps") for variant in variants) and "adversarial" in variants
+
+
+def test_all_runs_share_what_lies_before_the_student():
+    config, runs = expanded(ablation={"epochs": 2})
+    for name, (variant, _) in runs.items():
+        for product in ("frames", "detections", "scores", "calibration"):
+            assert owner(config, name, product, "train", "multi_task") == "demo"
+        maps = owner(config, name, "maps", "train", "multi_task")
+        assert maps == (f"demo.ablation.{variant}.0" if variant.startswith("maps") else "demo")
+        # One pre-training for all students of one network, however many seeds and variants there are.
+        network = f"demo.ablation.{variant}.0" if variant.startswith("frames") else "demo.ablation.standard.0"
+        assert owner(config, name, "pretrained") == network
+
+
+def test_plot(tmp_path):
+    rows = [(v, s, 0.8, 0.02, 0.7, 0.01) for v in ("standard", "adversarial") for s in ("validation", "test")]
+    columns = ["variant", "split", "micro_auc", "micro_auc_std", "macro_auc", "macro_auc_std"]
+    table = pd.DataFrame(rows, columns=columns)
+    ablation_plot(tmp_path / "two.png", table)
+    ablation_plot(tmp_path / "one.png", table.assign(micro_auc_std=float("nan")).query("split == 'test'"))
+    assert (tmp_path / "two.png").stat().st_size > (tmp_path / "one.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1], ["a"]])
+def test_bad_seeds(seeds):
+    with pytest.raises(InputError, match="ablation"):
+        expanded(ablation={"seeds": seeds})
