@@ -25,6 +25,7 @@ $(READY): envs/requirements.txt
 		|| { echo "error: $(PYTHON) is not Python 3.11 to 3.13; say which one to use: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VADISTILL_VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 demo: $(READY)

@@ -58,7 +58,13 @@ rule draw_pictures:
         maps=of_teachers("maps", "test"),
         calibrations=of_teachers("calibration"),
     output:
-        directory("results/{dataset}/pictures"),
+        report(
+            directory("results/{dataset}/pictures"),
+            patterns=["{name}.png"],
+            caption="../report/pictures.rst",
+            category="{dataset}",
+            subcategory="pictures",
+        ),
     log:
         "results/{dataset}/logs/draw_pictures.log",
     benchmark:
