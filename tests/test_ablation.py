@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from vadistill.ablation import ablation_runs
+from vadistill.ablation import ablation_runs, configured_variant
 from vadistill.config import check, dataset_section, owner
 from vadistill.errors import InputError
 from vadistill.report.ablation import ablation_plot
@@ -40,6 +40,7 @@ def test_every_variant_has_every_seed_and_changes_one_thing():
     student, pretraining, distillation, maps = made["demo.ablation.standard_pretrained.5"]
     assert (distillation.adversarial_weight, distillation.pretrained, distillation.seed) == (0.0, True, 5)
     assert distillation.epochs == pretraining.epochs == 2 and (student, maps) == (made["demo"][0], made["demo"][3])
+    assert configured_variant(config, "demo") == "adversarial"
     assert made["demo.ablation.adversarial.4"][2].adversarial_weight == 0.05
     assert made["demo.ablation.both_teachers.4"][2].teachers == tuple(PAIR)
     assert made["demo.ablation.only_multi_task.4"][2].teachers == ("multi_task",)
@@ -71,7 +72,7 @@ def test_all_runs_share_what_lies_before_the_student():
 def test_plot(tmp_path):
     rows = [(v, s, 0.8, 0.02, 0.7, 0.01) for v in ("standard", "adversarial") for s in ("validation", "test")]
     columns = ["variant", "split", "micro_auc", "micro_auc_std", "macro_auc", "macro_auc_std"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns).assign(configured=False)
     ablation_plot(tmp_path / "two.png", table)
     ablation_plot(tmp_path / "one.png", table.assign(micro_auc_std=float("nan")).query("split == 'test'"))
     assert (tmp_path / "two.png").stat().st_size > (tmp_path / "one.png").stat().st_size > 5000

@@ -67,6 +67,8 @@ def test_auc_under_a_protocol(vadistill, clips):
     smoothed = json.loads(vadistill(*paths, "--sigma", "5").stdout)
     assert smoothed["protocol"]["smoothing"]["sigma_frames"] == 5.0
     assert smoothed["micro_auc"] != made["micro_auc"]
+    done = vadistill(*paths, "--protocol", "fast_aed", "--sigma", "5")
+    assert done.returncode == 1 and "--sigma 5: protocol fast_aed has its own smoothing" in done.stderr
     done = vadistill(*paths, "--protocol", "other")
     assert done.returncode == 1 and done.stderr.startswith("error: protocol 'other': unknown; known are vadistill,")
 
@@ -109,8 +111,9 @@ def broken(folder, case):
             (folder / "bad.npz").write_bytes((folder / "scores.npz").read_bytes()[:300])
             return folder / "bad.npz", "bad.npz: not a readable"
         case "damaged archive":
-            content = bytearray((folder / "scores.npz").read_bytes())
-            content[200] ^= 255
+            np.savez_compressed(folder / "packed.npz", **{"01_0014": np.arange(60.0)})
+            content = bytearray((folder / "packed.npz").read_bytes())
+            content[100] ^= 255
             (folder / "bad.npz").write_bytes(content)
             return folder / "bad.npz", "bad.npz: clip '01_0014' is not a readable"
     return folder / "scores", "c.npy: "
@@ -170,3 +173,6 @@ def test_bad_region_files_end_in_one_line_that_names_file_and_row(vadistill, tmp
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "a.txt" in done.stderr and "row 2" in done.stderr
     assert vadistill("regions", "--tracks", tracks, "--detections", found, "--num-frames", 0).returncode == 2
+    write(found, "a", ["30,10,10,20,30,0.9"])
+    done = vadistill("regions", "--tracks", tracks, "--detections", found, "--num-frames", 30)
+    assert done.returncode == 1 and "--num-frames 30: the files name frames of at least 31" in done.stderr

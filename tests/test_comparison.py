@@ -38,7 +38,13 @@ def test_ablation_stage_keeps_frame_scores_and_joins_seeds(tmp_path):
             table.assign(micro_auc=value, macro_auc=1 - value).to_csv(tmp_path / run / f"{split}.csv", index=False)
     groups = {"d.ablation.x.0": "x", "d.ablation.x.1": "x", "d.ablation.y.0": "y"}
     tables = sorted(tmp_path.glob("*/*.csv"))
-    command = [sys.executable, "-m", "vadistill.stages.compare_ablation", "--settings", json.dumps({"groups": groups})]
+    command = [
+        sys.executable,
+        "-m",
+        "vadistill.stages.compare_ablation",
+        "--settings",
+        json.dumps({"groups": groups, "configured": "y"}),
+    ]
     command += ["--tables", *map(str, tables), "--output", str(tmp_path / "a.csv"), "--plot", str(tmp_path / "a.png")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -47,6 +53,7 @@ def test_ablation_stage_keeps_frame_scores_and_joins_seeds(tmp_path):
     assert made.loc[("x", "test"), "micro_auc"] == pytest.approx(0.7)
     assert made.loc[("x", "test"), "micro_auc_std"] == pytest.approx(0.2 / 2**0.5, abs=1e-5)
     assert made.loc[("y", "validation"), "runs"] == 1
+    assert made["configured"].to_dict() == {key: key[0] == "y" for key in made.index}
 
 
 def test_spread_is_the_mean_and_deviation_over_seeds():

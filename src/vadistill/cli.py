@@ -33,7 +33,8 @@ def auc(
     sigma: Annotated[float, typer.Option(help="Gaussian smoothing over time, in frames; fast_aed has its own.")] = 0.0,
 ) -> None:
     """Print micro and macro AUC of frame scores as JSON, with 95 % intervals and the protocol."""
-    find(protocol)
+    if find(protocol).fast_aed_filter and sigma:
+        raise InputError(f"--sigma {sigma:g}: protocol {protocol} has its own smoothing; expected none beside it")
     values, truth = read_scores(scores), read_frame_labels(labels)
     check_pair(scores, values, labels, truth)
     made = judge_fully(values, truth, sigma, protocol)
@@ -49,7 +50,11 @@ def regions(
     num_frames: Annotated[int, typer.Option(help="Number of frames of all test clips.", min=1)],
 ) -> None:
     """Print RBDC and TBDC (alpha = beta = 0.1) of detected regions as JSON."""
-    made = region_scores(*read_pair(tracks, detections), num_frames)
+    truth, found = read_pair(tracks, detections)
+    least = sum(1 + max(part.frame.max(initial=-1) for part in (truth[clip], found[clip])) for clip in truth)
+    if num_frames < least:
+        raise InputError(f"--num-frames {num_frames}: the files name frames of at least {least}; expected all frames")
+    made = region_scores(truth, found, num_frames)
     _print({"rbdc": made.rbdc, "tbdc": made.tbdc})
 
 

@@ -35,7 +35,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (1, ("evaluation",)),
-    "evaluate_regions": (1, ("evaluation",)),
+    "evaluate_regions": (1, ("localisation",)),
     "evaluate": (3, ("evaluation",)),
     "write_report": (1, ("evaluation",)),
     "draw_pictures": (1, ("evaluation",)),
@@ -67,7 +67,8 @@ def dataset_config(config: dict[str, Any], dataset: str) -> dict[str, Any]:
     """
     known = config["datasets"]
     if dataset not in known:
-        raise InputError(f"config.yaml: no data set '{dataset}' under datasets; it has {', '.join(sorted(known))}")
+        written = sorted(name for name, entry in known.items() if "shares" not in entry)
+        raise InputError(f"config.yaml: no data set '{dataset}' under datasets; it has {', '.join(written)}")
     own = known[dataset]
     if "variant_of" not in own:
         return known[dataset]

@@ -10,18 +10,25 @@ def filtered_frame_scores(
     frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cell: int, side: int
 ) -> np.ndarray:
     """Return the frame scores (T,) of scored boxes: the highest cell of each frame of ``filtered_volume``."""
-    return filtered_volume(frame, box, score, frames, size, cell, side).max((1, 2))
+    return filtered_volume(frame, box, score, frames, size, cell, side, side).max((1, 2))
 
 
 def filtered_volume(
-    frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cell: int, side: int
+    frame: np.ndarray,
+    box: np.ndarray,
+    score: np.ndarray,
+    frames: int,
+    size: tuple[int, int],
+    cell: int,
+    side: int,
+    span: int,
 ) -> np.ndarray:
     """Return the scores of boxes in place and time after a 3D mean filter.
 
     The frame is cut into cells of ``cell`` x ``cell`` pixels, the last ones smaller where it is no multiple. A cell
     holds the highest score of the boxes that touch it, 0 without one; it is replaced by the mean of the
-    ``side`` x ``side`` x ``side`` cells around it. The code published with Fast-AED (arXiv 2211.15597) filters pixels,
-    with side 9.
+    ``span`` x ``side`` x ``side`` cells around it. The code published with Fast-AED (arXiv 2211.15597) filters pixels,
+    with side and span 9.
 
     Borders: cells beyond the picture count as 0, so that the visible part of an object weighs the same everywhere. A
     mean over the cells that exist, or mirrored ones, would multiply what stands at the picture's edge, up to fourfold
@@ -34,8 +41,9 @@ def filtered_volume(
         frames: Number of frames T.
         size: Height and width of the frame in pixels.
         cell: Side of a cell in pixels.
-        side: Side of the filter in frames, rows and columns of cells; 1 filters nothing. An even one reaches one
-            further back than forth.
+        side: Rows and columns of cells of the filter; 1 filters nothing. An even number reaches one further back than
+            forth.
+        span: Its frames.
 
     Returns:
         (T, rows, columns) float64.
@@ -45,6 +53,6 @@ def filtered_volume(
     inside = clip_to_pixels(box, *size)
     volume = rasterize(frame, inside, score, frames, (rows * cell, columns * cell), (rows, columns))
     uniform_filter(volume, side, output=volume, mode="constant", axes=(1, 2))
-    uniform_filter1d(volume, side, axis=0, output=volume, mode="constant")
-    existing = uniform_filter1d(np.ones(frames), side, mode="constant")
+    uniform_filter1d(volume, span, axis=0, output=volume, mode="constant")
+    existing = uniform_filter1d(np.ones(frames), span, mode="constant")
     return volume / existing[:, None, None]

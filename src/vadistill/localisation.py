@@ -14,37 +14,44 @@ from vadistill.filtering import filtered_volume
 from vadistill.rasterize import clip_to_pixels
 from vadistill.regions import Regions, Tracks
 
+MIN_AREA, REACH, GAP = 10, 4, 5  # pixels, pixels, frames
+MADE = (
+    f"8-connected components of the pixel masks, parts within {2 * REACH} pixels joined, at least {MIN_AREA} pixels, "
+    f"each linked to the nearest track within its own size that was seen at most {GAP} frames before"
+)
 
-def tracks_of_masks(mask: np.ndarray, min_area: int = 10, reach: int = 4) -> Tracks:
+
+def tracks_of_masks(mask: np.ndarray, min_area: int = MIN_AREA, reach: int = REACH, gap: int = GAP) -> Tracks:
     """Return the tracks of a clip whose abnormal pixels are known, but not which object they belong to.
 
     Regions are the 8-connected components of each frame, where parts that are not far from each other are one region:
-    a post before a person does not make two of them. One continues the track of the region of the frame before
-    with which it shares most pixels. Each track goes on in one region at most: pairs are linked by falling number of
-    shared pixels, ties by the order of the regions. So where a region splits, the part that shares most goes on and
-    the others start new tracks; where regions merge, the track that shares most goes on and the others end; a region
-    that was away for a frame, or that moved by more than its own size, starts a new track.
+    a post before a person does not make two of them. A region goes on with the track whose last region lies nearest,
+    if their centres are no farther apart than the longest side of the two; pairs are linked one to one, the nearest
+    ones, in units of that side, first. So where a region splits, the part that moved less goes on and the others start
+    new tracks; where regions merge, the nearest track goes on.
 
     Args:
         mask: (T, H, W) bool.
         min_area: Regions of fewer pixels are dropped: specks in masks that were drawn by hand or compressed.
         reach: Parts are one region if squares that reach this many pixels beyond each of their pixels touch.
+        gap: Frames for which a track may be out of sight.
 
     Returns:
         The tracks, numbered from 0 in order of their first frames; sorted by track, then frame.
     """
-    before, track_before, tracks = np.zeros(mask.shape[1:], np.int32), np.zeros(0, np.int64), 0
-    rows: list[np.ndarray] = []
+    rows, last_box, last_frame = [], np.zeros((0, 4), np.int64), np.zeros(0, np.int64)
     for t, pixels in enumerate(mask):
-        labels, box = _components(pixels, min_area, reach)
+        _, box = _components(pixels, min_area, reach)
+        alive = np.flatnonzero(t - last_frame <= gap + 1)
         track = np.full(len(box), -1)
-        for old, new in _links(before, labels, len(track_before), len(box)):
-            track[new] = track_before[old]
+        for old, new in _nearest(last_box[alive], box):
+            track[new] = alive[old]
         fresh = track < 0
-        track[fresh] = tracks + np.arange(fresh.sum())
-        tracks += int(fresh.sum())
+        track[fresh] = len(last_box) + np.arange(fresh.sum())
+        last_box = np.concatenate([last_box, box[fresh]])
+        last_frame = np.concatenate([last_frame, np.full(fresh.sum(), t)])
+        last_box[track], last_frame[track] = box, t
         rows.append(np.column_stack([track, np.full(len(box), t), box]))
-        before, track_before = labels, track
     table = np.concatenate(rows) if rows else np.zeros((0, 6), np.int64)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     return Tracks(table[:, 0], table[:, 1], table[:, 2:])
@@ -82,7 +89,14 @@ def enlarge(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def box_regions(
-    frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cell: int, side: int
+    frame: np.ndarray,
+    box: np.ndarray,
+    score: np.ndarray,
+    frames: int,
+    size: tuple[int, int],
+    cell: int,
+    side: int,
+    span: int,
 ) -> Regions:
     """Return every box as a region, with the highest value of the mean filtered scores inside it.
 
@@ -97,8 +111,9 @@ def box_regions(
         size: Height and width of the frame in pixels.
         cell: As in ``vadistill.filtering.filtered_volume``.
         side: As in ``vadistill.filtering.filtered_volume``.
+        span: As in ``vadistill.filtering.filtered_volume``.
     """
-    volume = filtered_volume(frame, box, score, frames, size, cell, side)
+    volume = filtered_volume(frame, box, score, frames, size, cell, side, span)
     pixels = clip_to_pixels(box, *size) - (0, 0, 1, 1)
     kept = (pixels[:, 2:] >= pixels[:, :2]).all(1)
     frame, pixels = frame[kept], pixels[kept]
@@ -172,13 +187,19 @@ def _components(mask: np.ndarray, min_area: int = 1, reach: int = 0) -> tuple[np
     return labels, np.array(boxes, np.int64).reshape(-1, 4)
 
 
-def _links(before: np.ndarray, after: np.ndarray, rows: int, columns: int) -> list[tuple[int, int]]:
-    """Return which region before goes on in which after, as pairs of indices: one to one, most shared pixels first."""
-    both = (before > 0) & (after > 0)
-    shared = np.bincount((before[both] - 1) * columns + after[both] - 1, minlength=rows * columns)
+def _nearest(before: np.ndarray, after: np.ndarray) -> list[tuple[int, int]]:
+    """Return which box before (M, 4) goes on in which after (N, 4), as pairs of indices: one to one, nearest first."""
+    (from_x, from_y), (to_x, to_y) = ((box[:, :2] + box[:, 2:]).T / 2 for box in (before, after))
+    distance = np.hypot(from_x[:, None] - to_x, from_y[:, None] - to_y)
+    distance /= np.maximum(_longest(before)[:, None], _longest(after))
     links: dict[int, int] = {}
-    for pair in np.argsort(-shared, kind="stable")[: np.count_nonzero(shared)]:
-        old, new = divmod(int(pair), columns)
+    for pair in np.argsort(distance, axis=None, kind="stable")[: np.count_nonzero(distance <= 1)]:
+        old, new = divmod(int(pair), len(after))
         if old not in links and new not in links.values():
             links[old] = new
     return list(links.items())
+
+
+def _longest(box: np.ndarray) -> np.ndarray:
+    """Return the longest side (N,) of boxes (N, 4) of whole pixels."""
+    return (box[:, 2:] - box[:, :2]).max(1, initial=0) + 1

@@ -38,8 +38,10 @@ def smooth(scores: np.ndarray, sigma: float) -> np.ndarray:
     if sigma == 0:
         return scores.copy()
     # Measured from the first score: a constant clip then stays exactly constant, and no rounding noise is ranked.
+    # No tap of the window lies beyond the clip: a huge sigma is the plain mean, in the memory of a small one.
+    radius = min(int(TRUNCATE * sigma + 0.5), len(scores))
     weighted, weight = (
-        gaussian_filter1d(signal, sigma, mode="constant", cval=0.0, truncate=TRUNCATE)
+        gaussian_filter1d(signal, sigma, mode="constant", cval=0.0, radius=radius)
         for signal in (scores - scores[0], np.ones_like(scores))
     )
     return scores[0] + weighted / weight
@@ -68,6 +70,18 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
     false, true, _ = roc_curve(labels, scores)
     excess = false + true - 1  # false alarms minus misses: rises along the curve from -1 to 1
     return float(np.interp(0.0, excess, false))
+
+
+def equal_error_threshold(scores: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the threshold on (T,) scores at which false alarms and misses are equally frequent.
+
+    Of the thresholds on the ROC curve the one with the smallest difference of the two rates; None with one class.
+    """
+    labels = np.asarray(labels, bool)
+    if labels.all() or not labels.any():
+        return None
+    false, true, threshold = roc_curve(labels, scores)
+    return float(threshold[np.argmin(np.abs(false + true - 1))])
 
 
 def micro_auc(scores: Clips, labels: Clips) -> float | None:

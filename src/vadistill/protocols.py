@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.intervals import bootstrap
+from vadistill.intervals import Draws, draw, intervals, intervals_of_difference
 from vadistill.metrics import (
     TRUNCATE,
     Clips,
@@ -79,8 +79,7 @@ def judge(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT) -> di
     Raises:
         InputError: The protocol is unknown; otherwise as ``micro_auc`` and ``smooth``.
     """
-    check_clips(scores, labels)
-    return _judged(prepare(scores, sigma, find(name)), labels, find(name))
+    return _judged(_checked(scores, labels, sigma, find(name)), labels, find(name))
 
 
 def judge_fully(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
@@ -90,17 +89,25 @@ def judge_fully(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT)
         Also ``micro_interval`` and ``macro_interval`` (95 %, bootstrap over clips, or None), and
         ``average_precision`` and ``equal_error_rate`` of the frames of all clips.
     """
-    check_clips(scores, labels)
-    ready = prepare(scores, sigma, find(name))
+    ready = _checked(scores, labels, sigma, find(name))
     made = _judged(ready, labels, find(name))
-    intervals = bootstrap(ready, labels, {clip: own["auc"] for clip, own in made["per_clip"].items()})
+    made_of = intervals(draw(ready, labels, {clip: own["auc"] for clip, own in made["per_clip"].items()}))
     joined, truth = (np.concatenate([part[clip] for clip in ready]) for part in (ready, labels))
     return made | {
-        "micro_interval": intervals.micro,
-        "macro_interval": intervals.macro,
+        "micro_interval": made_of.micro,
+        "macro_interval": made_of.macro,
         "average_precision": average_precision(joined, truth),
         "equal_error_rate": equal_error_rate(joined, truth),
     }
+
+
+def _checked(scores: Clips, labels: Clips, sigma: float, protocol: Protocol) -> dict[str, np.ndarray]:
+    """Return the scores that a protocol ranks, checked before it and after: huge ones overflow on the way."""
+    check_clips(scores, labels)
+    with np.errstate(over="ignore", invalid="ignore"):
+        ready = prepare(scores, sigma, protocol)
+    check_clips(ready, labels)
+    return ready
 
 
 def _judged(ready: Clips, labels: Clips, protocol: Protocol) -> dict[str, Any]:
@@ -124,6 +131,29 @@ def judge_side_by_side(scores: Clips, labels: Clips, sigma: float) -> dict[str, 
     keys = ("micro_auc", "macro_auc", "micro_interval", "macro_interval")
     other = {name: {key: part[key] for key in keys} for name, part in made.items() if name != DEFAULT}
     return made[DEFAULT] | {"protocols": other}
+
+
+def difference(one: Clips, other: Clips, labels: Clips, sigma: float) -> dict[str, Any]:
+    """Return the AUC of one detector minus that of another one under the default protocol, with 95 % intervals.
+
+    Clips that are hard are hard for both: the interval of the difference is narrower than those of the two suggest.
+
+    Args:
+        one: Raw frame scores (T,) of each clip.
+        other: Those of the other detector.
+        labels: Frame labels (T,) of each clip.
+        sigma: As in ``judge``.
+    """
+    found = intervals_of_difference(*(_drawn(scores, labels, sigma) for scores in (one, other)))
+    first, second = (judge(scores, labels, sigma) for scores in (one, other))
+    # Of the same clips, both have a number or neither has.
+    values = {key: None if first[key] is None else first[key] - second[key] for key in ("micro_auc", "macro_auc")}
+    return values | {"micro_interval": found.micro, "macro_interval": found.macro}
+
+
+def _drawn(scores: Clips, labels: Clips, sigma: float) -> Draws:
+    ready = prepare(scores, sigma, PROTOCOLS[DEFAULT])
+    return draw(ready, labels, {clip: auc(ready[clip], labels[clip]) for clip in ready})
 
 
 def in_short(scores: Clips, labels: Clips | None, sigma: float) -> dict[str, float | None]:

@@ -12,6 +12,8 @@ import numpy as np
 
 from vadistill.errors import InputError
 
+ALPHA, BETA = 0.1, 0.1  # shares of a track's regions and of overlap, as published
+
 
 @dataclass(frozen=True)
 class Tracks:
@@ -82,8 +84,8 @@ def region_scores(
     truth: Mapping[str, Tracks],
     found: Mapping[str, Regions],
     frames: int,
-    alpha: float = 0.1,
-    beta: float = 0.1,
+    alpha: float = ALPHA,
+    beta: float = BETA,
 ) -> RegionResult:
     """Return RBDC and TBDC (Ramachandra and Jones, WACV 2020) of a test set.
 

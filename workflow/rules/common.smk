@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill import config as config_check
-from vadistill.ablation import ablation_runs
+from vadistill.ablation import ablation_runs, configured_variant
 from vadistill.data.clips import Clip, demo_clips, read_clips
 from vadistill.data.shards import held_out_part, scene_of, shard_of, stable_order
 from vadistill.errors import InputError
@@ -317,18 +317,33 @@ def label_files(wildcards):
 
 def track_files(wildcards):
     """The published tracks of abnormal regions, where the data set has them."""
-    folder = dataset_section(config, wildcards.dataset, "evaluation").tracks
+    folder = dataset_section(config, wildcards.dataset, "localisation").tracks
     found = sorted(str(path) for path in Path(folder).glob("*.txt")) if folder else []
     if folder and not found:
-        raise WorkflowError(f"{folder}: no .txt files; evaluation.tracks is expected to be a folder of <clip>.txt")
+        raise WorkflowError(f"{folder}: no .txt files; localisation.tracks is expected to be a folder of <clip>.txt")
     return found
+
+
+def known_places(wildcards):
+    """The files that say where the anomalies of the test clips are; none where nothing does."""
+    sources = [clip.labels for clip in clips(wildcards.dataset, "test").values() if clip.labels]
+    known = track_files(wildcards) or any(source.masks for source in sources)
+    return sorted({*label_files(wildcards), *track_files(wildcards)}) if known else []
 
 
 def localisation(wildcards):
     """Where anomalies are found, if it is known where they are."""
-    sources = [clip.labels for clip in clips(wildcards.dataset, "test").values() if clip.labels]
-    known = track_files(wildcards) or any(source.masks for source in sources)
-    return f"results/{wildcards.dataset}/localisation.json" if known else []
+    return f"results/{wildcards.dataset}/localisation.json" if known_places(wildcards) else []
+
+
+def truth_files(wildcards):
+    """The files that say where the anomalies of the test clips are."""
+    if not known_places(wildcards):
+        raise WorkflowError(
+            f"{wildcards.dataset}: nothing says where the anomalies of its test clips are; localisation.json needs pixel"
+            " masks, or localisation.tracks"
+        )
+    return ancient(known_places(wildcards))
 
 
 def fingerprints(paths):
@@ -366,7 +381,8 @@ def labelled_settings(stage):
             stage,
             layout=values["layout"],
             path=f"results/{owner(config, wildcards.dataset, 'frames')}/clips" if made else values["path"],
-            labels=fingerprints(track_files(wildcards) + ([] if made else label_files(wildcards))),
+            labels={} if made else fingerprints(label_files(wildcards)),
+            **({"tracks": fingerprints(track_files(wildcards))} if stage == "evaluate_regions" else {}),
         )
 
     return content
@@ -441,7 +457,8 @@ def groups_of_variants(dataset, who):
 
 
 def ablation_groups(wildcards):
-    return canonical({"version": 1, "groups": ABLATIONS.get(wildcards.dataset, {})})
+    groups = ABLATIONS.get(wildcards.dataset, {})
+    return canonical({"version": 2, "groups": groups, "configured": configured_variant(config, wildcards.dataset)})
 
 
 def variant_groups(wildcards):

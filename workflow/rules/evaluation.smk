@@ -25,7 +25,7 @@ rule evaluate:
 
 rule evaluate_regions:
     input:
-        labels=lambda wildcards: ancient(label_files(wildcards) + track_files(wildcards)),
+        labels=truth_files,
         student="results/{dataset}/student/scores/test.h5",
         normal="results/{dataset}/student/scores/train.h5",
         scores=of_teachers("scores", "test"),

@@ -9,14 +9,14 @@ from vadistill.data.results import TeacherResult, highest_cells, mean_objects, o
 from vadistill.data.truth import Located
 from vadistill.localisation import PixelCounts, enlarge, low_threshold, map_regions
 from vadistill.regions import Regions
-from vadistill.settings import Evaluation
+from vadistill.settings import Localisation
 
 
 class Detectors:
     """The student, its teachers and their mean: what they say about the test clips."""
 
     def __init__(
-        self, student: MapStore, normal: MapStore, teachers: Mapping[str, TeacherResult], settings: Evaluation
+        self, student: MapStore, normal: MapStore, teachers: Mapping[str, TeacherResult], settings: Localisation
     ) -> None:
         """Take what they said.
 
@@ -26,7 +26,7 @@ class Detectors:
             teachers: The teachers on the test clips.
             settings: Of the teachers' mean filter.
         """
-        self.volume = (settings.filter_cell, settings.filter_size)
+        self.volume = (settings.filter_cell, settings.filter_cells, settings.filter_frames)
         self.objects = {name: teacher.objects for name, teacher in teachers.items()}
         self.maps = {"student": student, **{name: teacher.maps for name, teacher in teachers.items()}}
         self.side = max(student.resolutions(student.clips()[0]))

@@ -85,9 +85,9 @@ def mean_objects(parts: Sequence[ScoredObjects]) -> ScoredObjects:
     return replace(parts[0], score=np.mean([part.score for part in parts], axis=0))
 
 
-def object_regions(objects: ScoredObjects, cell: int, side: int) -> Regions:
+def object_regions(objects: ScoredObjects, cell: int, side: int, span: int) -> Regions:
     """Return every object of a clip as a region, with the highest mean filtered score inside its box."""
-    return box_regions(objects.frame, objects.box, objects.score, objects.frames, objects.size, cell, side)
+    return box_regions(objects.frame, objects.box, objects.score, objects.frames, objects.size, cell, side, span)
 
 
 def highest(objects: Objects) -> Scores:

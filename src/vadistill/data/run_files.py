@@ -38,6 +38,19 @@ def read_timings(folder: Path) -> pd.DataFrame:
     return made.sort_values("seconds", ascending=False).reset_index()
 
 
+def read_trainings(student: Path, calibrations: list[Path]) -> dict[str, list[dict[str, Any]]]:
+    """Return the records of the trainings that led to some scores, by model; those without records are left out.
+
+    Args:
+        student: The student's scores; its records lie in the folder above.
+        calibrations: Of the teachers; their records lie beside these.
+    """
+    paths = {name: student.parents[1] / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
+    paths |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
+    found = {name: read_metrics(path) for name, path in paths.items()}
+    return {name: records for name, records in found.items() if records}
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the records of a training, one an epoch; none where the file is missing or empty.
 

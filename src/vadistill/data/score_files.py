@@ -1,6 +1,8 @@
 """Frame scores and labels of any detector: a folder of ``<clip>.npy`` or one ``.npz``, one array (T,) a clip."""
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,11 @@ from vadistill.data.clips import visible
 from vadistill.errors import InputError
 
 Arrays = dict[str, np.ndarray]
+# What numpy, zipfile and zlib raise for damaged files.
+DAMAGES = (
+    *(OSError, ValueError, EOFError, KeyError, SyntaxError, MemoryError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 def read_scores(path: str | Path) -> Arrays:
@@ -77,12 +84,12 @@ def _arrays(path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
 def _load(path: Path):
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise InputError(f"{path}: not a readable .npy or .npz file of plain numbers ({error})") from error
 
 
 def _member(archive, clip: str, path: Path) -> np.ndarray:
     try:
         return archive[clip]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+    except DAMAGES as error:
         raise InputError(f"{path}: clip '{clip}' is not a readable array of plain numbers ({error})") from error

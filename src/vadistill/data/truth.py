@@ -68,7 +68,7 @@ def located_clips(
 
 def _published(published: Mapping[str, Tracks], clip: str, frames: int, folder: str) -> Tracks:
     if clip not in published:
-        raise InputError(f"{folder}/{clip}.txt: missing; expected the tracks of every test clip (evaluation.tracks)")
+        raise InputError(f"{folder}/{clip}.txt: missing; expected the tracks of every test clip (localisation.tracks)")
     if (last := published[clip].frame.max(initial=0)) >= frames:
         raise InputError(f"{folder}/{clip}.txt: frame {last}; clip {clip} has frames 0 to {frames - 1}")
     return published[clip]

@@ -17,8 +17,8 @@ def ablation_plot(path: str | Path, table: pd.DataFrame) -> None:
 
     Args:
         path: Picture file.
-        table: Columns ``variant``, ``split``, and of each AUC (fractions) its mean and deviation (``_std``, NaN for a
-            single run).
+        table: Columns ``variant``, ``configured`` (whether it is what the config says), ``split``, and of each AUC
+            (fractions) its mean and deviation (``_std``, NaN for a single run).
     """
     variants, splits = list(table["variant"].unique()), list(table["split"].unique())
     height = 0.9 + LINE_INCHES * len(variants)
@@ -34,7 +34,9 @@ def ablation_plot(path: str | Path, table: pd.DataFrame) -> None:
             axes.errorbar(100 * rows[key], np.arange(len(variants)) + offset, xerr=spread, **style)
         axes.set_title(f"split {split}", loc="left", fontsize=9, color=TEXT_COLOUR)
         axes.set_xlabel("AUC in %, mean and deviation over seeds", fontsize=8)
-    grid[0].set_yticks(range(len(variants)), [title_of(name) for name in variants])
+    own = set(table.loc[table["configured"], "variant"])
+    names = [title_of(name) + (" (as configured)" if name in own else "") for name in variants]
+    grid[0].set_yticks(range(len(variants)), names)
     grid[0].invert_yaxis()
     grid[0].legend(frameon=False, fontsize=7, labelcolor=TEXT_COLOUR)
     save(figure, path)

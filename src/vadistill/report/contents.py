@@ -48,11 +48,16 @@ def page(material: Material) -> Page:
     if "note" in result:
         lines.append(result["note"])
     sections = [_moments(material), _curves(material), _training(material), _run(material)]
+    sections = [*_localisation(material), *sections]
     if material.labels is not None:
         lines.append(f"Protocol: {result['protocol']['text']}, sigma {_sigma(result)} frames.")
-        sections = [_numbers(material), *_localisation(material), *sections]
-        return Page(result["dataset"], lines, tables.cards(result, material.localisation), sections)
-    return Page(result["dataset"], lines, (), sections)
+        sections = [_numbers(material), *sections]
+        return Page(result["dataset"], lines, tables.cards(result, material.localisation), _filled(sections))
+    return Page(result["dataset"], lines, (), _filled(sections))
+
+
+def _filled(sections: Sequence[Section]) -> list[Section]:
+    return [section for section in sections if section.tables or section.figures]
 
 
 def drawn(draw: Callable[[Path], None], alt: str, caption: str = "") -> Picture:
@@ -90,7 +95,7 @@ def _numbers(material: Material) -> Section:
         "Accuracy",
         text if skipped else "",
         (tables.headline(material.result), tables.protocols(material.result)),
-        tables.protocol_texts(material.result),
+        [tables.gap(material.result), *tables.protocol_texts(material.result)],
         figures,
         "narrow",
     )
@@ -104,9 +109,9 @@ def _localisation(material: Material) -> list[Section]:
 
 
 def _moments(material: Material) -> Section:
-    text = (
-        "Frames with the student's map as heat, the teachers' boxes, and the true anomaly outlined where it is known."
-    )
+    text = "The student's map as heat, the teachers' boxes, and the true anomaly outlined where it is known."
+    if material.labels is not None:
+        text += " Right or wrong by the threshold at which false alarms and misses are equally frequent."
     return Section("moments", "Hits, misses and false alarms", text, figures=material.moments, width="narrow")
 
 

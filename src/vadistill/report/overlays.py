@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -96,7 +97,11 @@ class Overlay:
         self.scale = -(-LEAST_WIDTH // width) if width < LEAST_WIDTH else min(1.0, MOST_WIDTH / width)
         self.width = round(self.scale * width)
         self.unit = max(1.0, self.width / TEXT_WIDTH)
-        self.curves = _Curves(findings, self.width, self.unit)
+
+    @cached_property
+    def curves(self) -> "_Curves":
+        """The panel of curves; stills have none."""
+        return _Curves(self.findings, self.width, self.unit)
 
     def draw(self, t: int, frame: np.ndarray) -> np.ndarray:
         """Return the picture of frame t, (H, W, 3) uint8 BGR: a line of text, the frame, the curves with a cursor."""
@@ -116,6 +121,14 @@ class Overlay:
         here = found.objects.frame == t
         _draw_boxes(picture, self.scale * found.objects.box[here], found.objects.score[here], self.unit)
         return picture
+
+    def place_of_peak(self, t: int) -> str:
+        """Return whether the highest cell of frame t's map touches the true anomaly; nothing where this is unknown."""
+        if self.findings.masks is None or not self.findings.masks[t].any():
+            return ""
+        grid, mask = self.findings.maps[t], self.findings.masks[t]
+        touched = cv2.resize(mask.astype(np.float32), grid.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+        return ", map highest " + ("on the anomaly" if touched.flat[grid.argmax()] else "elsewhere")
 
 
 class _Curves:

@@ -70,7 +70,23 @@ def headline(result: Result) -> Table:
     for name, made in result["trivial"].items():
         trivial = (f"trivial: {title_of(name)}", percent(made["micro_auc"]), DASH, percent(made["macro_auc"]))
         rows.append((*trivial, *[DASH] * 3))
-    return Table(columns, rows, "In %. Intervals: bootstrap over clips. EER: equal error rate.", first_is_own=True)
+    return Table(
+        columns,
+        rows,
+        "In %. Intervals: bootstrap over clips, none below five clips. EER: equal error rate.",
+        first_is_own=True,
+    )
+
+
+def gap(result: Result) -> str:
+    """Return the difference between the student and its teachers' mean as a sentence."""
+    made = result["student_minus_teachers_mean"]
+    parts = [
+        f"{kind} {100 * made[f'{kind}_auc']:+.1f} ({interval(made[f'{kind}_interval'])})"
+        for kind in ("micro", "macro")
+        if made[f"{kind}_auc"] is not None
+    ]
+    return f"Student minus mean of its teachers, points of AUC with 95 % interval of the same draws: {', '.join(parts)}"
 
 
 def protocols(result: Result) -> Table:
@@ -99,7 +115,7 @@ def regions(localisation: Result) -> Table:
         f"In %. {localisation['tracks']} tracks of {localisation['regions']} regions in {localisation['clips']} clips, "
         f"{localisation['frames']} frames. Ground truth: {localisation['truth']}."
     )
-    return Table(("detector", "RBDC", "TBDC", "pixel-level AUC"), rows, caption, first_is_own=True)
+    return Table(("detector", "RBDC", "TBDC", "AUC of all pixels"), rows, caption, first_is_own=True)
 
 
 def clips(result: Result) -> Table:

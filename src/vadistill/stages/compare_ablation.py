@@ -12,9 +12,13 @@ KEPT = ["variant", "split", "micro_auc", "micro_auc_std", "macro_auc", "macro_au
 
 
 def main(args) -> None:
-    """Join the frame scores' lines; ``groups`` of the settings names the variant of each run."""
+    """Join the lines of frame scores.
+
+    ``groups`` of the settings names the variant of each run, ``configured`` the one that changes nothing.
+    """
     joined = spread(read_tables(args.tables), dict(args.settings["groups"]))
     table = joined.loc[(joined["kind"] == "all") & (joined["level"] == "map"), KEPT]
+    table.insert(1, "configured", table["variant"] == args.settings["configured"])
     with whole_file(args.output) as temporary:
         table.to_csv(temporary, index=False, float_format="%.5f")
     ablation_plot(args.plot, table)

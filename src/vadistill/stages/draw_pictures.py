@@ -11,6 +11,7 @@ from vadistill.data.labels import frame_labels, read_labels
 from vadistill.data.maps import MapStore
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import TeacherResult, read_teachers
+from vadistill.data.run_files import read_trainings
 from vadistill.data.store import attribute
 from vadistill.files import whole_folder
 from vadistill.metrics import auc, smooth
@@ -41,16 +42,6 @@ def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore
     )
 
 
-def draw_training(folder: Path, student: Path, calibrations: list[Path]) -> None:
-    """Draw the training curves of every model; their metrics lie beside the files that the models led to."""
-    metrics = {name: student.parents[1] / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
-    metrics |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
-    for name, path in metrics.items():
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        if lines:  # a teacher without training has none
-            loss_plot(folder / f"training_{name}.png", [json.loads(line) for line in lines])
-
-
 def main(args) -> None:
     """Draw the pictures of every test clip."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
@@ -70,7 +61,8 @@ def main(args) -> None:
                 labels = read_labels(clips[clip], len(frames), (frames.height, frames.width))
                 draw_strip(folder / f"{clip}_maps.png", frames, scores["student"][clip], labels, student, teachers)
             log.info("clip %s: drawn", clip)
-        draw_training(folder, args.student, args.calibrations)
+        for name, records in read_trainings(args.student, args.calibrations).items():
+            loss_plot(folder / f"training_{name}.png", records)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from vadistill.data.store import attribute
 from vadistill.files import write_json
 from vadistill.fusion import Scores, mean_scores
 from vadistill.metrics import Clips, smooth
-from vadistill.protocols import DEFAULT, PROTOCOLS, in_short, judge_side_by_side, record
+from vadistill.protocols import DEFAULT, PROTOCOLS, difference, in_short, judge_side_by_side, record
 from vadistill.provenance import git_revision, package_versions, seeds
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
@@ -35,21 +35,23 @@ def main(args) -> None:
     student = MapStore([args.student])
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     maxima = map_maxima(student, resolutions)
-    result = judged({clip: student.score(clip) for clip in student.clips()}, labels, sigma)
+    raw = {clip: student.score(clip) for clip in student.clips()}
+    result = judged(raw, labels, sigma)
     result["by_resolution"] = {f"{g}x{g}": in_short(scores, labels, sigma) for g, scores in maxima.items()}
     teachers = {}
     found = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
     for name, teacher in found.items():
         teachers[name] = judged(teacher.scores, labels, sigma)
         teachers[name]["maps"] = in_short(teacher.map_scores, labels, sigma)
-    together = judged(mean_scores(teacher.scores for teacher in found.values()), labels, sigma)
+    mean = mean_scores(teacher.scores for teacher in found.values())
     trivial = frame_scores.read_shards(args.trivial)
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
     content = {
         "dataset": args.dataset,
         "student": result,
         "teachers": teachers,
-        "teachers_mean": together,
+        "teachers_mean": judged(mean, labels, sigma),
+        **({} if labels is None else {"student_minus_teachers_mean": difference(raw, mean, labels, sigma)}),
         "trivial": {name: in_short(scores, labels, sigma) for name, scores in trivial.items()},
         "frames": sum(student.frames.values()),
         "clips": len(student.frames),

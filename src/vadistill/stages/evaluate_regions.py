@@ -2,25 +2,33 @@
 
 import logging
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from vadistill.data.localised import Detectors
 from vadistill.data.maps import MapStore
 from vadistill.data.results import read_teachers
 from vadistill.data.truth import Located, located_clips
-from vadistill.errors import InputError
 from vadistill.files import write_json
-from vadistill.localisation import PixelCounts
-from vadistill.regions import Regions, region_scores
+from vadistill.localisation import MADE, PixelCounts
+from vadistill.regions import ALPHA, BETA, Regions, Tracks, region_scores
+from vadistill.report.summary import percent
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
 
 
+def rates(tracks: dict[str, Tracks], regions: dict[str, Regions], frames: int) -> dict[str, float | None]:
+    """Return RBDC and TBDC, None where no clip has an abnormal region."""
+    if not any(len(part.track) for part in tracks.values()):
+        return {"rbdc": None, "tbdc": None}
+    made = region_scores(tracks, regions, frames)
+    return {"rbdc": made.rbdc, "tbdc": made.tbdc}
+
+
 def main(args) -> None:
     """Compare where the student and its teachers see anomalies with where they are."""
-    settings = section("evaluation", args.settings["evaluation"])
+    settings = section("localisation", args.settings["localisation"])
     teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions=())
     detectors = Detectors(MapStore([args.student]), MapStore([args.normal]), teachers, settings)
     located: list[Located] = []
@@ -33,24 +41,24 @@ def main(args) -> None:
             detectors.count_pixels(pixels, truth)
         located.append(replace(truth, mask=None))
         log.info("clip %s: %d tracks", truth.clip, truth.tracks.count)
-    if not located:
-        raise InputError(f"{args.settings['path']}: no pixel masks of test clips; expected masks, or evaluation.tracks")
     tracks, frames = {clip.clip: clip.tracks for clip in located}, sum(clip.frames for clip in located)
     content = {
-        "truth": settings.tracks or "8-connected components of the pixel masks, linked over time",
+        "truth": settings.tracks or MADE,
         "clips": len(located),
         "frames": frames,
         "tracks": sum(part.count for part in tracks.values()),
         "regions": sum(len(part.track) for part in tracks.values()),
         "frames_whose_label_and_mask_differ": {clip.clip: clip.differing for clip in located if clip.differing},
+        "alpha": ALPHA,
+        "beta": BETA,
         "student_threshold": detectors.threshold,
+        "settings": asdict(settings),
         "detectors": {},
     }
     for name, found in regions.items():
-        made = region_scores(tracks, found, frames)
         of_maps = {"pixel_auc": pixels[name].auc()} if name in pixels else {}
-        content["detectors"][name] = {"rbdc": made.rbdc, "tbdc": made.tbdc, **of_maps}
-        log.info("%s: RBDC %.1f, TBDC %.1f", name, 100 * made.rbdc, 100 * made.tbdc)
+        content["detectors"][name] = made = {**rates(tracks, found, frames), **of_maps}
+        log.info("%s: RBDC %s, TBDC %s", name, percent(made["rbdc"]), percent(made["tbdc"]))
     write_json(args.output, content)
 
 

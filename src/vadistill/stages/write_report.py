@@ -2,7 +2,6 @@
 
 import json
 import logging
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,9 +11,9 @@ from vadistill.data.labels import labels_of_clips, read_labels
 from vadistill.data.maps import MapStore
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import Objects, highest, objects_by_teacher
-from vadistill.data.run_files import read_metrics, read_timings
+from vadistill.data.run_files import read_timings, read_trainings
 from vadistill.fusion import Scores, mean_scores
-from vadistill.metrics import smooth
+from vadistill.metrics import equal_error_threshold, smooth
 from vadistill.report.contents import Material, page
 from vadistill.report.mistakes import extreme
 from vadistill.report.overlays import Overlay, findings_of
@@ -33,24 +32,18 @@ def moments(args, scores: Scores, labels: Scores | None, student: MapStore, teac
     stores, sigma = frame_stores(args.frames), section("evaluation", args.settings["evaluation"]).smoothing_sigma
     clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
     truth = labels or {clip: np.zeros(len(values)) for clip, values in scores.items()}
+    threshold = equal_error_threshold(*(np.concatenate([part[clip] for clip in scores]) for part in (scores, truth)))
     made = []
-    for kind, which in (MOMENTS if labels else {"alarm": (False, True)}).items():
-        for clip, t in extreme(scores, truth, *which, count=SHOWN):
-            store = stores[clip]
-            known = read_labels(clips[clip], len(store), (store.height, store.width))
+    for kind, (abnormal, high) in (MOMENTS if labels else {"alarm": (False, True)}).items():
+        for clip, t in extreme(scores, truth, abnormal, high, count=SHOWN):
+            if threshold is not None and (scores[clip][t] >= threshold) != high:
+                continue
+            known = read_labels(clips[clip], len(stores[clip]), (stores[clip].height, stores[clip].width))
             overlay = Overlay(clip, findings_of(clip, student, teachers, sigma, known))
-            _, content = cv2.imencode(".jpg", overlay.lay_over(t, store.read(t)), [cv2.IMWRITE_JPEG_QUALITY, 88])
-            caption = f"{kind}: {clip}, frame {t}, score {scores[clip][t]:.2f}"
+            _, content = cv2.imencode(".jpg", overlay.lay_over(t, stores[clip].read(t)), [cv2.IMWRITE_JPEG_QUALITY, 88])
+            caption = f"{kind}: {clip}, frame {t}, score {scores[clip][t]:.2f}{overlay.place_of_peak(t)}"
             made.append(picture(content.tobytes(), ".jpg", caption, caption))
     return made
-
-
-def training(student: Path, calibrations: list[Path]) -> dict[str, list]:
-    """Return the records of every training; they lie beside the files that the models led to."""
-    paths = {name: student.parents[1] / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
-    paths |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
-    found = {name: read_metrics(path) for name, path in paths.items()}
-    return {name: records for name, records in found.items() if records}
 
 
 def main(args) -> None:
@@ -69,7 +62,7 @@ def main(args) -> None:
         scores,
         labels,
         moments(args, scores["student"], labels, student, list(teachers.values())),
-        training(args.student, args.calibrations),
+        read_trainings(args.student, args.calibrations),
         read_timings(args.output.parent / "benchmarks"),
     )
     write_page(args.output, page(material))

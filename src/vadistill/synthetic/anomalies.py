@@ -18,6 +18,7 @@ from vadistill.synthetic.tracks import Perspective, Track, feet, follow, motions
 log = logging.getLogger(__name__)
 
 LEAST_FRAMES = 12
+LEAST_MADE = 4  # frames of an interval that is played fast and what lies around it
 BACKWARD = 0.75  # of the abnormal share: so many frames are played backward, between ones that are played forward
 ENLARGED = (1.0, 1.6)  # times its size, of kind ``pasted``
 TRIES = 5
@@ -130,6 +131,8 @@ def _fast(count: int, usable: range, share: float, pace: float) -> tuple[np.ndar
     """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap, ``pace`` on average."""
     # At most share * T + 1 leaps, each of which passes over pace - 1 frames.
     made = min(count, int((len(usable) - (pace - 1)) / (1 + share * (pace - 1))))
+    if made < LEAST_MADE:
+        raise InputError(f"{len(usable)} usable frames; expected more for an interval at {pace:g} times the speed")
     step, abnormal = np.ones(made), np.zeros(made, bool)
     abnormal[_middle(made, share)] = True
     step[abnormal] = pace
