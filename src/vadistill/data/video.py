@@ -18,8 +18,12 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 log = logging.getLogger(__name__)
 
 
-def frames_of(source: str | Path) -> Iterator[np.ndarray]:
+def frames_of(source: str | Path, threads: int = 1) -> Iterator[np.ndarray]:
     """Yield every frame of a video file or folder of images as (H, W, 3) uint8 BGR.
+
+    Args:
+        source: The video or folder.
+        threads: In which FFmpeg decodes a video. More than one change nothing but what damaged frames look like.
 
     Raises:
         InputError: There are no frames, one cannot be decoded, their sizes differ, or a video is truncated.
@@ -27,7 +31,7 @@ def frames_of(source: str | Path) -> Iterator[np.ndarray]:
     source = Path(source)
     if source.is_dir():
         return (frame for frame, _ in images_of(source))
-    return _video_frames(source)
+    return _video_frames(source, threads)
 
 
 def images_of(folder: Path) -> Iterator[tuple[np.ndarray, bytes]]:
@@ -73,18 +77,18 @@ def frame_rate(source: str | Path) -> float | None:
     return float(rate) if np.isfinite(rate) and rate > 0 else None
 
 
-def _open(path: Path) -> cv2.VideoCapture:
+def _open(path: Path, threads: int = 1) -> cv2.VideoCapture:
     if not path.is_file():
         raise InputError(f"{path}: missing; expected a video file")
-    # An absolute path is never taken for a protocol; one thread, since clips are extracted in parallel.
-    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    # An absolute path is never taken for a protocol.
+    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
     if not capture.isOpened():
         raise InputError(f"{path}: not a readable video; expected a whole file in a format that FFmpeg decodes")
     return capture
 
 
-def _video_frames(path: Path) -> Iterator[np.ndarray]:
-    capture = _open(path)
+def _video_frames(path: Path, threads: int) -> Iterator[np.ndarray]:
+    capture = _open(path, threads)
     rate, declared = capture.get(cv2.CAP_PROP_FPS), round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     size, decoded, last = None, 0, 0.0
     while True:
