@@ -14,6 +14,7 @@ include: "workflow/rules/teachers.smk"
 include: "workflow/rules/student.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/speed.smk"
 
 
 rule all:

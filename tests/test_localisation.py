@@ -163,12 +163,12 @@ def test_no_boxes_are_no_regions():
     assert len(made.frame) == len(made.score) == 0 and made.box.shape == (0, 4)
 
 
-def test_low_threshold_is_a_fifth_of_the_99th_percentile():
-    assert low_threshold(np.arange(101.0)) == pytest.approx(0.2 * 99)
-    assert low_threshold(np.arange(101.0).reshape(1, 101), 50, 0.5) == pytest.approx(25)
+def test_low_threshold_is_a_share_of_the_99th_percentile():
+    assert low_threshold(np.arange(101.0), 0.2) == pytest.approx(0.2 * 99)
+    assert low_threshold(np.arange(101.0).reshape(1, 101), 0.5, 50) == pytest.approx(25)
     for values in ([], [1.0, np.nan]):
         with pytest.raises(InputError, match="map values"):
-            low_threshold(np.array(values))
+            low_threshold(np.array(values), 0.2)
 
 
 @pytest.mark.parametrize("high", [1.0, 7.0])

@@ -93,7 +93,7 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     objects = {"a": ScoredObjects(T, SIZE, frames, box, np.linspace(0.1, 1, T))}
     teachers = {"wrong": type("Teacher", (), {"objects": objects, "maps": teacher})}
     detectors = Detectors(student, normal, teachers, Localisation())
-    assert detectors.threshold == pytest.approx(0.04, rel=0.01)
+    assert detectors.threshold == pytest.approx(0.6 * 0.2, rel=0.01)
     found = dict(detectors.regions("a"))
     assert found.keys() == {"student", "wrong", "teachers_mean"}
     rates = {name: region_scores({"a": truth.tracks}, {"a": part}, T) for name, part in found.items()}

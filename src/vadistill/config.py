@@ -40,6 +40,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "write_report": (1, ("evaluation",)),
     "draw_pictures": (1, ("evaluation",)),
     "draw_overlay": (1, ("evaluation",)),
+    "measure_speed": (1, ()),
 }
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")

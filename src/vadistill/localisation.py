@@ -123,7 +123,7 @@ def box_regions(
     return Regions(frame, pixels, np.array(highest, np.float64))
 
 
-def low_threshold(values: np.ndarray, percentile: float = 99, share: float = 0.2) -> float:
+def low_threshold(values: np.ndarray, share: float, percentile: float = 99) -> float:
     """Return a threshold for ``map_regions``: a share of a percentile of map values of normal training clips.
 
     Raises:

@@ -30,7 +30,7 @@ class Detectors:
         self.objects = {name: teacher.objects for name, teacher in teachers.items()}
         self.maps = {"student": student, **{name: teacher.maps for name, teacher in teachers.items()}}
         self.side = max(student.resolutions(student.clips()[0]))
-        self.threshold = low_threshold(highest_cells(normal, self.side))
+        self.threshold = low_threshold(highest_cells(normal, self.side), settings.map_share)
         first = next(iter(self.objects.values()))
         self.sizes = {clip: (part.frames, *part.size) for clip, part in first.items()}
 
