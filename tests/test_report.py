@@ -90,6 +90,7 @@ def test_a_browser_shows_it_on_a_phone_and_a_screen(written, width):
     with api.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         shown = browser.new_page(viewport={"width": width, "height": 900}, java_script_enabled=True)
+        shown.set_default_timeout(120_000)  # milliseconds: a busy machine is no failure
         shown.on("console", lambda message: told.append(message.text))
         shown.on("pageerror", lambda error: told.append(str(error)))
         shown.on("request", lambda request: asked.append(request.url.partition(":")[0]))

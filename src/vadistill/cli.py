@@ -1,9 +1,10 @@
 """The user's command line: ``vadistill``, or ``python -m vadistill``.
 
-It judges detectors of any origin by the measures of the workflow.
+It judges detectors of any origin by the measures of the workflow, and runs, exports and times trained students.
 """
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,8 @@ import typer
 from vadistill.data.region_files import read_pair
 from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.errors import InputError
+from vadistill.files import write_json
+from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.protocols import DEFAULT, PROTOCOLS, find, judge_fully, record
 from vadistill.regions import region_scores
 
@@ -22,7 +25,7 @@ PATHS = "a folder of <clip>.npy, or one .npz keyed by clip"
 
 @app.callback()
 def vadistill() -> None:
-    """Judge video anomaly detectors."""
+    """Judge video anomaly detectors; run, export and time trained students."""
 
 
 @app.command()
@@ -56,6 +59,80 @@ def regions(
         raise InputError(f"--num-frames {num_frames}: the files name frames of at least {least}; expected all frames")
     made = region_scores(truth, found, num_frames)
     _print({"rbdc": made.rbdc, "tbdc": made.tbdc})
+
+
+@app.command()
+def score(
+    videos: Annotated[list[Path], typer.Argument(help="Videos, folders of images, or stored clips (.h5).")],
+    model: Annotated[Path, typer.Option(help="A distilled student (.pt), or what 'vadistill export' made of one.")],
+    output: Annotated[Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score.")],
+    backend: Annotated[str, typer.Option(help=f"One of {', '.join(BACKENDS)}.")] = "torch-fp32",
+    batch: Annotated[int, typer.Option(help="Frames scored at once.", min=1)] = 16,
+    maps: Annotated[bool, typer.Option(help="Write <video>.npz with the anomaly maps, too.")] = False,
+) -> None:
+    """Score the frames of videos by a trained student."""
+    from vadistill.inference.score_table import score_all
+
+    _log()
+    errors = score_all(videos, output, load_backend(backend, model), batch, maps)
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A distilled student (.pt).")],
+    output: Annotated[Path, typer.Argument(help="A file .onnx, or a folder for OpenVINO.")],
+    precision: Annotated[str, typer.Option(help="Of OpenVINO: fp32, fp16 or int8.")] = "fp32",
+    frames: Annotated[
+        list[Path] | None, typer.Option(help="Stored clips (.h5) of the training split: int8 needs some; repeatable.")
+    ] = None,
+) -> None:
+    """Write a student for ONNX Runtime or OpenVINO, checked against torch; a name that ends in .onnx is ONNX."""
+    from vadistill.inference.export import export_onnx, export_openvino, windows_for
+
+    windows = windows_for(model, frames) if frames else []
+    if output.suffix == ".onnx":
+        if precision != "fp32":
+            raise InputError(f"--precision {precision}: ONNX is written in fp32; expected a folder for OpenVINO")
+        difference = export_onnx(model, output, windows)
+    else:
+        difference = export_openvino(model, output, precision, windows)
+    print(f"{output}: differs from torch by at most {difference:.2g}")
+
+
+@app.command()
+def benchmark(
+    output: Annotated[Path, typer.Argument(help="JSON file with the table, the machine and its peaks.")],
+    model: Annotated[
+        Path | None, typer.Option(help="A distilled student; else the official layout, untrained.")
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="For the parts that begin with frames; else frames are drawn.")
+    ] = None,
+    backends: Annotated[str, typer.Option(help="Names with commas between them.")] = ",".join(BACKENDS),
+    batches: Annotated[str, typer.Option(help="Frames of a batch, with commas between them.")] = "1,8,32,64",
+    budget: Annotated[float, typer.Option(help="Seconds for each number.", min=0.1)] = 5.0,
+) -> None:
+    """Time a student in every backend, by turns with the official layout in eager fp32."""
+    from vadistill.inference.speed import measure_speed
+
+    _log()
+    try:
+        sizes = [int(size) for size in batches.split(",")]
+    except ValueError:
+        raise InputError(f"--batches {batches}: expected numbers with commas between them") from None
+    made = measure_speed(model, video, backends.split(","), sizes, budget)
+    write_json(output, made)
+    for row in made["table"]:
+        rate = f"{row['frames_per_second']:10.1f} frames/s, {row['times_official']:6.2f} times the official layout"
+        print(f"{row['part']:8} batch {row['batch']:3} {row['backend']:22} {rate}")
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
 
 
 def _print(content: dict) -> None:

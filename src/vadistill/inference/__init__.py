@@ -1,0 +1,1 @@
+"""Fast inference with a trained student: backends, export, video to score, benchmark."""

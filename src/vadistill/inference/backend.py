@@ -1,0 +1,37 @@
+"""The one interface of all inference backends."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Scores(NamedTuple):
+    """What a student says of N frames.
+
+    Attributes:
+        score: (N,) float32 frame scores.
+        maps: {g: (N, g, g) float32} anomaly maps by resolution.
+    """
+
+    score: np.ndarray
+    maps: dict[int, np.ndarray]
+
+
+class Backend(Protocol):
+    """A trained student, ready to score frames of one size.
+
+    Attributes:
+        name: What it runs on and in which precision, as tables name it: ``eager-fp32``, ``openvino-bf16``.
+        size: Height and width of its input in pixels.
+        offsets: Of the frames in its input from the judged one, (-3, 0, 3) for three frames three apart.
+        resolutions: Sides g of its maps.
+    """
+
+    name: str
+    size: tuple[int, int]
+    offsets: tuple[int, ...]
+    resolutions: tuple[int, ...]
+
+    def __call__(self, frames: np.ndarray) -> Scores:
+        """Score windows of frames (N, 3 * F, H, W) uint8, BGR triples in the order of ``offsets``; any N."""
+        ...

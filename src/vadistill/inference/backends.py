@@ -1,0 +1,75 @@
+"""All inference backends by name."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vadistill.errors import InputError
+from vadistill.inference.backend import Backend
+from vadistill.machine import cores
+
+Frames = Sequence[np.ndarray]
+
+
+def _torch(maker: str, dtype: str) -> Callable[[str, Path, int, Frames], Backend]:
+    def load(name: str, model: Path, threads: int, _: Frames) -> Backend:
+        import torch
+
+        from vadistill.inference import torch_backend
+
+        return getattr(torch_backend, maker)(name, model, threads, getattr(torch, dtype))
+
+    return load
+
+
+def _onnx(name: str, model: Path, threads: int, _: Frames) -> Backend:
+    from vadistill.inference.onnx_backend import OnnxBackend
+
+    return OnnxBackend(name, model, threads)
+
+
+def _openvino(precision: str) -> Callable[[str, Path, int, Frames], Backend]:
+    def load(name: str, model: Path, threads: int, calibration: Frames) -> Backend:
+        from vadistill.inference.openvino_backend import OpenVinoBackend
+
+        return OpenVinoBackend(name, model, threads, precision, calibration)
+
+    return load
+
+
+# A runtime is imported when one of its backends is loaded, so that none but the chosen one must be installed.
+BACKENDS: dict[str, Callable[[str, Path, int, Frames], Backend]] = {
+    "eager-fp32": _torch("eager", "float32"),
+    "torch-fp32": _torch("folded", "float32"),
+    "torch-bf16": _torch("folded", "bfloat16"),
+    "torch-compile-bf16": _torch("compiled", "bfloat16"),
+    "onnx-fp32": _onnx,
+    "openvino-fp32": _openvino("fp32"),
+    "openvino-bf16": _openvino("bf16"),
+    "openvino-int8": _openvino("int8"),
+}
+
+
+def load_backend(name: str, model: Path, *, threads: int | None = None, calibration: Frames = ()) -> Backend:
+    """Return a trained student on one of ``BACKENDS``.
+
+    Args:
+        name: Of the backend.
+        model: A trained student (``.pt``); for the backends of ONNX Runtime and OpenVINO also what ``vadistill export``
+            made of one, an ``.onnx`` file or (OpenVINO only) a folder.
+        threads: That it may use, by default all processors of this process; nothing to a GPU.
+        calibration: Windows of training frames, (3 * F, H, W) uint8, on which ``openvino-int8`` finds its ranges; a
+            graph that was exported in 8 bits needs none.
+
+    Raises:
+        InputError: There is no such backend, a package of it is not installed, or the model is not one that it runs.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"backend '{name}': unknown; expected one of {', '.join(BACKENDS)}")
+    try:
+        return BACKENDS[name](name, model, threads or cores(), calibration)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"backend '{name}': the package {error.name} is missing; expected it to be installed"
+        ) from error

@@ -1,0 +1,60 @@
+"""What a student costs: multiply-accumulates and traffic of a frame."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vadistill.files import whole_file
+from vadistill.models.student import Student
+from vadistill.settings import Student as StudentSettings
+from vadistill.settings import canonical
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one frame.
+
+    Attributes:
+        parameters: Of the student.
+        products: Multiply-accumulates of convolutions, linear layers and attention.
+        values: Numbers that convolutions and linear layers read and write, if nothing stays in a cache.
+    """
+
+    parameters: int
+    products: int
+    values: int
+
+
+def cost_of(settings: StudentSettings, resolutions: tuple[int, ...]) -> Cost:
+    """Count what a student of these settings costs; nothing is computed."""
+    values = 0
+
+    def count(_: nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
+        nonlocal values
+        values += given[0].numel() + made.numel()
+
+    with torch.device("meta"):
+        student = Student(settings, resolutions).eval()
+        for module in student.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(count)
+        with FlopCounterMode(display=False) as counter:
+            student(torch.empty(1, 3 * settings.frames, settings.height, settings.width))
+    parameters = sum(parameter.numel() for parameter in student.parameters())
+    return Cost(parameters, counter.get_total_flops() // 2, values)
+
+
+def write_untrained(
+    path: Path, settings: StudentSettings | None = None, resolutions: tuple[int, ...] = (1, 4, 16), seed: int = 0
+) -> None:
+    """Write a student with random weights as if it had been distilled; the official layout unless told otherwise."""
+    settings = settings or StudentSettings()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights = Student(settings, resolutions).state_dict()
+    used = canonical({"student": asdict(settings), "maps": {"resolutions": resolutions}})
+    with whole_file(path) as temporary:
+        torch.save({"kind": "student", "settings": used, "weights": weights}, temporary)

@@ -1,0 +1,92 @@
+"""What a user of an exported student must know of it, kept inside the exported file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vadistill.data.windows import offsets
+from vadistill.errors import InputError
+from vadistill.inference.backend import Scores
+from vadistill.settings import canonical, section
+
+KEY = "vadistill"  # of the description among a file's metadata
+PIECE_PIXELS = 300_000  # a runtime is given at once: more leave the caches of a processor
+
+
+@dataclass(frozen=True)
+class Description:
+    """A student's input and output.
+
+    Attributes:
+        size: Height and width of its input in pixels.
+        offsets: Of the frames in its input from the judged one.
+        resolutions: Sides g of its maps.
+        precision: Of its weights: ``fp32``, ``fp16`` or ``int8``.
+        settings: It was trained with.
+    """
+
+    size: tuple[int, int]
+    offsets: tuple[int, ...]
+    resolutions: tuple[int, ...]
+    precision: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> "Description":
+        """Return the description of a student that was trained with these settings, as it is stored: in float32."""
+        network = section("student", settings["student"])
+        size, resolutions = (network.height, network.width), section("maps", settings["maps"]).resolutions
+        return cls(size, offsets(network.frames, network.frame_step), tuple(resolutions), "fp32", settings)
+
+    @classmethod
+    def read(cls, path: Path, text: str | None) -> "Description":
+        """Return the description that an exported file holds under ``KEY``.
+
+        Raises:
+            InputError: It holds none.
+        """
+        if text is None:
+            raise InputError(f"{path}: holds no description of a student; expected what 'vadistill export' writes")
+        content = json.loads(text)
+        return cls(**{**content, **{name: tuple(content[name]) for name in ("size", "offsets", "resolutions")}})
+
+    def text(self) -> str:
+        """Return what ``read`` reads."""
+        return canonical(asdict(self))
+
+    @property
+    def frames(self) -> tuple[int, int, int]:
+        """Return the shape (3 * F, H, W) of its input."""
+        return 3 * len(self.offsets), *self.size
+
+    @property
+    def piece(self) -> int:
+        """Return how many frames a processor should be given at once: 1, 2, 4 or 8."""
+        fitting = PIECE_PIXELS // (self.size[0] * self.size[1])
+        return 1 << min(max(fitting, 1), 8).bit_length() - 1
+
+    @property
+    def outputs(self) -> list[str]:
+        """Return the names of an exported graph's outputs."""
+        return ["score", *(f"map_{g}" for g in self.resolutions)]
+
+    def checked(self, frames: np.ndarray) -> np.ndarray:
+        """Return the frames as every runtime takes them, contiguous and writable.
+
+        Raises:
+            ValueError: They are not (N, 3 * F, H, W) uint8.
+        """
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != self.frames:
+            raise ValueError(
+                f"expected frames (N, {', '.join(map(str, self.frames))}) uint8, got {frames.shape} {frames.dtype}"
+            )
+        return np.require(frames, requirements="CW")
+
+    def scores(self, parts: list[list[np.ndarray]]) -> Scores:
+        """Return the outputs of consecutive pieces, each [score, maps ...], as those of the whole."""
+        empty = [np.empty((0, *shape), np.float32) for shape in ((), *((g, g) for g in self.resolutions))]
+        score, *maps = (np.concatenate(made) for made in zip(empty, *parts, strict=True))
+        return Scores(score, dict(zip(self.resolutions, maps, strict=True)))

@@ -1,0 +1,116 @@
+"""Trained students as files of other runtimes, each checked against torch before it takes its name.
+
+A written graph takes windows of frames, ``frames`` (N, 3 * F, H, W) uint8 in BGR triples, and gives ``score`` (N,) and
+``map_<g>`` (N, g, g), float32. Scaling of the pixels is inside; bringing frames to H x W stays outside
+(``vadistill.data.windows.resize``), since no ONNX operator averages areas as OpenCV's INTER_AREA does. What else a user
+must know (size, offsets of the frames, resolutions, settings of the training) is JSON among the file's metadata.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from vadistill.errors import InputError
+from vadistill.files import whole_file, whole_folder
+from vadistill.inference.backend import Backend
+from vadistill.inference.backends import load_backend
+from vadistill.inference.onnx_graph import to_onnx
+from vadistill.inference.openvino_graph import FILE, describe, description_of, quantised, read_openvino
+from vadistill.settings import section
+from vadistill.student_scoring import windows_of
+from vadistill.training import load_model
+
+# Of scores and cells of maps from torch, at most; several times what trained students show.
+TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.3}
+CALIBRATION, CHECKED = 128, 16  # windows of frames
+
+
+def export_onnx(model: Path, output: Path, windows: Sequence[np.ndarray] = ()) -> float:
+    """Write a trained student as an ``.onnx`` file in float32, whole or not at all.
+
+    Args:
+        model: The student.
+        output: The file.
+        windows: Real ones, (3 * F, H, W) uint8, on which the file is checked besides random ones.
+
+    Returns:
+        The highest difference of its scores and maps from torch's.
+
+    Raises:
+        InputError: The model is no student, the name is not ``.onnx``, or the difference is too large.
+    """
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: expected a name that ends in .onnx")
+    with whole_file(output) as temporary:
+        temporary.write_bytes(to_onnx(model))
+        return _checked(output, load_backend("onnx-fp32", temporary), model, windows, "fp32")
+
+
+def export_openvino(model: Path, output: Path, precision: str = "fp32", windows: Sequence[np.ndarray] = ()) -> float:
+    """Write a trained student as a folder of ``model.xml`` and ``model.bin``, whole or not at all.
+
+    Args:
+        model: The student.
+        output: The folder; one that an earlier export wrote is replaced.
+        precision: ``fp32``, ``fp16`` (weights that take half the space; it computes as before) or ``int8``.
+        windows: Of training frames, (3 * F, H, W) uint8: int8 is calibrated on them, and the graph is checked on some
+            of them and, but for int8, on random ones.
+
+    Returns:
+        The highest difference of its scores and maps from torch's.
+
+    Raises:
+        InputError: The model is no student, the precision is unknown, int8 has no frames, the folder holds other files,
+            or the difference is too large.
+    """
+    if precision not in TOLERANCES:
+        raise InputError(f"precision '{precision}': unknown; expected one of {', '.join(TOLERANCES)}")
+    _refuse_other_files(output)
+    graph = read_openvino(model)
+    description = replace(description_of(graph, model), precision=precision)
+    if precision == "int8":
+        graph = quantised(graph, windows)
+    describe(graph, description)
+    with whole_folder(output) as temporary:
+        openvino.save_model(graph, temporary / FILE, compress_to_fp16=precision == "fp16")
+        backend = load_backend("openvino-int8" if precision == "int8" else "openvino-fp32", temporary)
+        return _checked(output, backend, model, windows, precision)
+
+
+def windows_for(model: Path, frames: Sequence[Path]) -> list[np.ndarray]:
+    """Return windows (3 * F, H, W) uint8 as a student sees them, 128 at most, evenly spread over stored clips.
+
+    Raises:
+        InputError: The model is no student, or a file holds no frames.
+    """
+    settings = json.loads(load_model(model, "student")["settings"])
+    windows = windows_of(frames, section("student", settings["student"]))
+    chosen = np.linspace(0, len(windows) - 1, min(CALIBRATION, len(windows))).astype(int)
+    return [windows[i][0].numpy() for i in chosen]
+
+
+def _checked(output: Path, backend: Backend, model: Path, windows: Sequence[np.ndarray], precision: str) -> float:
+    """Return the highest difference of a backend from torch, unless it is too large."""
+    shape = (3 * len(backend.offsets), *backend.size)
+    given = [windows[i] for i in np.linspace(0, len(windows) - 1, min(CHECKED, len(windows))).astype(int)]
+    if precision != "int8":  # its ranges are those of real frames
+        given += list(np.random.default_rng(0).integers(0, 256, (CHECKED, *shape), np.uint8))
+    expected, made = (one(np.stack(given)) for one in (load_backend("eager-fp32", model), backend))
+    pairs = [(expected.score, made.score), *((expected.maps[g], made.maps[g]) for g in expected.maps)]
+    difference = max(float(np.abs(a - b).max()) for a, b in pairs)
+    if not difference <= TOLERANCES[precision]:
+        raise InputError(
+            f"{output}: not written, it differs from torch by {difference:.2g}; expected at most {TOLERANCES[precision]}"
+        )
+    return difference
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """Refuse to replace anything but an earlier export."""
+    weights = Path(FILE).with_suffix(".bin").name
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {FILE, weights}):
+        raise InputError(f"{folder}: expected no such file, or a folder of {FILE} and {weights} alone")

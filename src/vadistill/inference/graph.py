@@ -1,0 +1,114 @@
+"""The student made ready for inference: uint8 frames in, scores and maps out, no operation that a runtime lacks."""
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from vadistill.models.student import SHARPNESS, FrameHead, Student, frame_scores, scale_frames, soft_max_pool2d
+
+
+class ScoringNetwork(nn.Module):
+    """A student with its pre-processing before it and the frame score behind it."""
+
+    def __init__(self, student: Student, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.student, self.dtype = student, dtype
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 3 * F, H, W)."""
+        maps = self.student(scale_frames(frames).to(self.dtype))
+        return frame_scores(maps), *(grid[:, 0] for grid in maps.values())
+
+
+def streamlined(student: Student, frames: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> ScoringNetwork:
+    """Return the scoring network of a copy of the student: batch norms folded, pooling of plain operations.
+
+    Args:
+        student: In evaluation mode.
+        frames: Shape (3 * F, H, W) of its input.
+        dtype: Of weights and features; the last layer of every head, and what follows, is float32 in any case: eight
+            bits of mantissa would tie the scores of calm frames.
+    """
+    student = _fold_norms(copy.deepcopy(student))
+    with torch.no_grad():
+        weight = next(student.parameters())
+        features, _ = student.backbone(torch.zeros(1, *frames, dtype=weight.dtype, device=weight.device))
+    size = features.shape[-2:]
+    student.to(dtype)
+    for side, head in student.heads.items():
+        head.output = _Float32(head.output)
+        if isinstance(head, FrameHead):
+            student.heads[side] = _FrameHead(head.output, GridPool(size, 2))
+        else:
+            head.pool = GridPool(size, int(side), soft=head.pool is soft_max_pool2d)
+    return ScoringNetwork(student.to(weight.device), dtype).eval()
+
+
+def _fold_norms(network: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution that is registered, and runs, right before it."""
+    for module in network.modules():
+        for (name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network
+
+
+class GridPool(nn.Module):
+    """``adaptive_max_pool2d`` or ``soft_max_pool2d`` of one size of input, of operations that every exporter knows.
+
+    Cell i of g covers floor(i H / g) to ceil((i + 1) H / g), likewise columns. The members of every row of cells are
+    gathered and reduced, then those of every column.
+    """
+
+    def __init__(self, size: tuple[int, int], side: int, soft: bool = False):
+        super().__init__()
+        self.soft = soft
+        for axis, length in zip(("rows", "columns"), size, strict=True):
+            spans = [(i * length // side, -(-(i + 1) * length // side)) for i in range(side)]
+            most = max(end - start for start, end in spans)
+            # A shorter cell repeats its last member: no maximum changes by it, and in a mean it has no share.
+            members = [[min(start + k, end - 1) for k in range(most)] for start, end in spans]
+            shares = [[(start + k < end) / (end - start) for k in range(most)] for start, end in spans]
+            self.register_buffer(axis, torch.tensor(members), persistent=False)
+            self.register_buffer(f"{axis}_shares", torch.tensor(shares), persistent=False)
+
+    def forward(self, cells: Tensor, *_: int) -> Tensor:
+        """Return (N, C, g, g) for (N, C, H, W); a second argument, the side, is known already."""
+        rows = self._reduced(cells.transpose(2, 3), self.rows, self.rows_shares).transpose(2, 3)
+        return self._reduced(rows, self.columns, self.columns_shares)
+
+    def _reduced(self, cells: Tensor, members: Tensor, shares: Tensor) -> Tensor:
+        gathered = cells.index_select(-1, members.flatten()).unflatten(-1, members.shape)  # (N, C, lines, g, most)
+        highest = gathered.amax(-1)
+        if not self.soft:
+            return highest
+        # Relative to the cell's own highest value, nothing underflows in float32.
+        exponentials = (SHARPNESS * (gathered - highest[..., None])).exp()
+        return highest + (exponentials * shares).sum(-1).log() / SHARPNESS
+
+
+class _FrameHead(nn.Module):
+    """``FrameHead`` with another pooling."""
+
+    def __init__(self, output: nn.Module, pool: GridPool):
+        super().__init__()
+        self.output, self.pool = output, pool
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.output(functional.relu(self.pool(features).flatten(1))).sigmoid()[..., None, None]
+
+
+class _Float32(nn.Module):
+    """A layer that computes in float32 whatever it is given."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer.float()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layer(features.float())

@@ -1,0 +1,49 @@
+"""The backend of ONNX Runtime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from vadistill.errors import InputError
+from vadistill.inference.backend import Scores
+from vadistill.inference.description import KEY, Description
+
+
+class OnnxBackend:
+    """A student in ONNX Runtime, on the CPU; see ``vadistill.inference.backend.Backend``.
+
+    Args:
+        name: Of the backend.
+        model: A trained student, or the ``.onnx`` file that was exported from one.
+        threads: That it may use.
+
+    Raises:
+        InputError: The file is neither.
+    """
+
+    def __init__(self, name: str, model: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(_content(model), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has an exception a cause, none of them public
+            raise InputError(f"{model}: ONNX Runtime cannot load it ({str(error).splitlines()[0]})") from error
+        described = Description.read(model, self._session.get_modelmeta().custom_metadata_map.get(KEY))
+        self.name, self._description = name, described
+        self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
+
+    def __call__(self, frames: np.ndarray) -> Scores:
+        """Score windows of frames; see ``Backend``."""
+        frames, step = self._description.checked(frames), self._description.piece
+        names = self._description.outputs
+        parts = [self._session.run(names, {"frames": frames[i : i + step]}) for i in range(0, len(frames), step)]
+        return self._description.scores(parts)
+
+
+def _content(model: Path) -> bytes:
+    if model.suffix == ".onnx":
+        return model.read_bytes()
+    from vadistill.inference.onnx_graph import to_onnx  # an exported file needs neither torch nor its exporter
+
+    return to_onnx(model)

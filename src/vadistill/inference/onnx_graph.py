@@ -1,0 +1,39 @@
+"""A trained student as an ONNX graph."""
+
+import warnings
+from pathlib import Path
+
+import onnx  # noqa: F401 (torch's exporter needs it and would say so in many lines)
+import onnxscript  # noqa: F401
+import torch
+
+from vadistill.inference.description import KEY, Description
+from vadistill.inference.graph import streamlined
+from vadistill.student_scoring import load_student
+
+
+def to_onnx(model: Path) -> bytes:
+    """Return a trained student as an ONNX model of any batch size, its description among the metadata.
+
+    Input ``frames`` (N, 3 * F, H, W) uint8; outputs ``score`` (N,) and ``map_<g>`` (N, g, g) float32.
+
+    Raises:
+        InputError: The file is no trained student.
+    """
+    student, settings = load_student(model, torch.device("cpu"))
+    description = Description.of(settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch's exporter has to say is about torch
+        program = torch.onnx.export(
+            streamlined(student, description.frames),
+            (torch.zeros(2, *description.frames, dtype=torch.uint8),),
+            input_names=["frames"],
+            output_names=description.outputs,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            verbose=False,
+        )
+    proto = program.model_proto
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = KEY, description.text()
+    return proto.SerializeToString()

@@ -1,0 +1,91 @@
+"""A trained student as an OpenVINO graph, in float32 or in 8 bits."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from vadistill.errors import InputError
+from vadistill.inference.description import KEY, Description
+
+FILE = "model.xml"  # in the folder of an exported graph, its weights beside it
+KEPT = ["framework", KEY]  # where OpenVINO keeps the metadata of an ONNX file, and we the description
+
+
+def read_openvino(model: Path) -> openvino.Model:
+    """Return the graph of a trained student, of an ``.onnx`` file or of a folder that was exported from one.
+
+    Raises:
+        InputError: The file is none of these.
+    """
+    if model.is_file() and model.suffix != ".onnx":
+        from vadistill.inference.onnx_graph import to_onnx  # an exported graph needs no exporter
+
+        return openvino.Core().read_model(to_onnx(model))
+    try:
+        return openvino.Core().read_model(model / FILE if model.is_dir() else model)
+    except RuntimeError as error:
+        raise InputError(f"{model}: OpenVINO cannot read it; expected a student or an export of one") from error
+
+
+def description_of(graph: openvino.Model, model: Path) -> Description:
+    """Return the description inside a graph that was read from ``model``.
+
+    Raises:
+        InputError: There is none.
+    """
+    return Description.read(model, graph.get_rt_info(KEPT).astype(str) if graph.has_rt_info(KEPT) else None)
+
+
+def describe(graph: openvino.Model, description: Description) -> None:
+    """Put a description into a graph, where ``description_of`` finds it."""
+    graph.set_rt_info(description.text(), KEPT)
+
+
+def quantised(graph: openvino.Model, calibration: Sequence[np.ndarray]) -> openvino.Model:
+    """Return the graph with 8-bit convolutions, the ranges of its features found on some frames.
+
+    Attention's own products and the heads stay in floating point: they are a small part of the work, and the heads make
+    the scores.
+
+    Args:
+        graph: In float32.
+        calibration: Windows of training frames, (3 * F, H, W) uint8; a hundred or more.
+
+    Raises:
+        InputError: There are none.
+    """
+    import nncf
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    if not len(calibration):
+        raise InputError("8 bits: no calibration frames; expected windows of training frames")
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # progress bars
+        return nncf.quantize(
+            graph,
+            nncf.Dataset([np.ascontiguousarray(frames)[None] for frames in calibration]),
+            subset_size=len(calibration),
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=_kept_in_float(graph)),
+            # Nothing is cut: to lie beyond the usual range is what makes an anomaly.
+            advanced_parameters=AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+            ),
+        )
+
+
+def _kept_in_float(graph: openvino.Model) -> list[str]:
+    """Return the names of the heads' layers and of the products that have no weights, those of attention."""
+    names = []
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() in ("Convolution", "MatMul"):
+            weight = node.input_value(1).get_node()
+            if weight.get_friendly_name().startswith("student.heads.") or weight.get_type_name() != "Constant":
+                names.append(node.get_friendly_name())
+    return names

@@ -1,0 +1,119 @@
+"""From a student's file to the record of its speed on this machine."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vadistill.data.mp4 import write_mp4
+from vadistill.data.video import frames_of
+from vadistill.data.windows import offsets
+from vadistill.demo.clips import render_clip
+from vadistill.errors import InputError
+from vadistill.inference.backends import BACKENDS, load_backend
+from vadistill.inference.benchmark import BATCHES, Racer, benchmark
+from vadistill.inference.costs import cost_of, write_untrained
+from vadistill.inference.export import export_onnx, export_openvino
+from vadistill.inference.machine_peak import describe_machine, measure_peak
+from vadistill.inference.stream import StreamTimes, assemble
+from vadistill.machine import cores, pick_device
+from vadistill.settings import Demo, Student, section
+from vadistill.training import load_model
+
+log = logging.getLogger(__name__)
+BASELINE = "eager-fp32"
+OFFICIAL = f"official-{BASELINE}"
+FILM = {"cpu": 128, "cuda": 2048}  # frames of it that are scored
+CALIBRATION = 32  # windows for int8: enough to time it, too few to judge its scores
+DRAWN = Demo(height=480, width=856, frames=64)
+
+
+def measure_speed(
+    model: Path | None = None,
+    film: Path | None = None,
+    names: Sequence[str] = tuple(BACKENDS),
+    batches: Sequence[int] = BATCHES,
+    budget: float = 5.0,
+) -> dict[str, Any]:
+    """Return the machine, its peaks, the students' costs and the table of ``benchmark``, to be written as JSON.
+
+    Args:
+        model: A distilled student; without one, the official layout with random weights.
+        film: A video for the parts that begin with frames; without one, frames are drawn.
+        names: Of backends; one that cannot be had here is left out, and the record says why.
+        batches: Frames of a batch.
+        budget: Seconds for each record of the table.
+
+    Raises:
+        InputError: A file cannot be read, or there is no such backend.
+    """
+    if unknown := sorted(set(names) - set(BACKENDS)):
+        raise InputError(f"backend '{unknown[0]}': unknown; expected some of {', '.join(BACKENDS)}")
+    device, threads = pick_device(), cores()
+    with tempfile.TemporaryDirectory() as folder:
+        official = Path(folder) / "official.pt"
+        write_untrained(official)
+        if film is None:
+            film = Path(folder) / "film.mp4"
+            write_film(film, FILM[device.type])
+        racers = {OFFICIAL: _racer(BASELINE, official, official, threads)}
+        if model:
+            racers[BASELINE] = _racer(BASELINE, model, model, threads)
+        own, left_out = model or official, {}
+        windows = windows_of_film(film, own)
+        for name in [name for name in names if name != BASELINE]:
+            try:
+                racers[name] = _racer(name, own, _started_from(name, own, Path(folder), windows), threads)
+                racers[name].load()
+            except InputError as error:
+                racers.pop(name, None)
+                left_out[name] = str(error)
+                log.warning("%s is left out: %s", name, error)
+        peak = measure_peak(device, {name.rpartition("-")[2] for name in racers})
+        options = {"film_frames": FILM[device.type], "decoders": 1 if device.type == "cpu" else threads}
+        second = BASELINE if model else OFFICIAL
+        table = benchmark(racers, film, peak, OFFICIAL, second, batches, budget, **options)
+        costs = {"official": asdict(racers[OFFICIAL].cost), "own": asdict(racers[second].cost)}
+    machine = describe_machine(device, threads)
+    return {"machine": machine, "peak": asdict(peak), "students": costs, "left_out": left_out, "table": table}
+
+
+def write_film(path: Path, frames: int) -> None:
+    """Write a film of a drawn scene, which repeats itself, in H.264."""
+    drawn = [frame for frame, *_ in render_clip(DRAWN, "train", "train_01")]
+    write_mp4(path, islice(chain.from_iterable(repeat(drawn)), frames), 25)
+
+
+def windows_of_film(film: Path, model: Path) -> list[np.ndarray]:
+    """Return the first windows (3 * F, H, W) uint8 of a film as a student sees them."""
+    network = _sections(model)[0]
+    size, reach = (network.height, network.width), offsets(network.frames, network.frame_step)
+    return list(next(assemble(frames_of(film), size, reach, CALIBRATION, StreamTimes())))
+
+
+def _started_from(name: str, model: Path, folder: Path, windows: Sequence[np.ndarray]) -> Path:
+    """Return the file that a backend is loaded from: an export where there is one, so that nothing is converted."""
+    if name == "openvino-int8":
+        export_openvino(model, folder / "int8", "int8", windows)
+        return folder / "int8"
+    if name.startswith(("onnx", "openvino")):
+        if not (folder / "student.onnx").exists():
+            export_onnx(model, folder / "student.onnx", windows)
+        return folder / "student.onnx"
+    return model
+
+
+def _racer(name: str, model: Path, file: Path, threads: int) -> Racer:
+    return Racer(partial(load_backend, name, file, threads=threads), cost_of(*_sections(model)))
+
+
+def _sections(model: Path) -> tuple[Student, tuple[int, ...]]:
+    settings = json.loads(load_model(model, "student")["settings"])
+    return section("student", settings["student"]), section("maps", settings["maps"]).resolutions

@@ -1,0 +1,194 @@
+"""From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
+
+Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
+in memory, however long the video is. Windows are those of ``vadistill.data.windows.FrameWindows``.
+"""
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from vadistill.data.frames import FrameStore, window_indices
+from vadistill.data.video import frame_rate, frames_of
+from vadistill.data.windows import resize
+from vadistill.inference.backend import Backend, Scores
+
+FRAMES_AHEAD = 8  # decoded ones that wait to be resized
+END = object()
+T = TypeVar("T")
+
+
+@dataclass
+class StreamTimes:
+    """Where the seconds of a chain went; the parts overlap, so that their sum may exceed the total.
+
+    Attributes:
+        frames: How many were scored.
+        decoding: In the first thread.
+        resizing: In the second thread.
+        assembling: Windows from resized frames, also in the second thread.
+        inference: In the caller's thread.
+        waiting: Of the caller's thread for windows.
+        total: From the first frame asked for to the last score given, with what the caller did in between.
+    """
+
+    frames: int = 0
+    decoding: float = 0.0
+    resizing: float = 0.0
+    assembling: float = 0.0
+    inference: float = 0.0
+    waiting: float = 0.0
+    total: float = 0.0
+
+    @contextmanager
+    def measured(self, part: str) -> Iterator[None]:
+        """Add what the block takes to a part; each part belongs to one thread."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, part, getattr(self, part) + time.perf_counter() - started)
+
+    @property
+    def limit(self) -> str:
+        """What the busiest thread does: ``decoding``, ``resizing`` (with assembling) or ``inference``."""
+        busy = {"decoding": self.decoding, "resizing": self.resizing + self.assembling, "inference": self.inference}
+        return max(busy, key=busy.__getitem__)
+
+    def __str__(self) -> str:
+        return f"{self.frames} frames, {self.frames / self.total:.1f} frames/s, limited by {self.limit}"
+
+
+def score_video(
+    source: str | Path, backend: Backend, batch: int = 16, times: StreamTimes | None = None, decoders: int = 1
+) -> Iterator[Scores]:
+    """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
+
+    An error in any thread, an interrupt or a caller that stops early ends all threads before it is passed on.
+
+    Args:
+        source: A video, a folder of images, or a clip stored by ``vadistill.data.frames`` (.h5).
+        backend: The student.
+        batch: Frames scored at once.
+        times: Where to note how long each part takes.
+        decoders: Threads in which FFmpeg decodes a video.
+
+    Raises:
+        InputError: The source cannot be read to its end (see ``vadistill.data.video.frames_of``).
+    """
+    times = times or StreamTimes()
+    decoded = read_source(Path(source), decoders)
+    frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
+    windows = ReadAhead(assemble(frames, backend.size, backend.offsets, batch, times), 1)
+    # The frames are closed first: who waits for them ends at once instead of after a whole batch.
+    with times.measured("total"), closing(decoded), closing(windows), closing(frames):
+        for given in _timed(windows, times, "waiting"):
+            with times.measured("inference"):
+                scores = backend(given)
+            times.frames += len(given)
+            yield scores
+
+
+def read_source(source: Path, decoders: int = 1) -> Iterator[np.ndarray]:
+    """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip."""
+    if source.suffix != ".h5":
+        yield from frames_of(source, decoders)
+        return
+    with closing(FrameStore(source)) as store:
+        yield from store
+
+
+def source_rate(source: str | Path) -> float | None:
+    """Return the frames a second that a source of ``score_video`` declares, if it does."""
+    return FrameStore(source).fps if Path(source).suffix == ".h5" else frame_rate(source)
+
+
+def assemble(
+    frames: Iterable[np.ndarray], size: tuple[int, int], offsets: Sequence[int], batch: int, times: StreamTimes
+) -> Iterator[np.ndarray]:
+    """Yield the windows of all frames, (batch, 3 * F, H, W) uint8 and at last what is left.
+
+    They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
+    """
+    behind, ahead = max(0, -min(offsets)), max(0, *offsets)
+    ring = np.empty((behind + 1 + ahead, 3, *size), np.uint8)
+    arrays = np.empty((2, batch, len(offsets), 3, *size), np.uint8)
+    joined = arrays.reshape(2, batch, -1, *size)
+    turn = filled = 0
+    for t, known in _centres(frames, ring, ahead, times):
+        with times.measured("assembling"):
+            for place, index in enumerate(window_indices(t, known, offsets)):
+                arrays[turn, filled, place] = ring[index % len(ring)]
+        filled += 1
+        if filled == batch:
+            yield joined[turn]
+            turn, filled = 1 - turn, 0
+    if filled:
+        yield joined[turn, :filled]
+
+
+def _centres(
+    frames: Iterable[np.ndarray], ring: np.ndarray, ahead: int, times: StreamTimes
+) -> Iterator[tuple[int, int]]:
+    """Put frames into the ring (R, 3, H, W), resized; yield each t whose window is there, and how many frames came.
+
+    A window is there when its last frame is. After the last frame of all, their number is the clip's length, so that
+    ``window_indices`` tells in both cases what to take.
+    """
+    known = 0
+    for frame in frames:
+        with times.measured("resizing"):
+            cv2.split(resize(frame, ring.shape[2:]), list(ring[known % len(ring)]))
+        known += 1
+        if known > ahead:
+            yield known - 1 - ahead, known
+    for t in range(max(0, known - ahead), known):
+        yield t, known
+
+
+class ReadAhead(Iterator[T]):
+    """The items of a generator, made in a thread of their own, a few ahead of who asks for them.
+
+    What the generator raises is raised here, in its turn. To be closed from the thread that made it.
+
+    Args:
+        items: The generator.
+        depth: How many items are made ahead.
+    """
+
+    def __init__(self, items: Generator[T, None, None], depth: int) -> None:
+        self._items = items
+        self._thread = ThreadPoolExecutor(1)
+        self._coming = deque(self._order() for _ in range(depth))
+
+    def _order(self) -> Future:
+        return self._thread.submit(next, self._items, END)
+
+    def __next__(self) -> T:
+        item = self._coming.popleft().result()
+        self._coming.append(self._order())
+        if item is END:
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """End the thread, after at most one more item, and the generator."""
+        self._thread.shutdown(cancel_futures=True)
+        self._items.close()
+
+
+def _timed(items: Iterator[T], times: StreamTimes, part: str) -> Iterator[T]:
+    while True:
+        with times.measured(part):
+            item = next(items, END)
+        if item is END:
+            return
+        yield item

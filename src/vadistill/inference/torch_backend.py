@@ -1,0 +1,110 @@
+"""Backends of torch, on the GPU where there is one. They were run on a CPU only: what they do on a GPU is untried."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vadistill.errors import InputError
+from vadistill.inference.backend import Scores
+from vadistill.inference.description import Description
+from vadistill.inference.graph import ScoringNetwork, streamlined
+from vadistill.student_scoring import load_student
+
+Run = Callable[[Tensor], tuple[Tensor, ...]]
+
+MOST_ON_A_GPU = 64  # frames of one captured graph
+
+
+class TorchBackend:
+    """A scoring network in torch; ``vadistill.inference.backend.Backend`` has the other attributes.
+
+    Attributes:
+        run: The network alone: uint8 frames (N, 3 * F, H, W) on ``device`` to scores and maps there.
+        device: Where it runs.
+    """
+
+    def __init__(
+        self, name: str, run: Run, description: Description, device: torch.device, threads: int, piece: int | None
+    ) -> None:
+        self.name, self.run, self.device = name, run, device
+        self.size, self.offsets, self.resolutions = description.size, description.offsets, description.resolutions
+        self._description, self._threads, self._piece = description, threads, piece
+
+    @torch.inference_mode()
+    def __call__(self, frames: np.ndarray) -> Scores:
+        """Score windows of frames; see ``Backend``."""
+        batch = torch.from_numpy(self._description.checked(frames))
+        pieces = batch.split(self._piece or max(len(batch), 1)) if len(batch) else ()
+        with _threads(self._threads):
+            return self._description.scores([self._score(piece) for piece in pieces])
+
+    def _score(self, frames: Tensor) -> list[np.ndarray]:
+        return [made.cpu().numpy() for made in self.run(frames.to(self.device))]
+
+
+def eager(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBackend:
+    """Return the baseline: the student as it is trained and scored, the whole batch at once."""
+    device = _device()
+    student, settings = load_student(model, device)
+    return TorchBackend(name, ScoringNetwork(student), Description.of(settings), device, threads, piece=None)
+
+
+def folded(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBackend:
+    """Return the student with folded batch norms, its weights and features in ``dtype``."""
+    device = _device()
+    student, settings = load_student(model, device)
+    description = Description.of(settings)
+    network = streamlined(student, description.frames, dtype).to(memory_format=torch.channels_last)
+    piece = description.piece if device.type == "cpu" else MOST_ON_A_GPU
+    return TorchBackend(name, network, description, device, threads, piece)
+
+
+def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBackend:
+    """Return what ``folded`` returns, through ``torch.compile``; on a GPU as CUDA graphs.
+
+    The first piece of frames is compiled here, which takes a minute; one of another power of two when it first comes.
+
+    Raises:
+        InputError: torch finds no compiler.
+    """
+    backend = folded(name, model, threads, dtype)
+    # Freezing lets it repack the weights once; CUDA graphs take the launches of small kernels away.
+    mode = {"options": {"freezing": True}} if backend.device.type == "cpu" else {"mode": "reduce-overhead"}
+    backend.run = _in_powers_of_two(torch.compile(backend.run, dynamic=False, **mode))
+    try:
+        backend(np.zeros((backend._piece, *backend._description.frames), np.uint8))
+    except torch._dynamo.exc.TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"backend '{name}': not compiled ({reason}); expected a C++ compiler or Triton") from error
+    return backend
+
+
+def _in_powers_of_two(run: Run) -> Run:
+    """Pad batches to powers of two, so that few shapes are compiled."""
+
+    def padded(frames: Tensor) -> tuple[Tensor, ...]:
+        missing = (1 << (len(frames) - 1).bit_length()) - len(frames)
+        made = run(functional.pad(frames, (0, 0, 0, 0, 0, 0, 0, missing)))
+        return tuple(part[: len(frames)] for part in made)
+
+    return padded
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Have torch use so many threads; its number is the process's, so it is put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

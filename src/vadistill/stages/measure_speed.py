@@ -1,0 +1,36 @@
+"""Rule measure_speed: the student and frames of a test clip in, frames a second of every backend out."""
+
+import logging
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from vadistill.data.frames import FrameStore
+from vadistill.data.mp4 import write_mp4
+from vadistill.files import write_json
+from vadistill.inference.speed import FILM, measure_speed
+from vadistill.machine import pick_device
+from vadistill.settings import canonical
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+FRAMES_PER_SECOND = 25.0  # of a clip that does not say
+
+
+def main(args) -> None:
+    """Make a film of the clip's first frames and measure the student on it."""
+    store = FrameStore(args.frames)
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        write_mp4(film, islice(store, FILM[pick_device().type]), store.fps or FRAMES_PER_SECOND)
+        made = measure_speed(args.model, film)
+    for row in made["table"]:
+        log.info("%-8s batch %2d  %-24s %9.1f frames/s, %5.2f times the official layout in eager fp32",
+                 row["part"], row["batch"], row["backend"], row["frames_per_second"], row["times_official"])  # fmt: skip
+    write_json(args.output, {**made, "clip": store.clip, "settings": canonical(args.settings)})
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "model", "frames", "output")
+    run(main, arguments)

@@ -1,0 +1,56 @@
+"""All benchmarks: ``python -m benchmarks OUTPUT``."""
+
+import argparse
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import rates, scale, slow_half
+from benchmarks.estimate import ASSUMPTIONS, estimate, machines, work
+from benchmarks.output import save
+
+from vadistill.inference.machine_peak import measure_peak
+from vadistill.inference.speed import measure_speed
+from vadistill.machine import pick_device
+
+
+def student(output: Path, results: Path, budget: float) -> None:
+    """Measure the official layout with random weights, and the demo's student."""
+    for name, model in {"official": None, "demo": results / "student" / "distilled.pt"}.items():
+        made = measure_speed(model, budget=budget)
+        save(output, f"student_{name}", {"table": made.pop("table")}, **made)
+
+
+def whole(output: Path, budget: float) -> None:
+    """Measure the rates at full size and estimate ShanghaiTech end to end from them."""
+    device = pick_device()
+    found = rates.measure(device, budget)
+    peak = measure_peak(device, ["fp32", "bf16"], budget)
+    listed = [{"rate": name, "per_second": value} for name, value in found.items()]
+    hours = estimate(work(found), machines(peak.products["bf16"]))
+    save(output, "estimate", {"rates": listed, "hours": hours}, peak=asdict(peak), assumptions=ASSUMPTIONS)
+
+
+def main() -> None:
+    """Run the benchmarks that are asked for, all unless told otherwise."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--only", nargs="*", choices=["student", "slow_half", "scale", "estimate"])
+    parser.add_argument("--results", type=Path, default=Path("results/demo"), help="finished results of the demo")
+    parser.add_argument("--weights", type=Path, default=Path("resources/weights/demo.pt"), help="of its detector")
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds for each number")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    given.output.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "student": lambda: student(given.output, given.results, given.budget),
+        "slow_half": lambda: slow_half.main(given.output, given.results, given.weights, given.budget),
+        "scale": lambda: scale.main(given.output, given.results),
+        "estimate": lambda: whole(given.output, given.budget),
+    }
+    for name in given.only or parts:
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+import sys
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from students import said_plainly, windows_of, write_student
+from torch.nn import functional
+
+from vadistill.errors import InputError
+from vadistill.inference import torch_backend
+from vadistill.inference.backends import BACKENDS, load_backend
+from vadistill.inference.graph import GridPool, streamlined
+from vadistill.models.student import Student, soft_max_pool2d
+from vadistill.settings import Student as Settings
+
+# Highest difference of a score from the plain student's, whose scores go from 0.82 to 0.97 here.
+BOUNDS = {"fp32": 1e-5, "bf16": 0.03, "int8": 0.05}
+QUICK = [name for name in BACKENDS if name != "torch-compile-bf16"]  # that one takes a minute
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("student") / "student.pt"
+    write_student(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(model):
+    frames = windows_of(13)
+    return frames, *said_plainly(write_student(model), frames)
+
+
+@pytest.fixture(scope="module")
+def loaded(model):
+    """Each backend once: to load one takes seconds."""
+    made = {}
+
+    def load(name):
+        if name == "openvino-bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            pytest.skip("a processor without bfloat16")
+        if name not in made:
+            made[name] = load_backend(name, model, threads=1, calibration=windows_of(20, seed=1))
+        return made[name]
+
+    return load
+
+
+@pytest.mark.parametrize("size", [(23, 40), (9, 16), (5, 3), (12, 16)])
+@pytest.mark.parametrize("side", [1, 2, 4, 8, 16])
+def test_pooling_is_torchs(size, side):
+    cells = torch.randn(2, 3, *size)
+    assert torch.equal(GridPool(size, side)(cells), functional.adaptive_max_pool2d(cells, side))
+    soft = GridPool(size, side, soft=True)(3 * cells[:, :1])
+    torch.testing.assert_close(soft, soft_max_pool2d(3 * cells[:, :1], side), rtol=0, atol=2e-6)
+
+
+def test_a_soft_maximum_of_low_cells_does_not_underflow():
+    cells = torch.zeros(1, 1, 4, 4)
+    cells[..., 0, 0] = 50.0
+    assert GridPool((4, 4), 2, soft=True)(cells)[0, 0, 1, 1] == 0
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_backend_says_what_the_student_says(loaded, plain, name):
+    frames, expected, grids = plain
+    backend, bound = loaded(name), BOUNDS[name.rpartition("-")[2]]
+    assert (backend.name, backend.size, backend.offsets, backend.resolutions) == (
+        name,
+        (50, 70),
+        (-3, 0, 3),
+        (1, 4, 16),
+    )
+    made = backend(frames)
+    assert made.score.dtype == np.float32 and np.abs(made.score - expected).max() <= bound
+    assert np.corrcoef(made.score, expected)[0, 1] > 0.98
+    assert list(made.maps) == [1, 4, 16]
+    for g, grid in grids.items():
+        assert made.maps[g].dtype == np.float32 and np.abs(made.maps[g] - grid).max() <= 5 * bound
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_any_number_of_frames_and_the_same_again(loaded, plain, name):
+    frames, backend = plain[0], loaded(name)
+    whole, again = backend(frames), backend(frames)
+    assert np.array_equal(whole.score, again.score)
+    assert all(np.array_equal(whole.maps[g], again.maps[g]) for g in whole.maps)
+    for count in (0, 1, 5):
+        made = backend(frames[:count])
+        assert made.score.shape == (count,) and made.maps[4].shape == (count, 4, 4)
+        np.testing.assert_allclose(made.score, whole.score[:count], atol=BOUNDS[name.rpartition("-")[2]] / 10)
+    frames = frames[::2]
+    frames.flags.writeable = False
+    np.testing.assert_array_equal(backend(frames).score, backend(frames.copy()).score)
+    with pytest.raises(ValueError, match=r"expected frames \(N, 9, 50, 70\) uint8, got \(7, 9, 50, 70\) float32"):
+        backend(frames.astype(np.float32))
+
+
+@pytest.mark.parametrize(("size", "piece"), [((32, 48), 8), ((144, 256), 8), ((240, 360), 2), ((360, 640), 1)])
+def test_large_frames_come_in_small_pieces(tmp_path, size, piece):
+    write_student(tmp_path / "student.pt", height=size[0], width=size[1])
+    backend = load_backend("torch-fp32", tmp_path / "student.pt", threads=1)
+    backend.run, seen = (lambda frames, run=backend.run: seen.append(len(frames)) or run(frames)), []
+    backend(windows_of(11, *size))
+    assert seen == [piece] * (11 // piece) + [11 % piece] * (11 % piece > 0)
+
+
+def test_frames_are_padded_for_compiled_graphs():
+    seen = []
+
+    def run(frames):
+        seen.append(len(frames))
+        return frames[:, 0, 0, 0].float(), frames[:, 0].float()
+
+    padded = torch_backend._in_powers_of_two(run)
+    for count in (1, 2, 3, 5, 8):
+        frames = torch.arange(count * 12, dtype=torch.uint8).reshape(count, 3, 2, 2)
+        score, grid = padded(frames)
+        assert torch.equal(score, frames[:, 0, 0, 0].float()) and torch.equal(grid, frames[:, 0].float())
+    assert seen == [1, 2, 4, 8, 8]
+
+
+def test_threads_are_those_that_were_asked_for(model, monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    backend = load_backend("torch-fp32", model, threads=before + 1)
+    run = backend.run
+    monkeypatch.setattr(backend, "run", lambda frames: seen.append(torch.get_num_threads()) or run(frames))
+    backend(windows_of(1))
+    assert seen == [before + 1] and torch.get_num_threads() == before
+    session = load_backend("onnx-fp32", model, threads=3)._session
+    assert session.get_session_options().intra_op_num_threads == 3
+    compiled = load_backend("openvino-fp32", model, threads=1)._requests[1].get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stem": "half", "positions": True, "pooling": "soft"},
+        {"last_activation": "relu", "frames": 5, "resolutions": (2, 8)},
+        {"height": 97, "width": 131, "downsamplings": 3, "resolutions": (1, 16)},
+    ],
+)
+def test_layouts_of_the_network(tmp_path, changes):
+    student = write_student(tmp_path / "student.pt", **changes)
+    shape = (changes.get("height", 50), changes.get("width", 70), 3 * changes.get("frames", 3))
+    frames = windows_of(3, *shape)
+    expected, grids = said_plainly(student, frames)
+    for name in ("torch-fp32", "onnx-fp32", "openvino-fp32"):
+        made = load_backend(name, tmp_path / "student.pt", threads=1)(frames)
+        np.testing.assert_allclose(made.score, expected, atol=1e-5)
+        for g, grid in grids.items():
+            np.testing.assert_allclose(made.maps[g], grid, atol=1e-4)
+
+
+def test_the_official_layout_without_its_norms():
+    torch.manual_seed(0)
+    student = Student(Settings(), (1, 4, 16)).eval()
+    frames = windows_of(1, 360, 640)
+    expected, _ = said_plainly(student, frames)
+    network = streamlined(student, (9, 360, 640))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in student.modules()), (
+        "the student is left as it was"
+    )
+    with torch.inference_mode():
+        np.testing.assert_allclose(network(torch.from_numpy(frames))[0], expected, atol=1e-6)
+
+
+def test_what_cannot_be_loaded(model, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="backend 'fast': unknown; expected one of eager-fp32, torch-fp32"):
+        load_backend("fast", model)
+    with pytest.raises(InputError, match="no calibration frames"):
+        load_backend("openvino-int8", model)
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"nothing")
+    for name in ("torch-fp32", "onnx-fp32", "openvino-fp32"):
+        with pytest.raises(InputError, match="other.pt: not a model of this project"):
+            load_backend(name, other)
+    for name in ("onnx-fp32", "openvino-fp32"):
+        for path in (other.rename(tmp_path / "other.onnx"), tmp_path / "missing.onnx", tmp_path):
+            with pytest.raises(InputError, match="|".join([str(path)])):
+                load_backend(name, path)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.delitem(sys.modules, "vadistill.inference.onnx_graph", raising=False)
+    with pytest.raises(InputError, match="backend 'onnx-fp32': the package onnxscript is missing"):
+        load_backend("onnx-fp32", model)

@@ -1,0 +1,22 @@
+# How fast the student is on this machine.
+rule measure_speed:
+    input:
+        model="results/{dataset}/student/distilled.pt",
+        frames=lambda wildcards: frames("test")(wildcards)[0],
+    output:
+        "results/{dataset}/speed.json",
+    log:
+        "results/{dataset}/logs/measure_speed.log",
+    benchmark:
+        "results/{dataset}/benchmarks/measure_speed.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+        mem_mb=16000,
+    params:
+        settings=settings("measure_speed"),
+    shell:
+        "python -m vadistill.stages.measure_speed --settings {params.settings:q} --model {input.model:q}"
+        " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
