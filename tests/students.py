@@ -1,4 +1,4 @@
-"""Small students whose weights show every mistake, windows of frames for them, and what they say by the plain formula."""
+"""Small students whose weights show every mistake, windows for them, and what they say by the plain formula."""
 
 import cv2
 import numpy as np
@@ -39,7 +39,7 @@ def windows_of(count, height=50, width=70, channels=9, seed=0):
 
 @torch.no_grad()
 def said_plainly(student, frames):
-    """Return scores (N,) and maps {g: (N, g, g)}, frame by frame, with nothing of the package but the network itself."""
+    """Return scores (N,) and maps {g: (N, g, g)}, frame by frame, by nothing of the package but the network itself."""
     maps = [student((torch.from_numpy(frame[None]).float() - 127) / 128) for frame in frames]
     grids = {g: np.concatenate([made[g][:, 0].numpy() for made in maps]) for g in maps[0]}
     return np.mean([grid.max((1, 2)) for grid in grids.values()], axis=0), grids

@@ -1,5 +1,6 @@
 """How fast a student is on this machine, backend beside backend, against the official layout in eager fp32."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from vadistill.inference.memory import peak_memory, random_windows
 from vadistill.inference.stream import StreamTimes, assemble, score_video
 from vadistill.inference.timing import Spread, by_turns
 
+log = logging.getLogger(__name__)
 BATCHES = (1, 8, 32, 64)
 FILM = 128  # frames of a film that are scored at once, if it has so many
 
@@ -91,6 +93,7 @@ def benchmark(
     """
     backends = {name: racer.load() for name, racer in racers.items()}
     frames = list(islice(frames_of(film), max(film_frames, *batches)))
+    log.info("measuring the memory of %d backends", len(racers))
     taken = {name: memory(racer.load, sorted(batches)) for name, racer in racers.items()}
     rows = []
     for turn, batch in enumerate(sorted(batches)):
@@ -105,6 +108,7 @@ def benchmark(
             ),
         }
         for part, (scored, tasks) in parts.items():
+            log.info("timing %s, batches of %d", part, batch)
             seconds = timed(tasks, budget)
             for name, racer in racers.items():
                 limit = tasks[name].times.limit if part == "film" else None

@@ -104,7 +104,7 @@ def _checked(output: Path, backend: Backend, model: Path, windows: Sequence[np.n
     difference = max(float(np.abs(a - b).max()) for a, b in pairs)
     if not difference <= TOLERANCES[precision]:
         raise InputError(
-            f"{output}: not written, it differs from torch by {difference:.2g}; expected at most {TOLERANCES[precision]}"
+            f"{output}: not written, differs from torch by {difference:.2g}; expected at most {TOLERANCES[precision]}"
         )
     return difference
 

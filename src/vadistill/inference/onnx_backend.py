@@ -23,10 +23,11 @@ class OnnxBackend:
     """
 
     def __init__(self, name: str, model: Path, threads: int) -> None:
+        source = str(model) if model.suffix == ".onnx" else _exported(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
-            self._session = onnxruntime.InferenceSession(_content(model), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has an exception a cause, none of them public
             raise InputError(f"{model}: ONNX Runtime cannot load it ({str(error).splitlines()[0]})") from error
         described = Description.read(model, self._session.get_modelmeta().custom_metadata_map.get(KEY))
@@ -41,9 +42,7 @@ class OnnxBackend:
         return self._description.scores(parts)
 
 
-def _content(model: Path) -> bytes:
-    if model.suffix == ".onnx":
-        return model.read_bytes()
-    from vadistill.inference.onnx_graph import to_onnx  # an exported file needs neither torch nor its exporter
+def _exported(model: Path) -> bytes:
+    from vadistill.inference.onnx_graph import to_onnx  # an exported file needs no exporter
 
     return to_onnx(model)

@@ -1,0 +1,145 @@
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+from stored_clips import numbered_clip
+from students import said_plainly, windows_of, write_student
+
+from vadistill.errors import InputError
+from vadistill.inference import export
+from vadistill.inference.backends import load_backend
+from vadistill.inference.export import export_onnx, export_openvino, windows_for
+from vadistill.inference.onnx_graph import to_onnx
+from vadistill.settings import Student as Settings
+
+FRAMES = windows_of(5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A student and all its exports; the student itself is gone afterwards."""
+    folder = tmp_path_factory.mktemp("export")
+    write_student(folder / "student.pt")
+    calibration = list(windows_of(20, seed=1))
+    differences = {"fp32.onnx": export_onnx(folder / "student.pt", folder / "fp32.onnx", calibration)}
+    for precision in ("fp32", "fp16", "int8"):
+        differences[precision] = export_openvino(folder / "student.pt", folder / precision, precision, calibration)
+    (folder / "student.pt").rename(folder / "hidden.pt")
+    return folder, differences
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return said_plainly(write_student(tmp_path_factory.mktemp("plain") / "student.pt"), FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "bound"),
+    [
+        ("fp32.onnx", "onnx-fp32", 1e-5),
+        ("fp32.onnx", "openvino-fp32", 1e-5),
+        ("fp32", "openvino-fp32", 1e-5),
+        ("fp16", "openvino-fp32", 1e-3),
+        ("int8", "openvino-int8", 0.05),
+    ],
+)
+def test_an_exported_file_is_enough(folder, plain, name, backend, bound):
+    made = load_backend(backend, folder[0] / name, threads=1)
+    assert (made.size, made.offsets, made.resolutions) == ((50, 70), (-3, 0, 3), (1, 4, 16))
+    scores, maps = plain
+    assert np.abs(made(FRAMES).score - scores).max() <= bound
+    assert np.abs(made(FRAMES).maps[16] - maps[16]).max() <= 5 * bound
+
+
+def test_the_difference_is_that_of_the_file(folder):
+    made, differences = folder
+    calibration = windows_of(20, seed=1)
+    expected, _ = said_plainly(write_student(made / "again.pt"), calibration)
+    for name, difference in differences.items():
+        backend = "onnx-fp32" if name.endswith(".onnx") else f"openvino-{name.replace('fp16', 'fp32')}"
+        score = load_backend(backend, made / name, threads=1)(calibration[[0, 19]]).score
+        assert np.abs(score - expected[[0, 19]]).max() <= difference + 1e-6
+    assert 0 < differences["fp32"] < 1e-4 < differences["fp16"] < differences["int8"]
+
+
+def test_any_reader_finds_names_shapes_and_description(folder):
+    proto = onnx.load(folder[0] / "fp32.onnx")
+    onnx.checker.check_model(proto)
+    description = json.loads(next(entry.value for entry in proto.metadata_props if entry.key == "vadistill"))
+    assert description["settings"]["student"]["base_width"] == 4
+    assert {key: description[key] for key in ("size", "offsets", "resolutions", "precision")} == {
+        "size": [50, 70],
+        "offsets": [-3, 0, 3],
+        "resolutions": [1, 4, 16],
+        "precision": "fp32",
+    }
+    session = onnxruntime.InferenceSession(folder[0] / "fp32.onnx")
+    (frames,) = session.get_inputs()
+    assert (frames.name, frames.shape, frames.type) == ("frames", ["batch", 9, 50, 70], "tensor(uint8)")
+    shapes = {made.name: made.shape[1:] for made in session.get_outputs()}
+    assert shapes == {"score": [], "map_1": [1, 1], "map_4": [4, 4], "map_16": [16, 16]}
+    graph = openvino.Core().read_model(folder[0] / "int8" / "model.xml")
+    assert json.loads(graph.get_rt_info(["framework", "vadistill"]).astype(str)) == {**description, "precision": "int8"}
+    assert [made.get_any_name() for made in graph.outputs] == list(shapes)
+
+
+def test_eight_bits_and_half_the_bytes(folder):
+    sizes = {name: (folder[0] / name / "model.bin").stat().st_size for name in ("fp32", "fp16", "int8")}
+    assert sizes["fp16"] < 0.6 * sizes["fp32"] and sizes["int8"] < 0.6 * sizes["fp32"]
+    assert {path.name for path in (folder[0] / "int8").iterdir()} == {"model.xml", "model.bin"}
+
+
+@pytest.mark.parametrize("case", ["onnx", "openvino"])
+def test_a_file_that_differs_is_refused_and_the_old_one_stays(tmp_path, monkeypatch, case):
+    model, other = tmp_path / "student.pt", tmp_path / "other.pt"
+    write_student(model)
+    write_student(other, last_activation="relu")
+    monkeypatch.setattr("vadistill.inference.onnx_graph.to_onnx", lambda _: to_onnx(other))
+    monkeypatch.setattr(export, "to_onnx", lambda _: to_onnx(other))
+    output = tmp_path / {"onnx": "made.onnx", "openvino": "made"}[case]
+    with pytest.raises(InputError, match=r"made\S*: not written, differs from torch by \S+; expected at most 0.0001"):
+        {"onnx": export_onnx, "openvino": export_openvino}[case](model, output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.pt", "student.pt"]
+
+
+def test_what_cannot_be_exported(folder, tmp_path):
+    model = folder[0] / "hidden.pt"
+    with pytest.raises(InputError, match=r"student\.pt: expected a name that ends in \.onnx"):
+        export_onnx(model, tmp_path / "student.pt")
+    with pytest.raises(InputError, match="precision 'int4': unknown; expected one of fp32, fp16, int8"):
+        export_openvino(model, tmp_path / "made", "int4")
+    with pytest.raises(InputError, match="no calibration frames"):
+        export_openvino(model, tmp_path / "made", "int8")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "diary.txt").touch()
+    with pytest.raises(InputError, match="mine: expected no such file, or a folder of model.xml and model.bin alone"):
+        export_openvino(model, mine)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "diary.txt"]
+    with pytest.raises(
+        InputError, match="int8: holds 8-bit weights; expected float ones for the backend 'openvino-fp32'"
+    ):
+        load_backend("openvino-fp32", folder[0] / "int8")
+    with pytest.raises(InputError, match=r"bare\.onnx: holds no description of a student"):
+        bare = onnx.load(folder[0] / "fp32.onnx")
+        del bare.metadata_props[:]
+        onnx.save(bare, tmp_path / "bare.onnx")
+        load_backend("onnx-fp32", tmp_path / "bare.onnx")
+
+
+def test_windows_for_calibration_are_spread_over_the_clips(folder, tmp_path, monkeypatch):
+    clip = numbered_clip(tmp_path).path
+    monkeypatch.setattr(export, "CALIBRATION", 5)
+    made = windows_for(folder[0] / "hidden.pt", [clip, clip])
+    assert [window.shape for window in made] == [(9, 50, 70)] * 5
+    # Two clips of 40 frames, numbered by their green channel: frames 0, 19, 39 of the first, 19 and 39 of the second.
+    assert [int(window[4].mean()) for window in made] == [0, 19, 39, 19, 39]
+
+
+def test_the_official_layout(tmp_path):
+    model, output = tmp_path / "official.pt", tmp_path / "official.onnx"
+    write_student(model, **vars(Settings()))
+    assert export_onnx(model, output) < 1e-4
