@@ -329,6 +329,7 @@ def test_a_table_reads_back_as_written(fps, tmp_path):
     assert [int(row["frame"]) for row in rows] == list(range(11))
     assert [row["time_s"] for row in rows] == [f"{t * 0.04:.3f}" if fps else "" for t in range(11)]
     np.testing.assert_array_equal(np.array([row["score"] for row in rows], np.float32), scores)
+    assert max(len(row["score"]) for row in rows) < 15, "no digits that float32 does not have"
     with np.load(archive) as made:
         assert made.files == ["1x1", "4x4"]
         for g in SIDES:

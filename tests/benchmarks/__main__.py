@@ -14,9 +14,9 @@ from vadistill.inference.speed import measure_speed
 from vadistill.machine import pick_device
 
 
-def student(output: Path, results: Path, budget: float) -> None:
-    """Measure the official layout with random weights, and the demo's student."""
-    for name, model in {"official": None, "demo": results / "student" / "distilled.pt"}.items():
+def student(output: Path, models: list[Path], budget: float) -> None:
+    """Measure the official layout with random weights, and trained students, results/<name>/student/<any>.pt."""
+    for name, model in {"official": None, **{path.parents[1].name: path for path in models}}.items():
         made = measure_speed(model, budget=budget)
         save(output, f"student_{name}", {"table": made.pop("table")}, **made)
 
@@ -37,13 +37,15 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", nargs="*", choices=["student", "slow_half", "scale", "estimate"])
     parser.add_argument("--results", type=Path, default=Path("results/demo"), help="finished results of the demo")
+    parser.add_argument("--students", type=Path, nargs="*", help="distilled.pt of data sets; else the demo's")
     parser.add_argument("--weights", type=Path, default=Path("resources/weights/demo.pt"), help="of its detector")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for each number")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    students = [given.results / "student" / "distilled.pt"] if given.students is None else given.students
     given.output.mkdir(parents=True, exist_ok=True)
     parts = {
-        "student": lambda: student(given.output, given.results, given.budget),
+        "student": lambda: student(given.output, students, given.budget),
         "slow_half": lambda: slow_half.main(given.output, given.results, given.weights, given.budget),
         "scale": lambda: scale.main(given.output, given.results),
         "estimate": lambda: whole(given.output, given.budget),

@@ -1,6 +1,7 @@
 """How fast a student is on this machine, backend beside backend, against the official layout in eager fp32."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from vadistill.inference.timing import Spread, by_turns
 
 log = logging.getLogger(__name__)
 BATCHES = (1, 8, 32, 64)
-FILM = 128  # frames of a film that are scored at once, if it has so many
+PARTS = ("network", "frames", "film")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def benchmark(
     own: str,
     batches: Sequence[int] = BATCHES,
     budget: float = 5.0,
-    film_frames: int = FILM,
+    film_frames: int = 512,
     decoders: int = 1,
     memory: Callable[[Callable[[], Backend], Sequence[int]], list[int]] = peak_memory,
     timed: Callable[..., dict[str, np.ndarray]] = by_turns,
@@ -83,7 +84,7 @@ def benchmark(
         own: Name of the second baseline, the racers' own student in eager fp32.
         batches: Frames of a batch.
         budget: Seconds for each record, though at least five runs are timed.
-        film_frames: Frames of the film that are scored at most, but for one batch at least.
+        film_frames: Frames of the film that are scored at most; a racer scores about a second's work.
         decoders: Threads that decode the film.
         memory: Measures the peaks in bytes of a process with one racer, for each batch.
         timed: Times tasks by turns.
@@ -92,34 +93,43 @@ def benchmark(
         InputError: The film cannot be read.
     """
     backends = {name: racer.load() for name, racer in racers.items()}
-    frames = list(islice(frames_of(film), max(film_frames, *batches)))
+    batches = sorted(batches)
+    frames = list(islice(frames_of(film), batches[-1]))
+    length = sum(1 for _ in islice(frames_of(film), max(film_frames, batches[-1])))
     log.info("measuring the memory of %d backends", len(racers))
-    taken = {name: memory(racer.load, sorted(batches)) for name, racer in racers.items()}
+    taken = {name: memory(racer.load, batches) for name, racer in racers.items()}
     rows = []
-    for turn, batch in enumerate(sorted(batches)):
+    for turn, batch in enumerate(batches):
         some = [frames[t % len(frames)] for t in range(batch)]
-        count = max(1, min(len(frames), film_frames) // batch)
-        parts: dict[str, tuple[int, dict[str, Callable[[], Any]]]] = {
-            "network": (batch, {name: _network_run(one, batch) for name, one in backends.items()}),
-            "frames": (batch, {name: partial(_frames_run, one, some) for name, one in backends.items()}),
-            "film": (
-                min(len(frames), count * batch),
-                {name: FilmRun(one, film, batch, count, decoders) for name, one in backends.items()},
-            ),
-        }
-        for part, (scored, tasks) in parts.items():
+        rates: dict[str, float] = {}
+        for part in PARTS:
             log.info("timing %s, batches of %d", part, batch)
+            if part == "network":
+                tasks = {name: _network_run(backend, batch) for name, backend in backends.items()}
+            elif part == "frames":
+                tasks = {name: partial(_frames_run, backend, some) for name, backend in backends.items()}
+            else:
+                counts = {name: _batches(rates[name], batch, length) for name in backends}
+                tasks = {name: FilmRun(one, film, batch, counts[name], decoders) for name, one in backends.items()}
             seconds = timed(tasks, budget)
+            scored = {name: min(length, counts[name] * batch) if part == "film" else batch for name in backends}
+            speeds = {name: scored[name] / seconds[name] for name in backends}
+            rates = {name: float(np.median(speed)) for name, speed in speeds.items()}
             for name, racer in racers.items():
                 limit = tasks[name].times.limit if part == "film" else None
                 rows.append(
-                    {"part": part, "batch": batch, "backend": name, **_speed(seconds[name], scored)}
-                    | _ratios("official", seconds[official] / seconds[name])
-                    | _ratios("own_eager", seconds[own] / seconds[name])
-                    | _shares(racer.cost, name, scored / float(np.median(seconds[name])), peak)
+                    {"part": part, "batch": batch, "backend": name, **_speed(speeds[name])}
+                    | _ratios("official", speeds[name] / speeds[official])
+                    | _ratios("own_eager", speeds[name] / speeds[own])
+                    | _shares(racer.cost, name, rates[name], peak)
                     | {"peak_memory_mib": round(taken[name][turn] / 2**20), "limited_by": limit}
                 )
     return rows
+
+
+def _batches(rate: float, batch: int, length: int) -> int:
+    """Return how many batches of a film are scored: about a second's work, at least two, if the film has so many."""
+    return max(1, min(length, max(2 * batch, math.ceil(rate))) // batch)
 
 
 def _network_run(backend: Backend, batch: int) -> Callable[[], Any]:
@@ -136,15 +146,10 @@ def _frames_run(backend: Backend, frames: Sequence[np.ndarray]) -> None:
         backend(windows)
 
 
-def _speed(seconds: np.ndarray, frames: int) -> dict[str, float | int]:
-    rate = Spread.of(frames / seconds)
-    return {
-        "frames_per_second": rate.median,
-        "frames_per_second_low": rate.low,
-        "frames_per_second_high": rate.high,
-        "milliseconds_a_run": 1000 * float(np.median(seconds)),
-        "runs": len(seconds),
-    }
+def _speed(rates: np.ndarray) -> dict[str, float | int]:
+    rate = Spread.of(rates)
+    spread = {"frames_per_second_low": rate.low, "frames_per_second_high": rate.high}
+    return {"frames_per_second": rate.median, **spread, "runs": len(rates)}
 
 
 def _ratios(baseline: str, ratios: np.ndarray) -> dict[str, float]:

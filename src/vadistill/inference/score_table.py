@@ -67,7 +67,7 @@ def write_scores(path: Path, parts: Iterable[Scores], fps: float | None = None, 
             for score in part.score:
                 if not math.isfinite(score):
                     raise InputError(f"{path}: the score of frame {frame} is {score}; expected a finite number")
-                table.write(f"{frame},{'' if fps is None else f'{frame / fps:.3f}'},{score}\n")
+                table.write(f"{frame},{'' if fps is None else f'{frame / fps:.3f}'},{score!s}\n")
                 frame += 1
             for g, grid in part.maps.items() if archive else ():
                 if g not in grids:

@@ -30,7 +30,7 @@ from vadistill.training import load_model
 log = logging.getLogger(__name__)
 BASELINE = "eager-fp32"
 OFFICIAL = f"official-{BASELINE}"
-FILM = {"cpu": 128, "cuda": 2048}  # frames of it that are scored
+FILM = {"cpu": 512, "cuda": 4096}  # frames of it that are scored at most
 CALIBRATION = 32  # windows for int8: enough to time it, too few to judge its scores
 DRAWN = Demo(height=480, width=856, frames=64)
 
