@@ -141,8 +141,12 @@ def test_threads_are_those_that_were_asked_for(model, graph, monkeypatch):
     assert seen == [before + 1] and torch.get_num_threads() == before
     session = load_backend("onnx-fp32", graph, threads=3)._session
     assert session.get_session_options().intra_op_num_threads == 3
-    compiled = load_backend("openvino-fp32", graph, threads=1)._requests[1].get_compiled_model()
-    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    backend = load_backend("openvino-fp32", graph, threads=2)
+    compiled = backend._single.get_compiled_model()
+    assert (compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS")) == (2, 1)
+    assert len(backend._queue) == 2 and backend._piece == 4
+    frames = windows_of(13)
+    np.testing.assert_allclose(backend(frames).score, load_backend("onnx-fp32", graph)(frames).score, atol=1e-5)
 
 
 @pytest.mark.parametrize(

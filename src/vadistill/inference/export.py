@@ -24,9 +24,9 @@ from vadistill.settings import section
 from vadistill.student_scoring import windows_of
 from vadistill.training import load_model
 
-# Of scores and cells of maps from torch, at most; several times what trained students show.
-TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.3}
-CALIBRATION, CHECKED = 128, 16  # windows of frames
+# Highest difference of a score or a map's cell from torch's: at least four times what trained students showed.
+TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.2}
+CALIBRATION, CHECKED = 128, 8  # windows of frames
 
 
 def export_onnx(model: Path, output: Path, windows: Sequence[np.ndarray] = ()) -> float:

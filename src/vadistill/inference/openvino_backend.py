@@ -41,23 +41,36 @@ class OpenVinoBackend:
             raise InputError(f"backend '{name}': this processor does not compute in bfloat16; expected one that does")
         self.name, self._description = name, described
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
-        options = {
-            "INFERENCE_PRECISION_HINT": "bf16" if native and precision != "fp32" else "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-        }
-        # A graph of a fixed batch is faster than one of any batch: here for a piece, and for single frames of the rest.
-        self._requests = {}
-        for count in {1, described.piece}:
-            graph.reshape([count, *described.frames])
-            self._requests[count] = core.compile_model(graph, "CPU", options).create_infer_request()
+        hint = "bf16" if native and precision != "fp32" else "f32"
+
+        def compiled(count: int, streams: int) -> openvino.CompiledModel:
+            graph.reshape([count, *described.frames])  # a graph of one size of batch is faster than one of any
+            options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
+            return core.compile_model(graph, "CPU", options)
+
+        # Threads that work on frames of their own never wait for each other; too few frames are shared by all of them.
+        self._threads, self._piece = threads, max(described.piece // threads, 1)
+        self._queue = openvino.AsyncInferQueue(compiled(self._piece, threads), threads)
+        self._single = compiled(1, 1).create_infer_request()
 
     def __call__(self, frames: np.ndarray) -> Scores:
         """Score windows of frames; see ``Backend``."""
-        frames, start, parts = self._description.checked(frames), 0, []
-        while start < len(frames):
-            count = self._description.piece if len(frames) - start >= self._description.piece else 1
-            made = self._requests[count].infer([frames[start : start + count]], share_inputs=True)
-            parts.append([made[name] for name in self._description.outputs])
-            start += count
+        frames, step = self._description.checked(frames), self._piece
+        pieces = len(frames) // step
+        pieces = pieces if pieces >= self._threads else 0
+        parts: list[list[np.ndarray]] = [[]] * pieces
+
+        def keep(request: openvino.InferRequest, i: int) -> None:
+            parts[i] = self._outputs(request)
+
+        self._queue.set_callback(keep)
+        for i in range(pieces):
+            self._queue.start_async([frames[i * step : (i + 1) * step]], i, share_inputs=True)
+        self._queue.wait_all()
+        for i in range(pieces * step, len(frames)):
+            self._single.infer([frames[i : i + 1]], share_inputs=True)
+            parts.append(self._outputs(self._single))
         return self._description.scores(parts)
+
+    def _outputs(self, request: openvino.InferRequest) -> list[np.ndarray]:
+        return [request.get_tensor(name).data.copy() for name in self._description.outputs]
