@@ -115,7 +115,7 @@ def test_what_cannot_be_exported(folder, tmp_path):
     with pytest.raises(InputError, match="precision 'int4': unknown; expected one of fp32, fp16, int8"):
         export_openvino(model, tmp_path / "made", "int4")
     with pytest.raises(InputError, match="no calibration frames"):
-        export_openvino(model, tmp_path / "made", "int8")
+        export_openvino(folder[0] / "fp32.onnx", tmp_path / "made", "int8")
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "diary.txt").touch()

@@ -38,11 +38,13 @@ def peak_memory(load: Callable[[], Backend], batches: Sequence[int]) -> list[int
     try:
         return receiver.recv()
     except EOFError:
-        process.join()
+        process.join()  # its status is known only then
         raise InputError(
             f"memory of a backend: its process ended with status {process.exitcode} and nothing measured; expected "
             f"memory for batches of {', '.join(map(str, batches))} frames"
         ) from None
+    finally:
+        process.join()
 
 
 def _send_peaks(sender: Connection, load: Callable[[], Backend], batches: Sequence[int]) -> None:
