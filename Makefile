@@ -34,12 +34,14 @@ demo: $(READY)
 	$(BIN)/snakemake --cores $(CORES) --workflow-profile workflow/profiles/default results/demo/auc.json results/demo/pictures
 	@$(BIN)/python -m vadistill.report.summary results/demo
 
-# A process of their own: NNCF changes torch when it is imported, and torch's exporter crashed behind it.
+# Processes of their own: NNCF changes torch when it is imported, and torch's exporter crashed behind it.
 RUNTIMES := tests/test_export.py tests/test_inference.py
+SPEED := tests/test_benchmark.py
 
 test: $(READY) lint
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(RUNTIMES))
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(RUNTIMES) $(SPEED))
 	$(BIN)/python -m pytest $(RUNTIMES)
+	$(BIN)/python -m pytest $(SPEED)
 
 benchmark: $(READY)
 	PYTHONPATH=$(CURDIR)/src:$(CURDIR)/tests $(BIN)/python -m benchmarks results/benchmarks
