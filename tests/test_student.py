@@ -267,17 +267,18 @@ def test_a_backbone_of_other_settings_is_refused(other):
     assert all(torch.equal(student.state_dict()[name], value) for name, value in before.items())
 
 
-def test_the_half_stem_halves_and_the_rest_follows():
-    full, half = (
+@pytest.mark.parametrize(("stem", "downsamplings", "decoded"), [("half", 2, (25, 33)), ("quarter", 1, (13, 17))])
+def test_a_stem_that_shrinks_and_the_rest_follows(stem, downsamplings, decoded):
+    full, small = (
         Settings(base_width=4, downsamplings=3, depth=1),
-        Settings(base_width=4, downsamplings=2, stem="half", depth=1),
+        Settings(base_width=4, downsamplings=downsamplings, stem=stem, depth=1),
     )
     frames = torch.randn(2, 9, 97, 131)
-    sizes = [Encoder(settings)(frames)[0].shape for settings in (full, half)]
+    sizes = [Encoder(settings)(frames)[0].shape for settings in (full, small)]
     assert [tuple(size[2:]) for size in sizes] == [(13, 17), (13, 17)]
-    autoencoder = AutoEncoder(half)
-    assert autoencoder(frames).shape == (2, 3, 25, 33)
-    assert Student(half, SIDES)(frames)[16].shape == (2, 1, 16, 16)
+    autoencoder = AutoEncoder(small)
+    assert autoencoder(frames).shape == (2, 3, *decoded)
+    assert Student(small, SIDES)(frames)[16].shape == (2, 1, 16, 16)
 
 
 @pytest.mark.parametrize("count", [1, 5])

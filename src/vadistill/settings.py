@@ -246,7 +246,9 @@ class Student:
     width: int = number(640, "input in pixels", 32)
     frames: int = option(3, "input frames, the judged one in the middle", enum=[1, 3, 5, 7])
     frame_step: int = number(3, "frames between the input frames", 1)
-    stem: str = option("full", "the first convolution keeps the full size or halves it", enum=["full", "half"])
+    stem: str = option(
+        "full", "the first convolution keeps the full size, halves or quarters it", enum=["full", "half", "quarter"]
+    )
     positions: bool = option(False, "tell the network the row and column of every pixel")
     base_width: int = number(16, "channels after the first convolution", 1)
     downsamplings: int = number(4, "strided convolutions", 1, 6)

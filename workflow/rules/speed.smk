@@ -20,3 +20,29 @@ rule measure_speed:
     shell:
         "python -m vadistill.stages.measure_speed --settings {params.settings:q} --model {input.model:q}"
         " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+# What every backend says of the test clips: differences of scores and maps, and of the AUC.
+rule compare_backends:
+    input:
+        labels=ancient(label_files),
+        model="results/{dataset}/student/distilled.pt",
+        calibration=frames("train"),
+        frames=frames("test"),
+    output:
+        "results/{dataset}/backends.csv",
+    log:
+        "results/{dataset}/logs/compare_backends.log",
+    benchmark:
+        "results/{dataset}/benchmarks/compare_backends.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+        mem_mb=8000,
+    params:
+        settings=labelled_settings("compare_backends"),
+    shell:
+        "python -m vadistill.stages.compare_backends --settings {params.settings:q} --model {input.model:q}"
+        " --calibration {input.calibration:q} --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"

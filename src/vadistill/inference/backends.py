@@ -10,6 +10,7 @@ from vadistill.inference.backend import Backend
 from vadistill.machine import cores
 
 Frames = Sequence[np.ndarray]
+BASELINE = "eager-fp32"  # the student as it is trained
 
 
 def _torch(maker: str, dtype: str) -> Callable[[str, Path, int, Frames], Backend]:
@@ -40,10 +41,12 @@ def _openvino(precision: str) -> Callable[[str, Path, int, Frames], Backend]:
 
 # A runtime is imported when one of its backends is loaded, so that none but the chosen one must be installed.
 BACKENDS: dict[str, Callable[[str, Path, int, Frames], Backend]] = {
-    "eager-fp32": _torch("eager", "float32"),
+    BASELINE: _torch("eager", "float32"),
     "torch-fp32": _torch("folded", "float32"),
     "torch-bf16": _torch("folded", "bfloat16"),
+    "torch-fp16": _torch("folded", "float16"),
     "torch-compile-bf16": _torch("compiled", "bfloat16"),
+    "torch-compile-fp16": _torch("compiled", "float16"),
     "onnx-fp32": _onnx,
     "openvino-fp32": _openvino("fp32"),
     "openvino-bf16": _openvino("bf16"),

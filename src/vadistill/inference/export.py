@@ -81,6 +81,25 @@ def export_openvino(model: Path, output: Path, precision: str = "fp32", windows:
         return _checked(output, backend, model, windows, precision)
 
 
+def loadable(backend: str, model: Path, folder: Path, windows: Sequence[np.ndarray]) -> Path:
+    """Return what a backend loads a student from: an export in a folder where it has one, so that nothing is converted.
+
+    Args:
+        backend: Name of the backend.
+        model: The student.
+        folder: Where exports are written; one that is there is used again.
+        windows: Real ones, (3 * F, H, W) uint8: int8 is calibrated on them.
+    """
+    if backend == "openvino-int8":
+        export_openvino(model, folder / "int8", "int8", windows)
+        return folder / "int8"
+    if backend.startswith(("onnx", "openvino")):
+        if not (folder / "student.onnx").exists():
+            export_onnx(model, folder / "student.onnx", windows)
+        return folder / "student.onnx"
+    return model
+
+
 def windows_for(model: Path, frames: Sequence[Path]) -> list[np.ndarray]:
     """Return windows (3 * F, H, W) uint8 as a student sees them, 128 at most, evenly spread over stored clips.
 

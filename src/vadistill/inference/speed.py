@@ -17,10 +17,10 @@ from vadistill.data.video import frames_of
 from vadistill.data.windows import offsets
 from vadistill.demo.clips import render_clip
 from vadistill.errors import InputError
-from vadistill.inference.backends import BACKENDS, load_backend
+from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
 from vadistill.inference.benchmark import BATCHES, Racer, benchmark
 from vadistill.inference.costs import cost_of, write_untrained
-from vadistill.inference.export import export_onnx, export_openvino
+from vadistill.inference.export import loadable
 from vadistill.inference.machine_peak import describe_machine, measure_peak
 from vadistill.inference.stream import StreamTimes, assemble
 from vadistill.machine import cores, pick_device
@@ -28,7 +28,6 @@ from vadistill.settings import Demo, Student, section
 from vadistill.training import load_model
 
 log = logging.getLogger(__name__)
-BASELINE = "eager-fp32"
 OFFICIAL = f"official-{BASELINE}"
 FILM = {"cpu": 512, "cuda": 4096}  # frames of it that are scored at most
 CALIBRATION = 32  # windows for int8: enough to time it, too few to judge its scores
@@ -70,7 +69,7 @@ def measure_speed(
         windows = windows_of_film(film, own)
         for name in [name for name in names if name != BASELINE]:
             try:
-                racers[name] = _racer(name, own, _started_from(name, own, Path(folder), windows), threads)
+                racers[name] = _racer(name, own, loadable(name, own, Path(folder), windows), threads)
                 racers[name].load()
             except InputError as error:
                 racers.pop(name, None)
@@ -96,18 +95,6 @@ def windows_of_film(film: Path, model: Path) -> list[np.ndarray]:
     network = _sections(model)[0]
     size, reach = (network.height, network.width), offsets(network.frames, network.frame_step)
     return list(next(assemble(frames_of(film), size, reach, CALIBRATION, StreamTimes())))
-
-
-def _started_from(name: str, model: Path, folder: Path, windows: Sequence[np.ndarray]) -> Path:
-    """Return the file that a backend is loaded from: an export where there is one, so that nothing is converted."""
-    if name == "openvino-int8":
-        export_openvino(model, folder / "int8", "int8", windows)
-        return folder / "int8"
-    if name.startswith(("onnx", "openvino")):
-        if not (folder / "student.onnx").exists():
-            export_onnx(model, folder / "student.onnx", windows)
-        return folder / "student.onnx"
-    return model
 
 
 def _racer(name: str, model: Path, file: Path, threads: int) -> Racer:

@@ -55,8 +55,14 @@ def eager(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBack
 
 
 def folded(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBackend:
-    """Return the student with folded batch norms, its weights and features in ``dtype``."""
+    """Return the student with folded batch norms, its weights and features in ``dtype``.
+
+    Raises:
+        InputError: float16 is asked for without a GPU: processors emulate it, slower than float32.
+    """
     device = _device()
+    if dtype == torch.float16 and device.type == "cpu":
+        raise InputError(f"backend '{name}': there is no GPU; expected one for float16")
     student, settings = load_student(model, device)
     description = Description.of(settings)
     network = streamlined(student, description.frames, dtype).to(memory_format=torch.channels_last)

@@ -78,7 +78,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.positions = settings.positions
         width, channels = settings.base_width, 3 * settings.frames + 2 * settings.positions
-        stride = {"full": 1, "half": 2}[settings.stem]
+        stride = {"full": 1, "half": 2, "quarter": 4}[settings.stem]
         self.stem = ConvNorm(nn.Conv2d(channels, width, 7, stride, padding=3, padding_mode="reflect", bias=False))
         self.stages = nn.ModuleList(
             ConvNorm(nn.Conv2d(width << i, width << (i + 1), 3, stride=2, padding=1, bias=False))
@@ -172,7 +172,7 @@ class Backbone(nn.Module):
 
 
 class AutoEncoder(nn.Module):
-    """Stage 1: the backbone and a decoder to the middle frame, at half size (a quarter with the stem ``half``)."""
+    """Stage 1: the backbone and a decoder to the middle frame, at half the size that the stem leaves."""
 
     def __init__(self, settings: StudentSettings):
         super().__init__()
@@ -187,7 +187,7 @@ class AutoEncoder(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Return the scaled middle frame (N, 3, h, w) of scaled frames (N, 3 * F, H, W).
 
-        h is ceil(H / 2), or a quarter of H with the stem ``half``; w likewise.
+        h is ceil(H / 2) with the stem ``full``, a quarter of H with ``half``, an eighth with ``quarter``; w likewise.
         """
         features, (*larger, smallest) = self.backbone(frames)
         features = features + smallest

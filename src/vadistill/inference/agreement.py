@@ -1,0 +1,59 @@
+"""Whether all backends say the same of a student: how far scores and maps differ, and what the AUC loses by it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vadistill.data.windows import FrameWindows, loader
+from vadistill.inference.backend import Backend
+from vadistill.protocols import in_short
+
+BATCH = 16  # frames
+
+
+def compare_backends(
+    backends: Mapping[str, Backend],
+    baseline: str,
+    frames: Sequence[Path],
+    labels: Mapping[str, np.ndarray] | None,
+    sigma: float,
+) -> list[dict[str, Any]]:
+    """Return one row a backend: the highest differences from the baseline, its AUC, and what it gains against it.
+
+    Args:
+        backends: Of one student, by name.
+        baseline: Name of the one that the others are compared with.
+        frames: Frame stores of clips; each window is read once for all backends.
+        labels: Frame labels (T,) of each clip; None leaves the AUC out.
+        sigma: Of the smoothing, in frames.
+    """
+    highest = {name: {"score_difference": 0.0, "map_difference": 0.0} for name in backends}
+    scores: dict[str, dict[str, np.ndarray]] = {name: {} for name in backends}
+    first = backends[baseline]
+    for path in frames:
+        windows = FrameWindows([path], first.size, first.offsets)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in backends}
+        for batch, _ in loader(windows, range(len(windows)), BATCH, workers=0):  # no fork beside a runtime's threads
+            made = {name: backend(batch.numpy()) for name, backend in backends.items()}
+            expected = made[baseline]
+            for name, found in made.items():
+                parts[name].append(found.score)
+                maps = [np.abs(grid - expected.maps[g]).max() for g, grid in found.maps.items()]
+                _raise(highest[name], "score_difference", np.abs(found.score - expected.score).max())
+                _raise(highest[name], "map_difference", max(maps))
+        for name, found in parts.items():
+            scores[name][windows.stores[0].clip] = np.concatenate(found)
+    judged = {name: in_short(made, labels, sigma) for name, made in scores.items()}
+    return [
+        {"backend": name, **highest[name], **made, **_gain(made, judged[baseline])} for name, made in judged.items()
+    ]
+
+
+def _raise(highest: dict[str, float], key: str, value: float) -> None:
+    highest[key] = max(highest[key], float(value))
+
+
+def _gain(own: dict[str, float | None], base: dict[str, float | None]) -> dict[str, float | None]:
+    return {f"{key}_gain": None if own[key] is None else own[key] - base[key] for key in own}
