@@ -72,7 +72,9 @@ class Detector:
             target[top : top + resized[0], left : left + resized[1]] = cv2.resize(frame, resized[::-1])
         images = torch.from_numpy(np.ascontiguousarray(batch[..., ::-1].transpose(0, 3, 1, 2)))
         raw = self._raw(images.to(self.device).float() / 255)
-        return [self._boxes(row, scale, left, top, height, width) for row in raw]
+        # Most anchors see nothing: only the others are worth turning into boxes.
+        seen = raw[:, 4:].amax(1) >= self.settings.confidence
+        return [self._boxes(row[:, kept], scale, left, top, height, width) for row, kept in zip(raw, seen, strict=True)]
 
     def _raw(self, images: torch.Tensor) -> torch.Tensor:
         """Run the network: (N, 3, H, W) RGB in [0, 1] to (N, 4 + C, A): cx, cy, w, h in pixels, class scores."""
@@ -87,14 +89,12 @@ class Detector:
         return output.float()
 
     def _boxes(self, raw: torch.Tensor, scale: float, left: int, top: int, height: int, width: int) -> Boxes:
+        """Return the boxes of one frame, given the network's output (4 + C, n) at its confident anchors."""
         from torchvision.ops import batched_nms
 
-        probabilities = raw[4:].T
+        centre, size, probabilities = raw.T.split([2, 2, len(raw) - 4], 1)
         confidence, label = probabilities.max(1)
-        kept = confidence >= self.settings.confidence
-        centre, size = raw[:2].T[kept], raw[2:4].T[kept]
         corners = torch.cat([centre - size / 2, centre + size / 2], 1)
-        probabilities, confidence, label = probabilities[kept], confidence[kept], label[kept]
         order = batched_nms(corners, confidence, label, self.settings.iou)[: self.settings.max_objects]
         offset = torch.tensor([left, top, left, top], device=corners.device)
         box = ((corners[order] - offset) / scale).cpu().numpy().astype(np.float32)
