@@ -1,6 +1,6 @@
 import copy
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import jsonschema
@@ -11,9 +11,11 @@ import yaml
 from vadistill import config as config_check
 from vadistill.config import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.errors import InputError
+from vadistill.inference.costs import cost_of
 from vadistill.models.student import Student
 from vadistill.schema import schema
 from vadistill.settings import SECTIONS, TEACHERS, TERMS, section
+from vadistill.settings import Student as StudentSettings
 from vadistill.teachers import TEACHERS as REGISTRY
 from vadistill.teachers import build
 
@@ -38,7 +40,7 @@ def test_config_lists_every_setting_with_its_default(name):
 
 def test_presets_fit_the_schema():
     datasets = dict(CONFIG["datasets"])
-    for name in ("two_cores", "teacher_study", "student_study"):
+    for name in ("two_cores", "teacher_study", "student_study", "speed_study"):
         more = yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["datasets"]
         assert not datasets.keys() & more.keys(), "two presets would make one variant of two"
         datasets |= more
@@ -48,7 +50,7 @@ def test_presets_fit_the_schema():
         found = {variant: all_settings(config, variant, student=name != "teacher_study") for variant in known}
         assert len(set(found.values())) == len(found), f"{name}: variants that differ in nothing"
     presets = {path.stem for path in (ROOT / "workflow/presets").iterdir()}
-    assert presets == {"two_cores", "teacher_study", "student_study", "paper"}
+    assert presets == {"two_cores", "teacher_study", "student_study", "speed_study", "paper", "fast"}
 
 
 def test_the_paper_preset_is_the_papers_student():
@@ -65,6 +67,18 @@ def test_the_paper_preset_is_the_papers_student():
     assert (distillation.adversarial, distillation.discriminator) == ("cross_entropy", "plain")
     off = ("synthetic", "object_weight", "flip", "reverse", "average")
     assert not any(getattr(distillation, name) for name in off)
+
+
+def test_the_fast_preset_costs_less_than_half_and_is_the_one_that_was_studied():
+    presets = [yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text()) for name in ("fast", "speed_study")]
+    config = {**CONFIG, **presets[0]}
+    fast, official = (dataset_section(config, "avenue", "student"), StudentSettings())
+    assert (fast.height, fast.width) == (official.height, official.width) == (360, 640)
+    assert cost_of(fast, (1, 4, 16)).products < 0.5 * cost_of(official, (1, 4, 16)).products
+    studied = {**CONFIG, "datasets": {**CONFIG["datasets"], **presets[1]["datasets"]}}
+    for name, expected in (("demo_fast", fast), ("demo_official", official)):
+        made = dataset_section(studied, name, "student")
+        assert replace(made, height=360, width=640) == expected
 
 
 def test_teachers_of_config_and_registry_agree():

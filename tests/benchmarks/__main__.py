@@ -2,23 +2,38 @@
 
 import argparse
 import logging
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+import yaml
 from benchmarks import rates, scale, slow_half
 from benchmarks.estimate import ASSUMPTIONS, estimate, machines, work
 from benchmarks.output import save
 
+from vadistill.inference.costs import write_untrained
 from vadistill.inference.machine_peak import measure_peak
 from vadistill.inference.speed import measure_speed
 from vadistill.machine import pick_device
+from vadistill.settings import section
+
+FAST = Path(__file__).parents[2] / "workflow" / "presets" / "fast.yaml"
 
 
 def student(output: Path, models: list[Path], budget: float) -> None:
-    """Measure the official layout with random weights, and trained students, results/<name>/student/<any>.pt."""
-    for name, model in {"official": None, **{path.parents[1].name: path for path in models}}.items():
-        made = measure_speed(model, budget=budget)
-        save(output, f"student_{name}", {"table": made.pop("table")}, **made)
+    """Measure the official layout and that of the preset fast.yaml with random weights, and trained students.
+
+    Args:
+        output: Folder of the tables.
+        models: Trained students, results/<name>/student/<any>.pt.
+        budget: Seconds for each number.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        fast = Path(folder) / "fast.pt"
+        write_untrained(fast, section("student", yaml.safe_load(FAST.read_text())["student"]))
+        for name, model in {"official": None, "fast": fast, **{path.parents[1].name: path for path in models}}.items():
+            made = measure_speed(model, budget=budget)
+            save(output, f"student_{name}", {"table": made.pop("table")}, **made)
 
 
 def whole(output: Path, budget: float) -> None:

@@ -1,5 +1,6 @@
 """A trained student as an ONNX graph."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def to_onnx(model: Path) -> bytes:
     """
     student, settings = load_student(model, torch.device("cpu"))
     description = Description.of(settings)
+    logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant that it joins
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch's exporter has to say is about torch
         program = torch.onnx.export(
