@@ -11,6 +11,7 @@ from benchmarks import rates, scale, slow_half
 from benchmarks.estimate import ASSUMPTIONS, estimate, machines, work
 from benchmarks.output import save
 
+from vadistill.inference.benchmark import BATCHES
 from vadistill.inference.costs import write_untrained
 from vadistill.inference.machine_peak import measure_peak
 from vadistill.inference.speed import measure_speed
@@ -20,19 +21,20 @@ from vadistill.settings import section
 FAST = Path(__file__).parents[2] / "workflow" / "presets" / "fast.yaml"
 
 
-def student(output: Path, models: list[Path], budget: float) -> None:
+def student(output: Path, models: list[Path], batches: list[int], budget: float) -> None:
     """Measure the official layout and that of the preset fast.yaml with random weights, and trained students.
 
     Args:
         output: Folder of the tables.
         models: Trained students, results/<name>/student/<any>.pt.
+        batches: Frames of a batch.
         budget: Seconds for each number.
     """
     with tempfile.TemporaryDirectory() as folder:
         fast = Path(folder) / "fast.pt"
         write_untrained(fast, section("student", yaml.safe_load(FAST.read_text())["student"]))
         for name, model in {"official": None, "fast": fast, **{path.parents[1].name: path for path in models}}.items():
-            made = measure_speed(model, budget=budget)
+            made = measure_speed(model, batches=batches, budget=budget)
             save(output, f"student_{name}", {"table": made.pop("table")}, **made)
 
 
@@ -53,6 +55,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=["student", "slow_half", "scale", "estimate"])
     parser.add_argument("--results", type=Path, default=Path("results/demo"), help="finished results of the demo")
     parser.add_argument("--students", type=Path, nargs="*", help="distilled.pt of data sets; else the demo's")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="frames of a student's batch")
     parser.add_argument("--weights", type=Path, default=Path("resources/weights/demo.pt"), help="of its detector")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for each number")
     given = parser.parse_args()
@@ -60,7 +63,7 @@ def main() -> None:
     students = [given.results / "student" / "distilled.pt"] if given.students is None else given.students
     given.output.mkdir(parents=True, exist_ok=True)
     parts = {
-        "student": lambda: student(given.output, students, given.budget),
+        "student": lambda: student(given.output, students, given.batches, given.budget),
         "slow_half": lambda: slow_half.main(given.output, given.results, given.weights, given.budget),
         "scale": lambda: scale.main(given.output, given.results),
         "estimate": lambda: whole(given.output, given.budget),
