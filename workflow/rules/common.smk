@@ -36,6 +36,8 @@ for name in [name for name, entry in config["datasets"].items() if "variant_of" 
 def shell_prefix():
     """The package is found without being installed, and `python` is the one that runs snakemake."""
     lines = ["set -euo pipefail", f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}"]
+    # Stores are written under other names and renamed, so that locks protect nothing; many network folders refuse them.
+    lines.append("export HDF5_USE_FILE_LOCKING=FALSE")
     if not workflow.deployment_settings.deployment_method:
         lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     return "; ".join(lines) + "; "
@@ -55,6 +57,11 @@ wildcard_constraints:
 def settings(stage):
     """The only param of a rule: canonical JSON of what its stage reads, as a function of wildcards."""
     return lambda wildcards: stage_settings(config, wildcards.dataset, stage, wildcards.get("teacher", ""))
+
+
+def memory(megabytes):
+    """The memory of a rule: half as much again with every further attempt, since the last one may have outgrown it."""
+    return lambda wildcards, attempt: megabytes * (attempt + 1) // 2
 
 
 # Where each result lies in the folder of a data set.

@@ -42,7 +42,7 @@ rule train_demo_detector:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=memory(6000),
     params:
         settings='{"version":1}',
     shell:

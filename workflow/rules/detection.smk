@@ -14,7 +14,7 @@ rule detect_objects:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=memory(6000),
     params:
         settings=detection_settings,
     shell:
@@ -35,7 +35,7 @@ rule find_moving:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         settings=settings("find_moving"),
     shell:

@@ -40,7 +40,7 @@ rule evaluate_regions:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         settings=labelled_settings("evaluate_regions"),
     shell:
@@ -72,7 +72,7 @@ rule draw_pictures:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         settings=labelled_settings("draw_pictures"),
     shell:

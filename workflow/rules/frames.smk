@@ -13,7 +13,7 @@ rule extract_frames:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         settings=extraction_settings,
     shell:
@@ -39,7 +39,7 @@ rule make_synthetic_clip:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         settings=synthetic_settings,
     shell:

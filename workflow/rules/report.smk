@@ -15,7 +15,7 @@ rule draw_overlay:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         settings=labelled_settings("draw_overlay"),
     shell:
@@ -42,7 +42,7 @@ rule write_report:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         settings=labelled_settings("write_report"),
     shell:

@@ -14,7 +14,7 @@ rule measure_speed:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=16000,
+        mem_mb=memory(16000),
     params:
         settings=settings("measure_speed"),
     shell:

@@ -13,7 +13,8 @@ rule pretrain_student:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=memory(16000),
+        runtime=1440,
     params:
         settings=settings("pretrain_student"),
     shell:
@@ -39,7 +40,8 @@ rule distill_student:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=memory(16000),
+        runtime=1440,
     params:
         settings=distillation_settings,
     shell:
@@ -63,7 +65,7 @@ rule score_frames:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=memory(8000),
     params:
         settings=settings("score_frames"),
     shell:

@@ -17,7 +17,8 @@ rule train_teacher:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=12000,
+        mem_mb=memory(12000),
+        runtime=1440,
     params:
         settings=training_settings,
     shell:
@@ -43,7 +44,7 @@ rule score_objects:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=memory(6000),
     params:
         settings=settings("score_objects"),
     shell:
@@ -83,7 +84,7 @@ rule build_maps:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         settings=settings("build_maps"),
     shell:
@@ -106,7 +107,7 @@ rule score_trivially:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         settings=settings("score_trivially"),
     shell:
@@ -133,7 +134,7 @@ rule evaluate_teachers:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         settings=labelled_settings("evaluate_teachers"),
     shell:
@@ -177,7 +178,7 @@ rule draw_teachers:
     conda:
         "../../envs/vadistill.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         settings=labelled_settings("draw_teachers"),
     shell:

@@ -1,0 +1,45 @@
+"""The profiles name rules and options that exist, and cap what their machines have too little of."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.cli import get_argument_parser
+
+WORKFLOW = Path(__file__).parents[1] / "workflow"
+PROFILES = {path.parent.name: yaml.safe_load(path.read_text()) for path in WORKFLOW.glob("profiles/*/config.yaml")}
+RULES = set(re.findall(r"^ *rule (\w+):", "".join(path.read_text() for path in WORKFLOW.glob("rules/*.smk")), re.M))
+
+
+def test_there_are_profiles_and_rules():
+    assert set(PROFILES) == {"default", "gpu", "slurm"} and {"extract_frames", "train_teacher"} <= RULES
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_names_rules_that_exist(name):
+    keys = ("set-threads", "set-resources", "groups", "set-scatter")
+    named = {re.split("[:=]", entry)[0] for key in keys for entry in PROFILES[name].get(key, [])}
+    assert named <= RULES
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_has_options_that_exist(name):
+    options = {
+        option.removeprefix("--") for action in get_argument_parser()._actions for option in action.option_strings
+    }
+    # The plugin's own options are known where it is installed.
+    assert {key for key in PROFILES[name] if not key.startswith("slurm-")} <= options
+
+
+@pytest.mark.parametrize("name", ["default", "gpu"])
+def test_one_rule_at_a_time_has_the_gpu(name):
+    assert PROFILES[name]["resources"] == ["gpu=1"]
+
+
+def test_slurm_jobs_have_limits_and_few_threads():
+    profile = PROFILES["slurm"]
+    assert profile["executor"] == "slurm" and profile["retries"] >= 1 and profile["rerun-incomplete"]
+    # The rules that take a whole machine need a number in place of it, in the job's own process as well.
+    assert profile["cores"] == profile["max-threads"]
+    assert {entry.split("=")[0] for entry in profile["default-resources"]} == {"runtime", "mem_mb"}
