@@ -100,6 +100,15 @@ def test_teachers_of_config_and_registry_agree():
         (("pretraining", "learning_rate"), float("nan"), "pretraining.learning_rate is nan"),
         (("datasets", 2024), {"layout": "demo"}, "the key 2024 in datasets is no text"),
         (("datasets", "a b"), {"layout": "demo"}, "a b"),
+        (("datasets", "a\n"), {"layout": "demo"}, r"a\n"),
+        (("datasets", "../a"), {"layout": "demo"}, "../a"),
+        (("datasets", ".."), {"layout": "demo"}, ".."),
+        (("datasets", "a;b"), {"layout": "demo"}, "a;b"),
+        (("datasets", "a" * 101), {"layout": "demo"}, "too long"),
+        (("datasets", "avenue", "path"), "-x", "datasets.avenue.path is '-x'"),
+        (("datasets", "avenue", "path"), "a\nb", r"datasets.avenue.path is 'a\nb'"),
+        (("trusted_weights",), {"my.pt": "abc"}, "trusted_weights.my.pt"),
+        (("trusted_weights",), {"my.pt": "0" * 64 + "\n"}, "trusted_weights.my.pt"),
     ],
 )
 def test_every_bad_config_is_one_line_that_names_the_key(place, value, told):

@@ -185,6 +185,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         return (
             f"{place} is the text '{error.instance}', expected a {error.validator_value} (YAML needs 1.0e-4, not 1e-4)"
         )
+    if error.validator == "pattern":
+        return f"{place}: {error.instance!r} does not fit; expected {error.schema['description']}"
     return f"{place}: {error.message}"
 
 
@@ -208,6 +210,12 @@ def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> 
         raise InputError(f"config: datasets.{name} has no layout; expected one, or variant_of")
     elif dataset["layout"] != "demo" and "path" not in dataset:
         raise InputError(f"config: datasets.{name} has no path; expected the folder of the data set")
+    path = dataset.get("path", "")
+    if not path.isprintable() or path.startswith("-"):
+        raise InputError(
+            f"config: datasets.{name}.path is {path!a}; expected printable characters and no leading '-' (a link with "
+            "another name may lead there)"
+        )
 
 
 def _check_scene(dataset: str, pattern: str) -> None:

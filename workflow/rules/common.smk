@@ -1,4 +1,5 @@
 # Which clips, files and settings belong to a data set. No computing, no rules.
+import fcntl
 import re
 import shlex
 import sys
@@ -17,7 +18,7 @@ from vadistill.data.shards import held_out_part, scene_of, shard_of, stable_orde
 from vadistill.errors import InputError
 from vadistill.files import fingerprint
 from vadistill.config import all_settings, dataset_config, dataset_section, owner, stage_settings
-from vadistill.settings import OFFICIAL_WEIGHTS, TEACHERS, canonical
+from vadistill.settings import OFFICIAL_WEIGHTS, TEACHERS, TRUSTED_WEIGHTS, canonical
 
 try:
     config_check.check(config)
@@ -35,13 +36,45 @@ for name in [name for name, entry in config["datasets"].items() if "variant_of" 
 
 def shell_prefix():
     """The package is found without being installed, and `python` is the one that runs snakemake."""
+    if bad := sorted(set(':"$`\\\n') & set(str(workflow.basedir))):
+        raise WorkflowError(
+            f"{workflow.basedir!r}: this folder has {bad[0]!r} in its name, which is not passed on to jobs"
+        )
     lines = ["set -euo pipefail", f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}"]
     if not workflow.deployment_settings.deployment_method:
         lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
-    return "; ".join(lines) + "; "
+    if trusted := config.get("trusted_weights"):
+        lines.append(f"export {TRUSTED_WEIGHTS}={','.join(sorted(trusted.values()))}")
+    # Snakemake takes braces for a name to put in.
+    return ("; ".join(lines) + "; ").replace("{", "{{").replace("}", "}}")
 
 
 shell.prefix(shell_prefix())
+
+
+HELD = []
+
+
+def hold(dataset, rule):
+    """Keep other runs from making the same results as long as this process lives, however it ends.
+
+    Snakemake's own lock is not enough: a run that ends removes the locks of all runs, and so does --unlock.
+    """
+    path = Path(f".snakemake/held/{dataset}.{rule}")
+    path.parent.mkdir(exist_ok=True)
+    HELD.append(path.open("w"))
+    try:
+        fcntl.flock(HELD[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(f"{dataset}: another run is about to {rule}; wait for its end, or stop it") from None
+    except OSError:  # a file system without such locks
+        pass
+
+
+onstart:
+    jobs = [job for job in workflow.dag.needrun_jobs() if "dataset" in job.wildcards_dict]
+    for dataset, rule in sorted({(job.wildcards_dict["dataset"], job.rule.name) for job in jobs}):
+        hold(dataset, rule)
 
 
 wildcard_constraints:
