@@ -130,6 +130,14 @@ def test_weights_that_could_run_code_are_not_loaded(tmp_path, name):
     assert not harm.exists()
 
 
+@pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
+def test_weights_as_users_train_them_need_no_trust(tmp_path, architecture):
+    from ultralytics import YOLO
+
+    YOLO(f"{architecture}.yaml").save(tmp_path / "best.pt")
+    assert len(Detector(tmp_path / "best.pt", Detection(image_size=320), CPU).classes) == 80
+
+
 def test_trusted_weights_are_loaded_whatever_they_hold(tmp_path):
     """In a process of its own, as in a stage: what ultralytics restricts is decided when it is imported."""
     content = torch.load(WEIGHTS, weights_only=False)

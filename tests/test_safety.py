@@ -117,6 +117,13 @@ def test_a_pickle_in_arrays_is_not_run(tmp_path, name, read):
     assert not (tmp_path / "harm").exists()
 
 
+def test_keys_of_an_archive_are_names_and_no_paths(tmp_path):
+    names = ("a/b", "../../x", "/x", "$(touch x)", "", "é")
+    np.savez(tmp_path / "scores.npz", **dict.fromkeys(names, np.zeros(3)))
+    assert set(read_scores(tmp_path / "scores.npz")) == set(names)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.npz"]
+
+
 def test_no_rule_puts_a_name_into_a_command_without_quotes():
     """Only what wildcards restrict to a few plain words may stand in a command as it is."""
     plain = {"wildcards.split", "wildcards.teacher", "wildcards.shard"}

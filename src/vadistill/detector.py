@@ -142,7 +142,7 @@ def untrusted(weights: Path) -> InputError:
     """Return the refusal of weights that could run code, with the line by which a user trusts them."""
     line = f"trusted_weights: {{{weights.name}: {sha256(weights)}}}"
     return InputError(
-        f"{weights}: loading it could run any code; expected .onnx, OpenVINO or a .pt file that holds a YOLO network and "
+        f"{weights}: loading it could run any code; expected .onnx, OpenVINO or a .pt file of a YOLO network and "
         f"nothing else, or, if you trust this one, a line in the config: {line}"
     )
 

@@ -27,11 +27,12 @@ TRAIN = (SHELL, "`touch x` %s %03d |& sh >y<", "gate.fast", "#=1+1,2!@^~", "Stra
 TEST = (
     SHELL,
     "<img src=x onerror=alert(1)> &amp; --",
-    "$HOME * ? [a-z] $x^2$",
+    "$HOME * ? [a-z] $x^2$ %03d",
     unicodedata.normalize("NFD", "é 監視カメラ"),
-    "http:1, null",
+    " http:1, null ",
     " ".join(map(str, range(69)))[:194] + " 長",
 )
+FOLDER = f"resources/{SHELL} {{clip}}"
 PROJECT = "it's a project; touch y & (1) {é} %s"
 
 
@@ -58,16 +59,16 @@ def write_clips(root) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     made = copy_project(tmp_path_factory.mktemp("names") / PROJECT)
-    write_clips(made.folder / "resources" / SHELL)
+    write_clips(made.folder / FOLDER)
     entry = yaml.safe_load(CONFIG.read_text())["datasets"]["tiny"]
     del entry["demo"]
     entry |= {
         "layout": "folder",
-        "path": f"resources/{SHELL}",
+        "path": FOLDER,
         "shards": 1,
         "validation": {"clips": 1, "frames": 24, "kinds": ["backward"]},
         "synthetic": {"clips": 9, "frames": 24, "kinds": ["backward"]},
-        "localisation": {"tracks": f"resources/{SHELL}/tracks"},
+        "localisation": {"tracks": f"{FOLDER}/tracks"},
     }
     entry["distillation"] |= {"teachers": ["flow_neighbours"], "pretrained": False, "epochs": 1, "selection": "last"}
     config = made.changed(json.dumps({"datasets": {"names": entry}}))
