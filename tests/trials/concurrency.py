@@ -106,7 +106,7 @@ def main(folder: Path) -> None:
     while runs["tiny"].poll() is None:
         again = both.snakemake("results/tiny/auc.json", config=[both.folder / "changed.yaml"], check=False)
         output = again.stdout + again.stderr
-        known = ("cannot be locked", "another run is about to", "Nothing to be done")
+        known = ("cannot be locked", "seem to be incomplete", "another run is about to", "Nothing to be done")
         refused[next((text for text in known if text in output), output[-500:])] += 1
     codes = {name: run.wait() for name, run in runs.items()}
     ended.set()
