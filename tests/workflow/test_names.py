@@ -33,7 +33,7 @@ TEST = (
     " ".join(map(str, range(69)))[:194] + " 長",
 )
 FOLDER = f"resources/{SHELL} {{clip}}"
-PROJECT = "it's a project; touch y & (1) {é} %s"
+PROJECT = "it's a project; touch y & (1) é %s"
 
 
 def write_clips(root) -> None:

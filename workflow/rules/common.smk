@@ -36,17 +36,16 @@ for name in [name for name, entry in config["datasets"].items() if "variant_of" 
 
 def shell_prefix():
     """The package is found without being installed, and `python` is the one that runs snakemake."""
-    if bad := sorted(set(':"$`\\\n') & set(str(workflow.basedir))):
+    if bad := sorted(set(':"$`\\{}\n') & set(str(workflow.basedir))):
         raise WorkflowError(
-            f"{workflow.basedir!r}: this folder has {bad[0]!r} in its name, which is not passed on to jobs"
+            f"{str(workflow.basedir)!a}: no folder for this project; expected a path without {' '.join(map(ascii, bad))}"
         )
     lines = ["set -euo pipefail", f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}"]
     if not workflow.deployment_settings.deployment_method:
         lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     if trusted := config.get("trusted_weights"):
         lines.append(f"export {TRUSTED_WEIGHTS}={','.join(sorted(trusted.values()))}")
-    # Snakemake takes braces for a name to put in.
-    return ("; ".join(lines) + "; ").replace("{", "{{").replace("}", "}}")
+    return "; ".join(lines) + "; "
 
 
 shell.prefix(shell_prefix())
