@@ -157,6 +157,7 @@ def check(config: dict[str, Any]) -> None:
         _check_source(name, dataset, config["datasets"])
         for place, values in ((name, dataset), (None, config)):
             _check_teachers(place, values)
+        _check_paths(config, name)
         _check_calibration(name, dataset_section(config, name, "calibration"))
         _check_scene(name, dataset_section(config, name, "objects").scene)
         for made in ("validation", "synthetic"):
@@ -210,12 +211,22 @@ def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> 
         raise InputError(f"config: datasets.{name} has no layout; expected one, or variant_of")
     elif dataset["layout"] != "demo" and "path" not in dataset:
         raise InputError(f"config: datasets.{name} has no path; expected the folder of the data set")
-    path = dataset.get("path", "")
-    if not path.isprintable() or path.startswith("-"):
-        raise InputError(
-            f"config: datasets.{name}.path is {path!a}; expected printable characters and no leading '-' (a link with "
-            "another name may lead there)"
-        )
+
+
+def _check_paths(config: dict[str, Any], name: str) -> None:
+    """Refuse paths that a command line takes for an option, and that Snakemake takes for a pattern."""
+    paths = {
+        "path": config["datasets"][name].get("path", ""),
+        "detection.weights": dataset_section(config, name, "detection").weights,
+        "background_agnostic.image_pool": dataset_section(config, name, "background_agnostic").image_pool,
+        "localisation.tracks": dataset_section(config, name, "localisation").tracks,
+    }
+    for key, path in paths.items():
+        if not path.isprintable() or set(path) & set("{}") or path.startswith("-"):
+            raise InputError(
+                f"config: datasets.{name}.{key} is {path!a}; expected printable characters, no brace and no "
+                "leading '-' (a link of another name may lead there)"
+            )
 
 
 def _check_scene(dataset: str, pattern: str) -> None:

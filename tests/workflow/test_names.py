@@ -32,7 +32,7 @@ TEST = (
     " http:1, null ",
     " ".join(map(str, range(69)))[:194] + " 長",
 )
-FOLDER = f"resources/{SHELL} {{clip}}"
+FOLDER = f"resources/{SHELL}"
 PROJECT = "it's a project; touch y & (1) é %s"
 
 

@@ -123,7 +123,21 @@ def clips(dataset, split):
             found = read_clips(values["layout"], Path(values["path"]))
     except InputError as error:
         raise WorkflowError(str(error)) from None
-    return {clip.name: clip for clip in found if clip.split == split}
+    named = {clip.name: clip for clip in found if clip.split == split}
+    check_for_cluster(dataset, named)
+    return named
+
+
+def check_for_cluster(dataset, names):
+    """Refuse names that would be run: a job's name reaches a cluster in quotes of Python, and then of a shell."""
+    if workflow.local_exec or not workflow.is_main_process:
+        return
+    for name in names:
+        if set(name) & set("'\"`$,") or len(name.encode()) > 100:
+            raise WorkflowError(
+                f"{dataset}: the clip {name!r} cannot be named to a cluster; expected at most 100 bytes and none of"
+                " ' \" ` $ and comma (a link of another name may lead to it)"
+            )
 
 
 def synthetic_clips(dataset, split):
