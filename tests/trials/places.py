@@ -2,8 +2,8 @@
 
     PYTHONPATH=src:tests:tests/workflow python tests/trials/places.py FOLDER
 
-FOLDER must not exist. Jobs of a cluster are submitted to a plain bash, by snakemake-executor-plugin-cluster-generic; that
-part is left out where the plugin is not installed. Prints what happened to each name, and fails if any of it was run.
+FOLDER must not exist. Jobs of a cluster are submitted to a plain bash, by snakemake-executor-plugin-cluster-generic;
+that part is left out where the plugin is not installed. Prints what happened to each name, and fails if any was run.
 """
 
 import importlib.util
