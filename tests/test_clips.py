@@ -7,6 +7,7 @@ import pytest
 from trees import TREES, avenue, folder, shanghaitech, ubnormal, ucsd
 
 from vadistill.data.clips import demo_clip_names, demo_clips, natural_key, read_clips
+from vadistill.data.labels import frame_labels
 from vadistill.errors import InputError
 from vadistill.settings import LAYOUTS, Demo
 
@@ -123,13 +124,79 @@ def test_folder_refuses_files_that_it_would_not_read(tmp_path):
         read_clips("folder", root)
 
 
-@pytest.mark.parametrize("name", ["a\nb", "tab\t", "back\\slash", "-x", "bell\a"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a\nb", "tab\t", "back\\slash", "-x", "--output", "bell\a", "escape\x1b[2J", "a{clip}", "no-break\xa0space"),
+        *("right to left\u202e4pm", "zero\u200bwidth", "not UTF-8 \udce9"),
+    ],
+)
 def test_names_that_cannot_be_used(name, tmp_path):
     root = folder(tmp_path, frame_masks=False, pixel_masks=False)
     (root / "test" / "b").rename(root / "test" / name)
     with pytest.raises(InputError) as caught:
         read_clips("folder", root)
     assert ascii(name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_names_that_stand_in_files_are_checked_as_well(tmp_path):
+    root, name = ubnormal(tmp_path), "normal_scene_1_/../../outside"
+    (root / "Scene1" / "normal_scene_1_").mkdir()
+    (root / "outside.mp4").write_bytes(b"")
+    (root / "scripts" / "normal_test_video_names.txt").write_text(name)
+    with pytest.raises(InputError, match=f"clip name '{name}' cannot be used"):
+        read_clips("ubnormal", root)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("".join(map(chr, range(0x100, 0x165))), "has 202 bytes; expected at most 200"),
+        ("cam" + "0" * 20, "ends in '0' 20 times"),
+    ],
+)
+def test_names_that_are_too_long_or_go_round_in_circles(name, told, tmp_path):
+    root = folder(tmp_path, frame_masks=False, pixel_masks=False)
+    (root / "test" / "b").rename(root / "test" / name[:-1])
+    assert read_clips("folder", root)[-1].name in ("a", name[:-1])
+    (root / "test" / name[:-1]).rename(root / "test" / name)
+    with pytest.raises(InputError, match=told):
+        read_clips("folder", root)
+
+
+def test_a_training_clip_that_looks_like_one_with_a_synthetic_anomaly(tmp_path):
+    root = folder(tmp_path, frame_masks=False, pixel_masks=False)
+    (root / "train" / "gate 10").rename(root / "train" / "gate.fast")
+    assert [clip.name for clip in read_clips("folder", root)][:2] == ["gate 2", "gate.fast"]
+    (root / "train" / "gate 2.AVI").rename(root / "train" / "gate.AVI")
+    with pytest.raises(InputError, match=r"'gate\.fast' cannot be told from .*'gate' with .*'fast'"):
+        read_clips("folder", root)
+
+
+def test_labels_know_a_name_in_any_spelling(tmp_path):
+    """A file system or a spreadsheet writes é as one character or as two, and adds spaces."""
+    composed, apart = "Caf\u00e9", "Cafe\u0301"
+    root = folder(tmp_path, frame_masks=False, pixel_masks=False)
+    (root / "test" / "b").rename(root / "test" / f" {apart} ")
+    (root / "labels.csv").write_text(f"clip, start, end\n {composed}, 0, 1\n", encoding="utf-8")
+    clip = next(clip for clip in read_clips("folder", root) if clip.name == f" {apart} ")
+    assert frame_labels(clip, 3).tolist() == [1, 0, 0]
+    (root / "test" / "a.mp4").rename(root / "test" / f"{composed}.mp4")
+    with pytest.raises(InputError, match=f"2 sources of the test clip '{composed}'"):
+        read_clips("folder", root)
+
+
+def test_clips_may_be_links_but_not_to_nowhere(tmp_path):
+    root = folder(tmp_path / "set", frame_masks=False, pixel_masks=False)
+    (root / "train" / "gate 2.AVI").rename(tmp_path / "elsewhere.avi")
+    (root / "train" / "gate 2.AVI").symlink_to(tmp_path / "elsewhere.avi")
+    assert len(read_clips("folder", root)) == 4
+    for target, told in ((tmp_path / "nowhere", "leads nowhere"), ("gate 2.AVI", "leads nowhere"),
+                         ("/dev/zero", "expected only videos")):  # fmt: skip
+        (root / "train" / "gate 2.AVI").unlink()
+        (root / "train" / "gate 2.AVI").symlink_to(target)
+        with pytest.raises(InputError, match=rf"gate 2\.AVI: .*{told}"):
+            read_clips("folder", root)
 
 
 @pytest.mark.parametrize(

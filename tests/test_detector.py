@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +13,7 @@ from torchvision.ops import box_iou
 from vadistill.demo.clips import render_clip
 from vadistill.detector import Detector
 from vadistill.errors import InputError
+from vadistill.files import sha256
 from vadistill.settings import Demo, Detection
 
 WEIGHTS = Path(__file__).parents[1] / "resources/weights/demo.pt"
@@ -33,6 +37,10 @@ def exported(folder, output):
     return path
 
 
+def trusting(path, settings):
+    return Detector(path, settings, CPU, {sha256(path)})
+
+
 def raw_output(boxes, probabilities, anchors=50):
     output = torch.zeros(1, 4 + probabilities.shape[1], anchors)
     output[0, :4, : len(boxes)] = boxes.T
@@ -44,7 +52,7 @@ def test_boxes_of_the_frame_with_their_whole_class_vectors(tmp_path):
     # A 120x240 frame becomes 320x640 pixels: scale 8/3, no padding at this size.
     boxes = torch.tensor([[320.0, 160, 80, 160], [322, 160, 80, 160], [320, 160, 80, 160], [600, 300, 200, 200]])
     probabilities = torch.tensor([[0.9, 0.05, 0.0], [0.6, 0.3, 0.0], [0.1, 0.8, 0.0], [0.0, 0.0, 0.3]])
-    detector = Detector(exported(tmp_path, raw_output(boxes, probabilities)), Detection(), CPU)
+    detector = trusting(exported(tmp_path, raw_output(boxes, probabilities)), Detection())
     made = detector(np.zeros((2, 120, 240, 3), np.uint8))
     assert len(made) == 2 and len(detector.classes) == 3
     np.testing.assert_allclose(made[0].probabilities, probabilities[[0, 2, 3]], atol=1e-6)
@@ -57,7 +65,7 @@ def test_boxes_of_the_frame_with_their_whole_class_vectors(tmp_path):
 def test_padding_is_taken_off_again(tmp_path):
     # 100x200 becomes 320x640 with the height padded from 320; 90x200 becomes 288 in 288.
     boxes, probabilities = torch.tensor([[64.0, 48, 32, 32]]), torch.tensor([[0.7, 0.1]])
-    detector = Detector(exported(tmp_path, raw_output(boxes, probabilities)), Detection(image_size=128), CPU)
+    detector = trusting(exported(tmp_path, raw_output(boxes, probabilities)), Detection(image_size=128))
     (made,) = detector(np.zeros((1, 50, 128, 3), np.uint8))  # 50 rows padded to 64: 7 above
     np.testing.assert_allclose(made.box[0], [48, 25, 80, 50], atol=1e-3)
 
@@ -67,10 +75,10 @@ def test_thresholds(tmp_path):
     probabilities = torch.linspace(0.05, 0.9, 6)[:, None].expand(6, 2) * torch.tensor([1.0, 0.5])
     path = exported(tmp_path, raw_output(boxes, probabilities))
     frames = np.zeros((1, 320, 640, 3), np.uint8)
-    assert len(Detector(path, Detection(confidence=0.5), CPU)(frames)[0].box) == 3
-    (few,) = Detector(path, Detection(confidence=0.01, max_objects=2), CPU)(frames)
+    assert len(trusting(path, Detection(confidence=0.5))(frames)[0].box) == 3
+    (few,) = trusting(path, Detection(confidence=0.01, max_objects=2))(frames)
     np.testing.assert_allclose(few.confidence, [0.9, 0.73], atol=1e-6)
-    assert len(Detector(path, Detection(confidence=0.95), CPU)(frames)[0].box) == 0
+    assert len(trusting(path, Detection(confidence=0.95))(frames)[0].box) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 300, 6), (1, 6, 6), (1, 3, 100), (1, 100)])
@@ -83,7 +91,7 @@ def test_exports_with_suppression_inside_are_refused(tmp_path, shape):
 
     torch.jit.trace(Ended(), torch.zeros(1, 3, 64, 64)).save(str(path))
     with pytest.raises(InputError, match=r"nms\.torchscript.*expected \(N, 4 \+ classes, anchors\)"):
-        Detector(path, Detection(), CPU)
+        trusting(path, Detection())
 
 
 @pytest.mark.parametrize("name", ["broken.pt", "broken.onnx"])
@@ -94,6 +102,58 @@ def test_weights_that_do_not_load_are_named(tmp_path, name):
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="no such detector weights"):
         Detector(tmp_path / "missing.pt", Detection(), CPU)
+
+
+class Harm:
+    """Pickled, it makes the folder ``path`` when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["own.pt", "own.torchscript", "own.engine", "own_saved_model"])
+def test_weights_that_could_run_code_are_not_loaded(tmp_path, name):
+    weights, harm = tmp_path / name, tmp_path / "harm"
+    if weights.suffix == ".torchscript":
+        exported(tmp_path, torch.zeros(1, 6, 50))
+    elif weights.suffix:
+        torch.save({"model": Harm(harm)}, weights)
+    else:
+        weights.mkdir()
+    with pytest.raises(InputError) as error:
+        Detector(weights, Detection(), CPU)
+    told = str(error.value)
+    assert str(weights) in told and f"trusted_weights: {{{name}: {sha256(weights)}}}" in told and "\n" not in told
+    assert not harm.exists()
+
+
+@pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
+def test_weights_as_users_train_them_need_no_trust(tmp_path, architecture):
+    from ultralytics import YOLO
+
+    YOLO(f"{architecture}.yaml").save(tmp_path / "best.pt")
+    assert len(Detector(tmp_path / "best.pt", Detection(image_size=320), CPU).classes) == 80
+
+
+def test_trusted_weights_are_loaded_whatever_they_hold(tmp_path):
+    """In a process of its own, as in a stage: what ultralytics restricts is decided when it is imported."""
+    content = torch.load(WEIGHTS, weights_only=False)
+    content["train_args"]["harm"] = Harm(tmp_path / "harm")
+    torch.save(content, tmp_path / "own.pt")
+    code = f"""
+import sys
+from pathlib import Path
+from vadistill.detector import Detector, torch
+from vadistill.settings import Detection
+print(len(Detector(Path({str(tmp_path / "own.pt")!r}), Detection(), torch.device("cpu"), sys.argv[1:]).classes))
+"""
+    for trusted, loaded in ((["0" * 64], False), ([sha256(tmp_path / "own.pt")], True)):
+        done = subprocess.run([sys.executable, "-c", code, *trusted], capture_output=True, text=True)
+        assert (done.returncode == 0) == loaded == (tmp_path / "harm").exists(), done.stderr
+        assert loaded or "trusted_weights: {own.pt: " in done.stderr
 
 
 def test_openvino_gives_the_boxes_of_torch(tmp_path):

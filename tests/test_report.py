@@ -113,6 +113,7 @@ def test_timings_join_the_jobs_of_a_rule(tmp_path):
     for shard, row in enumerate(("10.5\t0:00:10\t800\t9", "2.5\t0:00:02\t-\t9")):
         (tmp_path / "score_objects" / "test" / f"{shard}.tsv").write_text(head + row + "\n")
     (tmp_path / "evaluate.tsv").write_text(head + "20\t0:00:20\t100\t9\n")
+    (tmp_path / "draw_overlay.tsv").write_text("")  # not written yet
     table = read_timings(tmp_path)
     assert table.to_dict("records") == [
         {"rule": "evaluate", "jobs": 1, "seconds": 20.0, "memory_mb": 100.0},

@@ -158,6 +158,7 @@ def check(config: dict[str, Any]) -> None:
         _check_source(name, dataset, config["datasets"])
         for place, values in ((name, dataset), (None, config)):
             _check_teachers(place, values)
+        _check_paths(config, name)
         _check_calibration(name, dataset_section(config, name, "calibration"))
         _check_scene(name, dataset_section(config, name, "objects").scene)
         for made in ("validation", "synthetic"):
@@ -186,6 +187,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         return (
             f"{place} is the text '{error.instance}', expected a {error.validator_value} (YAML needs 1.0e-4, not 1e-4)"
         )
+    if error.validator == "pattern":
+        return f"{place}: {error.instance!r} does not fit; expected {error.schema['description']}"
     return f"{place}: {error.message}"
 
 
@@ -209,6 +212,22 @@ def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> 
         raise InputError(f"config: datasets.{name} has no layout; expected one, or variant_of")
     elif dataset["layout"] != "demo" and "path" not in dataset:
         raise InputError(f"config: datasets.{name} has no path; expected the folder of the data set")
+
+
+def _check_paths(config: dict[str, Any], name: str) -> None:
+    """Refuse paths that a command line takes for an option, and that Snakemake takes for a pattern."""
+    paths = {
+        "path": config["datasets"][name].get("path", ""),
+        "detection.weights": dataset_section(config, name, "detection").weights,
+        "background_agnostic.image_pool": dataset_section(config, name, "background_agnostic").image_pool,
+        "localisation.tracks": dataset_section(config, name, "localisation").tracks,
+    }
+    for key, path in paths.items():
+        if not path.isprintable() or set(path) & set("{}") or path.startswith("-"):
+            raise InputError(
+                f"config: datasets.{name}.{key} is {path!a}; expected printable characters, no brace and no "
+                "leading '-' (a link of another name may lead there)"
+            )
 
 
 def _check_scene(dataset: str, pattern: str) -> None:

@@ -2,20 +2,30 @@
 
 Ultralytics' results carry only the confidence and the winning class of a box; the ``multi_task`` teacher needs the
 whole vector. This module and the detection stages are the only ones that import ultralytics.
+
+A ``.pt`` file is a pickle, which may run any code when it is loaded. It is loaded by ultralytics' restricted loader,
+which knows the classes of networks and nothing else, unless the user trusts the very file by its hash.
 """
 
 import atexit
 import os
+import pickle
 import shutil
 import tempfile
+import zipfile
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
+
+# Read once, when ultralytics is imported.
+os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
 
 import cv2
 import numpy as np
 import torch
 
 from vadistill.errors import InputError
+from vadistill.files import sha256
 from vadistill.settings import Detection
 
 STRIDE = 32
@@ -38,15 +48,20 @@ class Detector:
         weights: A .pt or .onnx file or an OpenVINO folder.
         settings: Thresholds and input size.
         device: Where the network runs.
+        trusted: SHA-256 of files that may run code when they are loaded.
 
     Raises:
-        InputError: The weights do not load, or have the non-maximum suppression inside.
+        InputError: The weights do not load, could run code and are not trusted, or have the non-maximum suppression
+            inside.
     """
 
-    def __init__(self, weights: Path, settings: Detection, device: torch.device) -> None:
+    def __init__(
+        self, weights: Path, settings: Detection, device: torch.device, trusted: Container[str] = frozenset()
+    ) -> None:
         if not weights.exists():
             raise InputError(f"{weights}: no such detector weights; expected a .pt or .onnx file or an OpenVINO folder")
         quiet_ultralytics()
+        _guard(weights, trusted)
         from ultralytics.nn.autobackend import AutoBackend
 
         self.weights, self.settings, self.device = weights, settings, device
@@ -54,6 +69,8 @@ class Detector:
             # The one-to-many head gives raw boxes; a head that picks its boxes itself keeps no class probabilities.
             self.network = AutoBackend(str(weights), device=device, verbose=False, end2end=False).eval()
         except Exception as error:  # each backend has exceptions of its own
+            if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(weights):
+                raise untrusted(weights) from error
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{weights}: detector weights do not load ({reason})") from error
         if self.network.task not in (None, "detect"):
@@ -119,6 +136,35 @@ class Detector:
     def _class_names(self, count: int) -> list[str]:
         names = self.network.names
         return [str(names[index]) if index in names else f"class{index}" for index in range(count)]
+
+
+def untrusted(weights: Path) -> InputError:
+    """Return the refusal of weights that could run code, with the line by which a user trusts them."""
+    line = f"trusted_weights: {{{weights.name}: {sha256(weights)}}}"
+    return InputError(
+        f"{weights}: loading it could run any code; expected .onnx, OpenVINO or a .pt file of a YOLO network and "
+        f"nothing else, or, if you trust this one, a line in the config: {line}"
+    )
+
+
+def _guard(weights: Path, trusted: Container[str]) -> None:
+    """Let weights be loaded without running code, or not at all, unless they are trusted.
+
+    Raises:
+        InputError: Their format, or the installed ultralytics or torch, knows no such way.
+    """
+    if weights.suffix == ".onnx" or weights.name.endswith("_openvino_model"):
+        return
+    if sha256(weights) in trusted:
+        if weights.suffix == ".pt":
+            os.environ["ULTRALYTICS_SAFE_LOAD"] = "false"
+        return
+    from ultralytics import utils
+
+    # An older torch lacks what ultralytics restricts by, and it would load everything.
+    restricted = getattr(utils, "SAFE_LOAD", False) and hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint")
+    if weights.suffix != ".pt" or not restricted:
+        raise untrusted(weights)
 
 
 def quiet_ultralytics() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from vadistill.settings import LAYOUTS, SECTIONS
 
+END = r"$(?!\n)"  # Python's $ also stands before a last line break
+
 
 def _type_schema(kind: Any) -> dict[str, Any]:
     if typing.get_origin(kind) is tuple:
@@ -59,9 +61,22 @@ def schema() -> dict[str, Any]:
         "properties": {
             "shards": {**shards, "default": 16},
             **sections,
+            "trusted_weights": {
+                "type": "object",
+                "description": "SHA-256, by name, of detector weights that may run code when they are loaded",
+                "additionalProperties": {
+                    "type": "string",
+                    "pattern": f"^[0-9a-f]{{64}}{END}",
+                    "description": "64 digits from 0 to f, what sha256sum prints",
+                },
+            },
             "datasets": {
                 "type": "object",
-                "propertyNames": {"pattern": r"^\w[\w.-]*$"},
+                "propertyNames": {
+                    "pattern": rf"^\w[\w.-]*{END}",
+                    "maxLength": 100,
+                    "description": "letters, digits, '_', '.' and '-', the first one a letter, a digit or '_'",
+                },
                 "additionalProperties": dataset,
             },
         },

@@ -378,6 +378,9 @@ TERMS = {
     "flow_neighbours": ("distance",),
 }
 TEACHERS = tuple(TERMS)
+# The environment variable that names the hashes of trusted weights to the stages, with commas between them: as a param
+# of its rule, a longer list would have everything detected anew.
+TRUSTED_WEIGHTS = "VADISTILL_TRUSTED_WEIGHTS"
 # Detection weights that ultralytics' own downloader fetches by name.
 OFFICIAL_WEIGHTS = (
     frozenset(

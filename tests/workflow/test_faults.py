@@ -1,5 +1,6 @@
 """Bad input ends in one clear line, and a killed training resumes."""
 
+import datetime
 import json
 import os
 import shutil
@@ -105,6 +106,21 @@ def test_weights_that_are_not_here_say_where_they_belong(project):
     done = project.snakemake("results/cameras/detections/train/0.h5", config=[config], check=False)
     assert done.returncode
     assert "resources/weights/my_own.pt: no such detector weights" in one_error(done.stdout + done.stderr)
+
+
+def test_weights_that_hold_more_than_a_network_need_a_line_of_config(project):
+    cameras(project)
+    weights, target = project.folder / "resources/weights", "results/cameras/detections/train/0.h5"
+    content = torch.load(weights / "demo.pt", weights_only=False)
+    torch.save({**content, "made": datetime.date(2026, 11, 25)}, weights / "own.pt")
+    own = "datasets: {cameras: {detection: {weights: own.pt}}}\n"
+    try:
+        done = project.snakemake(target, config=[project.changed(own)], check=False)
+        told = one_error(done.stdout + done.stderr)
+        assert done.returncode and "own.pt: loading it could run any code" in told
+        project.snakemake(target, config=[project.changed(own + told[told.index("trusted_weights: ") :])])
+    finally:
+        (weights / "own.pt").unlink()
 
 
 TRAINED = {"objects": {}, "held_out": {}, "multi_task": {"crop": 32}}

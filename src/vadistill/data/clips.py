@@ -6,16 +6,19 @@ looks at names only; what the files hold is checked when they are read. Hidden f
 
 import csv
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vadistill.errors import InputError
-from vadistill.settings import Demo
+from vadistill.settings import ANOMALY_KINDS, Demo
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+# Results of a clip have longer names than the clip, and a file system takes 255 bytes.
+NAME_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,14 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
+def spelling(name: str) -> str:
+    """Return the name of a clip in the one form by which names are compared: composed letters, no space around it.
+
+    File systems and spreadsheets spell an umlaut in one character or in two, and a reader sees no difference.
+    """
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def visible(folder: Path) -> list[Path]:
     """Return the entries of a folder that are not hidden, in natural order."""
     return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: natural_key(p.name))
@@ -98,19 +109,38 @@ def visible(folder: Path) -> list[Path]:
 def _checked(clips: list[Clip], root: Path) -> list[Clip]:
     """Refuse names that cannot be part of file names and command lines, and splits without clips."""
     for clip in clips:
-        if not clip.name.isprintable() or set(clip.name) & set("/\\{}") or clip.name.startswith("-"):
-            raise InputError(
-                f"{root}: clip name {clip.name!a} cannot be used; expected printable characters, no slash, "
-                "backslash or brace and no leading '-'"
-            )
-    for (split, name), count in Counter((clip.split, clip.name) for clip in clips).items():
+        _check_name(clip.name, root)
+    for (split, name), count in Counter((clip.split, spelling(clip.name)) for clip in clips).items():
         if count > 1:
             raise InputError(f"{root}: {count} sources of the {split} clip '{name}'; expected one")
+    train = {clip.name for clip in clips if clip.split == "train"}
+    for name in sorted(train):
+        original, _, kind = name.rpartition(".")
+        if kind in ANOMALY_KINDS and original in train:
+            raise InputError(
+                f"{root}: the training clip '{name}' cannot be told from the clip that is made of '{original}' with an "
+                f"anomaly of the kind '{kind}'; expected another name"
+            )
     order = sorted(clips, key=lambda clip: (clip.split != "train", natural_key(clip.name)))
     for split in ("train", "test"):
         if not any(clip.split == split for clip in order):
             raise InputError(f"{root}: no {split} clips")
     return order
+
+
+def _check_name(name: str, root: Path) -> None:
+    if not name.isprintable() or set(name) & set("/\\{}") or name.startswith("-"):
+        raise InputError(
+            f"{root}: clip name {name!a} cannot be used; expected printable characters, no slash, "
+            "backslash or brace and no leading '-'"
+        )
+    if (size := len(name.encode())) > NAME_BYTES:
+        raise InputError(f"{root}: clip name '{name[:20]}...' has {size} bytes; expected at most {NAME_BYTES}")
+    if repeated := re.search(r"(.+?)\1{19}$", name):
+        raise InputError(
+            f"{root}: clip name '{name}' ends in '{repeated[1]}' 20 times, which Snakemake takes for an endless loop; "
+            "expected another name"
+        )
 
 
 def _found(folder: Path) -> str:
@@ -243,7 +273,9 @@ def _own_clips(folder: Path) -> list[tuple[str, Path]]:
     expected = f"videos ({' '.join(sorted(VIDEO_SUFFIXES))}) or folders of images"
     paths = _matching(folder, lambda path: True, expected)
     for path in paths:
-        if not path.is_dir() and path.suffix.lower() not in VIDEO_SUFFIXES:
+        if not path.exists():
+            raise InputError(f"{path}: a link that leads nowhere; expected {expected}")
+        if not path.is_dir() and not (path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES):
             raise InputError(f"{path}: expected only {expected} in this folder")
     return [(path.name if path.is_dir() else path.stem, path) for path in paths]
 
@@ -254,7 +286,7 @@ def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:
     if table.exists() and frames.is_dir():
         raise InputError(f"{root}: labels.csv and test_frame_mask both hold frame labels; expected one of them")
     if table.exists():
-        unknown = sorted(set(read_intervals(table)) - set(names))
+        unknown = sorted(set(read_intervals(table)) - set(map(spelling, names)))
         if unknown:
             raise InputError(f"{table}: names the clip '{unknown[0]}', which is not in {root / 'test'}")
     elif not frames.is_dir() and not masks.is_dir():
@@ -269,7 +301,7 @@ def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:
 
 
 def read_intervals(path: Path) -> dict[str, list[tuple[int, int]]]:
-    """Read labels.csv: the abnormal intervals [start, end) of each clip, in frames counted from 0.
+    """Read labels.csv: the abnormal intervals [start, end) by ``spelling`` of the clip, in frames counted from 0.
 
     The header is ``clip,start,end``; a clip may have several rows, and a clip without a row is normal.
 
@@ -289,7 +321,7 @@ def read_intervals(path: Path) -> dict[str, list[tuple[int, int]]]:
             continue
         if len(row) != 3 or not all(cell.isdecimal() for cell in row[1:]) or int(row[1]) >= int(row[2]):
             raise InputError(f"{path}: row {number} is '{','.join(row)}'; expected clip,start,end, 0 <= start < end")
-        intervals.setdefault(row[0], []).append((int(row[1]), int(row[2])))
+        intervals.setdefault(spelling(row[0]), []).append((int(row[1]), int(row[2])))
     return intervals
 
 

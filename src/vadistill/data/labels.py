@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, read_intervals, visible
+from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, read_intervals, spelling, visible
 from vadistill.data.video import decode_image
 from vadistill.errors import InputError
 
@@ -107,7 +107,7 @@ def _frame_file(clip: Clip, frames: int) -> np.ndarray | None:
     if source.format == "npy":
         return _frame_array(source.frames, frames)
     if source.format == "csv":
-        return _marked(read_intervals(source.frames).get(clip.name, []), frames, source.frames, clip.name)
+        return _marked(read_intervals(source.frames).get(spelling(clip.name), []), frames, source.frames, clip.name)
     if source.format == "ucsd":
         return _marked(_ucsd_intervals(source.frames, clip.name), frames, source.frames, clip.name)
     intervals = [(start, end) for _, start, end in _tracks(source.frames, frames)]

@@ -24,6 +24,8 @@ def read_timings(folder: Path) -> pd.DataFrame:
     """
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
+        if not path.stat().st_size:  # a job that ends at this moment writes it
+            continue
         rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
         try:
             table = pd.read_csv(path, sep="\t", na_values="-")

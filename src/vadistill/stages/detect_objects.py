@@ -1,6 +1,7 @@
 """Rule detect_objects: frames of a shard's clips in, boxes with confidence and class probabilities out."""
 
 import logging
+import os
 import time
 from itertools import islice
 
@@ -12,7 +13,7 @@ from vadistill.data.store import attribute, writing
 from vadistill.detector import Boxes, Detector
 from vadistill.files import sha256
 from vadistill.machine import pick_device
-from vadistill.settings import canonical, section
+from vadistill.settings import TRUSTED_WEIGHTS, canonical, section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def joined(store: FrameStore, found: list[Boxes], classes: int) -> detections.De
 def main(args) -> None:
     """Detect objects in every frame of the given clips."""
     settings = section("detection", args.settings["detection"])
-    detector = Detector(args.weights, settings, pick_device())
+    trusted = os.environ.get(TRUSTED_WEIGHTS, "").split(",")
+    detector = Detector(args.weights, settings, pick_device(), trusted)
     log.info("detector %s on %s, %d classes", args.weights.name, detector.device, len(detector.classes))
     with writing(args.output) as file:
         file.attrs["classes"] = detector.classes
