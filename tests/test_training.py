@@ -13,12 +13,21 @@ class Killed(Exception):
     pass
 
 
-def train(output, stamp="a", phases=(("one", 4), ("two", 3)), kill=None, patience=None):
-    """A small training; ``kill`` = (phase, epoch) dies in the middle of that epoch."""
+def train(*arguments, **options):
+    """Run ``advance`` to its end; return the weights and the epochs that were done."""
+    training, done = advance(*arguments, **options), []
+    while True:
+        try:
+            done.append(next(training))
+        except StopIteration as end:
+            return end.value, done
+
+
+def advance(output, stamp="a", phases=(("one", 4), ("two", 3)), kill=None, patience=None):
+    """A small training, epoch by epoch; ``kill`` = (phase, epoch) dies in the middle of that epoch."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
     run = TrainingRun(output, stamp, seed=5)
-    done = []
     for name, epochs in phases:
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
         early = EarlyStopping(network, patience) if patience else None
@@ -34,9 +43,9 @@ def train(output, stamp="a", phases=(("one", 4), ("two", 3)), kill=None, patienc
             if early:
                 early.update(float(abs(epoch - 1)))
             run.record(name, epoch, {"train_loss": loss.item()})
-            done.append((name, epoch))
+            yield name, epoch
     run.finish({"kind": "test", "weights": network.state_dict()})
-    return network.state_dict(), done
+    return network.state_dict()
 
 
 def records(output):
@@ -73,6 +82,17 @@ def test_a_damaged_state_costs_its_epochs_only(tmp_path):
     (tmp_path / "m.state").write_bytes(b"cut off")
     _, done = train(tmp_path / "m.pt")
     assert done == ALL
+
+
+def test_an_orphan_of_a_killed_workflow_trains_beside_its_rerun(tmp_path):
+    """Both write model, state and metrics: the one that ends last leaves what an undisturbed training leaves."""
+    whole, _ = train(tmp_path / "whole.pt")
+    both = [advance(tmp_path / "m.pt") for _ in range(2)]
+    for training in (both[0], both[0], both[0], both[1], both[1], both[0], *both * len(ALL)):
+        next(training, None)
+    assert all(torch.equal(whole[name], load_model(tmp_path / "m.pt", "test")["weights"][name]) for name in whole)
+    assert records(tmp_path / "m.pt") == ALL
+    assert not list(tmp_path.glob("*.state")) and not list(tmp_path.glob(".*"))
 
 
 def test_early_stopping_restores_the_best_weights_also_after_a_kill(tmp_path):

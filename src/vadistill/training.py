@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import whole_file, whole_stream
 
 log = logging.getLogger(__name__)
 SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file
@@ -79,7 +79,9 @@ class TrainingRun:
         self.state_path = output.with_name(f"{output.stem}.state")
         self.metrics_path = output.with_name(f"{output.stem}.metrics.jsonl")
         self._saved = self._load()
-        self._keep_metrics()
+        # In the state and not read back from their file, which an orphan of a killed workflow may write, too.
+        self._records: list[dict[str, Any]] = self._saved.get("records", []) if self._saved else []
+        self._write_records()
         self._phase = -1
 
     def epochs(
@@ -125,14 +127,13 @@ class TrainingRun:
         if bad:
             raise InputError(f"{phase}, epoch {epoch + 1}: {', '.join(bad)} is not finite; lower the learning rate")
         self._last = metrics
-        entry = {"phase": phase, "phase_index": self._phase, "epoch": epoch, **metrics}
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self._records.append({"phase": phase, "phase_index": self._phase, "epoch": epoch, **metrics})
+        self._write_records()
 
     def finish(self, content: dict[str, Any]) -> None:
         """Write the model and remove the rolling state."""
-        with whole_file(self.output) as temporary:
-            torch.save(content, temporary)
+        with whole_stream(self.output) as stream:
+            torch.save(content, stream)
         self.state_path.unlink(missing_ok=True)
 
     def _generator(self, epoch: int) -> torch.Generator:
@@ -150,8 +151,9 @@ class TrainingRun:
     def _save(self, epoch: int, parts: dict[str, Stateful], ended: bool) -> None:
         states = {name: part.state_dict() for name, part in parts.items()}
         content = {"stamp": self.stamp, "phase": self._phase, "epoch": epoch, "ended": ended, "parts": states}
-        with whole_file(self.state_path) as temporary:
-            torch.save(content, temporary)
+        content["records"] = self._records
+        with whole_stream(self.state_path) as stream:
+            torch.save(content, stream)
 
     def _load(self) -> dict[str, Any] | None:
         if not self.state_path.is_file():
@@ -166,21 +168,9 @@ class TrainingRun:
             return None
         return saved
 
-    def _keep_metrics(self) -> None:
-        """Keep the records of the finished epochs only: a killed epoch is recorded again."""
-        self.metrics_path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.metrics_path.read_text(encoding="utf-8").splitlines() if self.metrics_path.is_file() else []
-        reached = (self._saved["phase"], self._saved["epoch"]) if self._saved else (-1, -1)
-        kept = []
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if (entry["phase_index"], entry["epoch"]) <= reached:
-                kept.append(line)
+    def _write_records(self) -> None:
         with whole_file(self.metrics_path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in self._records), encoding="utf-8")
 
 
 def file_stamp(settings: str, files: list[Path]) -> str:
