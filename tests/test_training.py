@@ -6,7 +6,7 @@ import torch
 
 from vadistill.averages import Averages, finite
 from vadistill.errors import InputError
-from vadistill.training import EarlyStopping, TrainingRun, file_stamp, load_model
+from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, load_model
 
 
 class Killed(Exception):
@@ -67,6 +67,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, place):
     assert done == ALL[place:], "only the interrupted epoch is repeated"
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert records(output) == ALL
+    drop_state(output)
     assert not output.with_name("killed.state").exists()
 
 
@@ -84,6 +85,17 @@ def test_a_damaged_state_costs_its_epochs_only(tmp_path):
     assert done == ALL
 
 
+def test_a_finished_training_that_the_workflow_asks_for_again_is_not_repeated(tmp_path):
+    """Killed after its last epoch, or finished by an orphan: Snakemake removes the model and runs the job again."""
+    whole, _ = train(tmp_path / "m.pt")
+    (tmp_path / "m.pt").unlink()
+    again, done = train(tmp_path / "m.pt")
+    assert done == [] and all(torch.equal(whole[name], again[name]) for name in whole)
+    assert records(tmp_path / "m.pt") == ALL
+    drop_state(tmp_path / "m.pt")
+    assert train(tmp_path / "m.pt")[1] == ALL
+
+
 def test_an_orphan_of_a_killed_workflow_trains_beside_its_rerun(tmp_path):
     """Both write model, state and metrics: the one that ends last leaves what an undisturbed training leaves."""
     whole, _ = train(tmp_path / "whole.pt")
@@ -92,7 +104,7 @@ def test_an_orphan_of_a_killed_workflow_trains_beside_its_rerun(tmp_path):
         next(training, None)
     assert all(torch.equal(whole[name], load_model(tmp_path / "m.pt", "test")["weights"][name]) for name in whole)
     assert records(tmp_path / "m.pt") == ALL
-    assert not list(tmp_path.glob("*.state")) and not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_early_stopping_restores_the_best_weights_also_after_a_kill(tmp_path):

@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,7 +67,8 @@ class TrainingRun:
     """The rolling state of one training, beside the model that it will write.
 
     The state file is stamped: a state of other settings or other data is ignored. It is not an output of the rule, so
-    that neither a crash nor a retry removes it; ``finish`` does. ``metrics.jsonl`` holds one record an epoch.
+    that neither a crash nor a retry removes it. Whoever reads the model does (``drop_state``): by then the workflow has
+    taken note of it and will not ask for it again. ``metrics.jsonl`` holds one record an epoch.
 
     Args:
         output: The model file to be written at the end.
@@ -76,7 +78,7 @@ class TrainingRun:
 
     def __init__(self, output: Path, stamp: str, seed: int) -> None:
         self.output, self.stamp, self.seed = output, stamp, seed
-        self.state_path = output.with_name(f"{output.stem}.state")
+        self.state_path = state_of(output)
         self.metrics_path = output.with_name(f"{output.stem}.metrics.jsonl")
         self._saved = self._load()
         # In the state and not read back from their file, which an orphan of a killed workflow may write, too.
@@ -131,10 +133,9 @@ class TrainingRun:
         self._write_records()
 
     def finish(self, content: dict[str, Any]) -> None:
-        """Write the model and remove the rolling state."""
+        """Write the model."""
         with whole_stream(self.output) as stream:
             torch.save(content, stream)
-        self.state_path.unlink(missing_ok=True)
 
     def _generator(self, epoch: int) -> torch.Generator:
         seed = int(np.random.SeedSequence([self.seed, self._phase, epoch]).generate_state(1)[0])
@@ -171,6 +172,17 @@ class TrainingRun:
     def _write_records(self) -> None:
         with whole_file(self.metrics_path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in self._records), encoding="utf-8")
+
+
+def state_of(model: Path) -> Path:
+    """Return where the rolling state of a model's training lies."""
+    return model.with_name(f"{model.stem}.state")
+
+
+def drop_state(model: Path) -> None:
+    """Remove the rolling state of a model that is finished and in use."""
+    with suppress(OSError):  # it may be gone, or lie where nothing can be removed
+        state_of(model).unlink()
 
 
 def file_stamp(settings: str, files: list[Path]) -> str:

@@ -18,7 +18,7 @@ from vadistill.settings import Student, canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student_scoring import validation_auc, windows_of
 from vadistill.student_training import train_epoch
-from vadistill.training import EarlyStopping, TrainingRun, file_stamp, load_model
+from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, load_model
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def main(args) -> None:
         distiller.load_backbone(pretrained["weights"])
         used["pretraining"] = json.loads(pretrained["settings"])["pretraining"]
         inputs.append(args.pretrained)
+        drop_state(args.pretrained)
     windows = windows_of(
         args.frames,
         network,

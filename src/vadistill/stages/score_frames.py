@@ -9,6 +9,7 @@ from vadistill.machine import pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.student_scoring import load_student, score_clip, windows_of
+from vadistill.training import drop_state
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +18,7 @@ def main(args) -> None:
     """Score every frame of the given clips."""
     device = pick_device()
     student, settings = load_student(args.model, device)
+    drop_state(args.model)
     network = section("student", settings["student"])
     with writing(args.output) as file:
         file.attrs["model_settings"] = canonical(settings)
