@@ -15,6 +15,7 @@ import torch
 from vadistill.data.mp4 import write_mp4
 from vadistill.data.store import writing
 from vadistill.demo.video import write_clip
+from vadistill.errors import InputError
 from vadistill.files import fingerprint, remove_unfinished, sha256, whole_file, whole_folder, whole_stream, write_json
 from vadistill.settings import Demo
 
@@ -162,7 +163,7 @@ def test_the_same_content_makes_the_same_file(tmp_path, name):
 
 
 def test_json_refuses_numbers_that_are_not_finite(tmp_path):
-    with pytest.raises(ValueError):
+    with pytest.raises(InputError, match=r"a\.json: not written, a number in it is not finite"):
         write_json(tmp_path / "a.json", {"auc": float("nan")})
     assert not list(tmp_path.iterdir())
 

@@ -129,6 +129,13 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(tmp_path):
         run.record("phase x", 2, {"train_loss": math.inf})
 
 
+def test_weights_that_are_not_finite_are_not_written(tmp_path):
+    run = TrainingRun(tmp_path / "m.pt", "a", 0)
+    with pytest.raises(InputError, match=r"m\.pt: not written, its layer is not finite"):
+        run.finish({"kind": "test", "weights": {"layer": torch.tensor([1.0, math.nan])}})
+    assert not (tmp_path / "m.pt").exists()
+
+
 def test_models_are_checked_when_loaded(tmp_path):
     train(tmp_path / "m.pt")
     assert load_model(tmp_path / "m.pt", "test")["kind"] == "test"

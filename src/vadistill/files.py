@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vadistill.errors import InputError
+
 SAMPLES, SAMPLE_BYTES = 256, 4096
 WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}  # what only a write ends in
 _unfinished: set[Path] = set()
@@ -187,9 +189,17 @@ def _other(process: int) -> bool:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write ``content`` as indented JSON, whole or not at all. Non-finite numbers are refused."""
+    """Write ``content`` as indented JSON, whole or not at all.
+
+    Raises:
+        InputError: A number is not finite.
+    """
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise InputError(f"{path}: not written, a number in it is not finite ({error})") from error
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def sha256(path: str | Path) -> str:

@@ -74,6 +74,9 @@ class TrainingRun:
         output: The model file to be written at the end.
         stamp: What the training depends on, for example its settings and inputs.
         seed: Each epoch draws from a generator of its own, seeded by this, the phase and the epoch.
+
+    Attributes:
+        records: The metrics of every finished epoch.
     """
 
     def __init__(self, output: Path, stamp: str, seed: int) -> None:
@@ -82,7 +85,7 @@ class TrainingRun:
         self.metrics_path = output.with_name(f"{output.stem}.metrics.jsonl")
         self._saved = self._load()
         # In the state and not read back from their file, which an orphan of a killed workflow may write, too.
-        self._records: list[dict[str, Any]] = self._saved.get("records", []) if self._saved else []
+        self.records: list[dict[str, Any]] = self._saved.get("records", []) if self._saved else []
         self._write_records()
         self._phase = -1
 
@@ -129,11 +132,18 @@ class TrainingRun:
         if bad:
             raise InputError(f"{phase}, epoch {epoch + 1}: {', '.join(bad)} is not finite; lower the learning rate")
         self._last = metrics
-        self._records.append({"phase": phase, "phase_index": self._phase, "epoch": epoch, **metrics})
+        self.records.append({"phase": phase, "phase_index": self._phase, "epoch": epoch, **metrics})
         self._write_records()
 
     def finish(self, content: dict[str, Any]) -> None:
-        """Write the model."""
+        """Write the model.
+
+        Raises:
+            InputError: A weight is not finite: the last step was one too far.
+        """
+        for name, value in content["weights"].items():
+            if not value.isfinite().all():
+                raise InputError(f"{self.output}: not written, its {name} is not finite; lower the learning rate")
         with whole_stream(self.output) as stream:
             torch.save(content, stream)
 
@@ -152,7 +162,7 @@ class TrainingRun:
     def _save(self, epoch: int, parts: dict[str, Stateful], ended: bool) -> None:
         states = {name: part.state_dict() for name, part in parts.items()}
         content = {"stamp": self.stamp, "phase": self._phase, "epoch": epoch, "ended": ended, "parts": states}
-        content["records"] = self._records
+        content["records"] = self.records
         with whole_stream(self.state_path) as stream:
             torch.save(content, stream)
 
@@ -171,7 +181,7 @@ class TrainingRun:
 
     def _write_records(self) -> None:
         with whole_file(self.metrics_path) as temporary:
-            temporary.write_text("".join(json.dumps(record) + "\n" for record in self._records), encoding="utf-8")
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
 
 
 def state_of(model: Path) -> Path:

@@ -26,9 +26,9 @@ def main(args) -> None:
             started = time.monotonic()
             windows = windows_of([path], network)
             score, made = score_clip(student, windows, device)
-            maps.write_clip(file, windows.stores[0].clip, made, score)
-            rate = len(score) / (time.monotonic() - started)
-            log.info("clip %s: %d frames, %.1f frames/s", windows.stores[0].clip, len(score), rate)
+            store, rate = windows.stores[0], len(score) / (time.monotonic() - started)
+            maps.write_clip(file, store.clip, made, score, fingerprint=store.fingerprint)
+            log.info("clip %s: %d frames, %.1f frames/s", store.clip, len(score), rate)
 
 
 if __name__ == "__main__":
