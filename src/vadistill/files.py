@@ -154,7 +154,8 @@ def _name(error: OSError, temporary: Path, path: Path) -> None:
     if name is None and error.errno in WRITING:
         error.filename = str(path)
     elif isinstance(name, str | os.PathLike) and os.fspath(name).startswith(str(temporary)):
-        error.filename, error.filename2 = str(path) + os.fspath(name).removeprefix(str(temporary)), None
+        error.filename = str(path) + os.fspath(name).removeprefix(str(temporary))
+        del error.filename2
 
 
 def _remove(path: Path) -> None:
