@@ -96,6 +96,9 @@ class TrainingRun:
 
         An epoch counts as done when the caller asks for the next one. ``parts`` (and ``early``) are restored from the
         saved state first; with ``early`` the phase may end sooner, and ends with the best weights.
+
+        Raises:
+            InputError: A weight is not finite after an epoch: its last step was one too far.
         """
         parts = {**parts, "early_stopping": early} if early else parts
         self._phase += 1
@@ -116,6 +119,7 @@ class TrainingRun:
             started = time.monotonic()
             yield epoch, self._generator(epoch)
             seconds = time.monotonic() - started
+            _check_weights(parts, f"{phase}, epoch {epoch + 1}")
             self._save(epoch, parts, ended=False)
             log.info("%s %d/%d %s", phase, epoch + 1, total, self._line(seconds, total - epoch - 1))
         if early:
@@ -136,14 +140,7 @@ class TrainingRun:
         self._write_records()
 
     def finish(self, content: dict[str, Any]) -> None:
-        """Write the model.
-
-        Raises:
-            InputError: A weight is not finite: the last step was one too far.
-        """
-        for name, value in content["weights"].items():
-            if not value.isfinite().all():
-                raise InputError(f"{self.output}: not written, its {name} is not finite; lower the learning rate")
+        """Write the model."""
         with whole_stream(self.output) as stream:
             torch.save(content, stream)
 
@@ -182,6 +179,13 @@ class TrainingRun:
     def _write_records(self) -> None:
         with whole_file(self.metrics_path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
+
+
+def _check_weights(parts: dict[str, Stateful], where: str) -> None:
+    for part in parts.values():
+        for name, weight in part.named_parameters() if isinstance(part, torch.nn.Module) else ():
+            if not weight.isfinite().all():
+                raise InputError(f"{where}: the weights {name} are not finite; lower the learning rate")
 
 
 def state_of(model: Path) -> Path:

@@ -7,6 +7,7 @@ no file under a final name and none half-written, and with space completes to th
 
 import argparse
 import csv
+import importlib
 import json
 import os
 import re
@@ -103,6 +104,7 @@ def run_stage(job: Job, arguments: list[str], log: Path, spare: int | None = Non
     try:
         sys.argv = [job.module, *arguments]
         if spare is not None:
+            importlib.import_module(job.module)
             pages = int(Path("/proc/self/statm").read_text().split()[0])
             resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + spare,) * 2)
         runpy.run_module(job.module, run_name="__main__")
@@ -172,9 +174,9 @@ def judge(trial: Trial, job: Job, outputs: list[Path], log: Path) -> None:
         faults.append("output not named")
     folder = outputs[0].parent
     left = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    # The first of two outputs may be whole when the second one fails.
-    allowed_names = {"model.state", "pretrained.state", "distilled.state", *(path.name for path in outputs[:-1])}
-    if wrong := [name for name in left if name not in allowed_names and not name.endswith(".metrics.jsonl")]:
+    # One of two outputs may be whole when the other one fails.
+    whole = {new.name for old, new in zip(job.outputs, outputs, strict=True) if same(Path(old), new)}
+    if wrong := [name for name in left if name not in whole and not name.endswith((".metrics.jsonl", ".state"))]:
         faults.append(f"left: {', '.join(wrong)}")
     trial.outcome = "; ".join(faults) or "as it should"
 

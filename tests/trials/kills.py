@@ -173,7 +173,7 @@ def wait_for_job(run: Run, hits: Counter) -> str:
         rules = {rule for rule in told(run.log).interrupted.values() if hits[rule] < OFTEN.get(rule, 1)}
         if rules and run.stages():
             return min(rules)
-        time.sleep(0.02)
+        time.sleep(0.05)
     return ""
 
 
@@ -206,6 +206,8 @@ def torture(folder: Path, logs: Path, targets: list[str], plan: list[Kill], seco
         kill.after = round(rng.uniform(0, 1), 2)
         time.sleep(kill.after * seconds.get(kill.aimed_at, 0.5))
         if runs[-1].process.poll() is not None:
+            if runs[-1].process.returncode:
+                sys.exit(f"{runs[-1].log}: failed without a kill")
             del plan[number:]  # every rule has been hit
             break
         strike(runs[-1], kill)

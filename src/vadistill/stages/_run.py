@@ -15,8 +15,10 @@ from vadistill.files import remove_unfinished
 
 WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
 # In the messages of torch, CUDA, OpenCV, loaders and the system, which have no exception in common.
-NO_MEMORY = ("allocate memory", "out of memory", "insufficient memory", "bad_alloc", "bad allocation", "shared memory",
-             "unable to allocate", "start new thread", "by signal: killed", "by signal: bus error")  # fmt: skip
+NO_MEMORY = (
+    *("allocate memory", "out of memory", "insufficient memory", "bad_alloc", "bad allocation", "unable to allocate"),
+    *("shared memory", "start new thread", "by signal: killed", "by signal: bus error", "could not create a primitive"),
+)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
