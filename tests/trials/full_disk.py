@@ -7,14 +7,13 @@ no file under a final name and none half-written, and with space completes to th
 
 import argparse
 import csv
-import importlib
 import json
 import os
 import re
-import resource
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -36,7 +35,9 @@ from kills import CONFIG, PARTS, Run, project, same
 
 MEGABYTE = 1 << 20
 LIMIT_S = 120
-SPARE_MB = (0, 4, 32)  # memory that a stage may take beyond what its libraries hold
+LIMITS_MB = (4, 24)  # memory that a stage may take beyond what its libraries hold
+# Where control groups of memory are, and which file of a group has its limit.
+GROUPS = ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max"))
 
 
 @dataclass
@@ -92,8 +93,8 @@ def jobs(folder: Path) -> list[Job]:
     return list(found.values())
 
 
-def run_stage(job: Job, arguments: list[str], log: Path, spare: int | None = None) -> int:
-    """Run a stage in a fork of this process, with so many bytes of memory beyond what it holds; return its status."""
+def run_stage(job: Job, arguments: list[str], log: Path, group: Path | None = None) -> int:
+    """Run a stage in a fork of this process, in a control group of memory if one is given; return its status."""
     child = os.fork()
     if child:
         return wait(child)
@@ -103,10 +104,8 @@ def run_stage(job: Job, arguments: list[str], log: Path, spare: int | None = Non
     status = 1
     try:
         sys.argv = [job.module, *arguments]
-        if spare is not None:
-            importlib.import_module(job.module)
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + spare,) * 2)
+        if group:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
         runpy.run_module(job.module, run_name="__main__")
         status = 0
     except SystemExit as end:
@@ -119,16 +118,16 @@ def run_stage(job: Job, arguments: list[str], log: Path, spare: int | None = Non
 
 
 def wait(child: int) -> int:
-    """Return the status of a child that is given two minutes."""
+    """Return the status of a child; of one that takes longer than two minutes that of an alarm."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.01)
-    os.kill(child, 9)
+    os.kill(child, signal.SIGTERM)
     os.waitpid(child, 0)
-    return -9
+    return -signal.SIGALRM
 
 
 @contextmanager
@@ -159,26 +158,28 @@ def allowed(folder: Path) -> bool:
 def judge(trial: Trial, job: Job, outputs: list[Path], log: Path) -> None:
     """Say whether the stage ended as it should."""
     text, faults = log.read_text(errors="replace"), []
+    killed = trial.status == -signal.SIGKILL and "memory" in trial.fault
     lines = [line for line in text.splitlines() if line.startswith("error: ")]
     trial.line = lines[0] if lines else (text.strip().splitlines() or [""])[-1]
     if trial.status == 0:
         trial.outcome = "completed"
         return
-    if trial.status != 1:
+    if trial.status != 1 and not killed:
         faults.append(f"status {trial.status}")
-    if len(lines) != 1:
+    if len(lines) != 1 and not killed:
         faults.append(f"{len(lines)} error lines")
     if "Traceback" in text:
         faults.append("traceback")
-    if not any(str(path) in trial.line or str(path.with_suffix("")) in trial.line for path in outputs):
+    if not killed and not any(str(path) in trial.line or str(path.with_suffix("")) in trial.line for path in outputs):
         faults.append("output not named")
     folder = outputs[0].parent
     left = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     # One of two outputs may be whole when the other one fails.
     whole = {new.name for old, new in zip(job.outputs, outputs, strict=True) if same(Path(old), new)}
-    if wrong := [name for name in left if name not in whole and not name.endswith((".metrics.jsonl", ".state"))]:
+    left = [name for name in left if name not in whole and not name.endswith((".metrics.jsonl", ".state"))]
+    if wrong := [name for name in left if not (killed and ".part" in name)]:
         faults.append(f"left: {', '.join(wrong)}")
-    trial.outcome = "; ".join(faults) or "as it should"
+    trial.outcome = "; ".join(faults) or ("killed by the kernel" if killed else "as it should")
 
 
 def full(job: Job, spot: Path, base: Path, log: Path, share: float) -> Trial:
@@ -191,12 +192,17 @@ def full(job: Job, spot: Path, base: Path, log: Path, share: float) -> Trial:
         trial.seconds = time.monotonic() - started
         judge(trial, job, outputs, log)
         mount("-o", "remount,size=512m", folder)
-        again = run_stage(job, arguments, log.with_suffix(".again"))
-        alike = job.rule == "write_report" or all(
-            same(base / old, new) for old, new in zip(job.outputs, outputs, strict=True)
-        )
-        trial.again = "the same result" if again == 0 and alike else f"status {again}, another result"
+        complete(trial, job, arguments, outputs, base, log)
     return trial
+
+
+def complete(trial: Trial, job: Job, arguments: list[str], outputs: list[Path], base: Path, log: Path) -> None:
+    """Run a stage again where it failed, now with all that it needs, and compare its outputs with the stored ones."""
+    status = run_stage(job, arguments, log.with_suffix(".again"))
+    alike = [same(base / old, new) for old, new in zip(job.outputs, outputs, strict=True)]
+    left = [path.name for path in outputs[0].parent.glob(".*")]
+    good = status == 0 and not left and (all(alike) or job.rule == "write_report")  # times of the jobs are in a report
+    trial.again = "the same result" if good else f"status {status}, another result, left: {left}"
 
 
 def read_only(job: Job, spot: Path, base: Path, log: Path) -> Trial:
@@ -236,15 +242,31 @@ def vanished(job: Job, spot: Path, base: Path, log: Path) -> Trial:
     return trial
 
 
-def little_memory(job: Job, spot: Path, base: Path, log: Path, spare: int) -> Trial:
-    """Let a stage run into the limit of its address space."""
-    trial, started = Trial(job.rule, f"{spare} MB of memory"), time.monotonic()
+def little_memory(job: Job, spot: Path, base: Path, log: Path, limit: int) -> Trial:
+    """Let the kernel end a stage, or a loader of it, that takes more memory than its control group may have."""
+    trial, started = Trial(job.rule, f"{limit} MB of memory"), time.monotonic()
     with mounted(spot, 512 * 1024) as folder:
         arguments, outputs = job.moved(folder)
-        trial.status = run_stage(job, arguments, log, spare * MEGABYTE)
+        with control_group(limit * MEGABYTE) as group:
+            trial.status = run_stage(job, arguments, log, group)
         trial.seconds = time.monotonic() - started
         judge(trial, job, outputs, log)
+        complete(trial, job, arguments, outputs, base, log)
     return trial
+
+
+@contextmanager
+def control_group(limit: int) -> Iterator[Path]:
+    """Make a control group that may have so many bytes of memory."""
+    group = next(root for root, _ in GROUPS if root.is_dir()) / f"trial{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / dict(GROUPS)[group.parent]).write_text(str(limit))
+        yield group
+    finally:
+        while (group / "cgroup.procs").read_text():  # loaders may outlive their stage by seconds
+            time.sleep(0.1)
+        group.rmdir()
 
 
 def size_of(path: Path) -> int:
@@ -263,8 +285,8 @@ def trials_of(job: Job, spot: Path, base: Path, log: Path, faults: list[str]) ->
     if "vanished" in faults:
         yield vanished(job, spot, base, log)
     if "memory" in faults:
-        for spare in SPARE_MB:
-            yield little_memory(job, spot, base, log, spare)
+        for limit in LIMITS_MB:
+            yield little_memory(job, spot, base, log, limit)
 
 
 def main() -> int:
@@ -300,7 +322,11 @@ def main() -> int:
                 shown = (trial.outcome, trial.again, trial.line)
                 print(f"{trial.rule:20} {trial.fault:18} {trial.seconds:5.1f} s", *shown, sep="  ")
                 sys.stdout.flush()
-    bad = [trial for trial in made if trial.outcome not in ("as it should", "completed") or "another" in trial.again]
+    bad = [
+        trial
+        for trial in made
+        if trial.outcome not in ("as it should", "killed by the kernel", "completed") or "another" in trial.again
+    ]
     bad += [trial for trial in made if trial.outcome == "completed" and trial.fault in ("1% of the space", "read-only")]
     summary = {"trials": len(made), "outcomes": Counter(f"{trial.fault}: {trial.outcome}" for trial in made)}
     summary["bad"] = [asdict(trial) for trial in bad]
