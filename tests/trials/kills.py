@@ -259,7 +259,8 @@ def differences(whole: Path, killed: Path, targets: list[str]) -> list[str]:
 def same(one: Path, two: Path) -> bool:
     """Compare two results of one name."""
     if one.is_dir() and two.is_dir():
-        return {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
+        names, others = ({path.name for path in folder.iterdir()} - {".snakemake_timestamp"} for folder in (one, two))
+        return names == others
     if not (one.is_file() and two.is_file()):
         return False
     if one.suffix == ".h5":
