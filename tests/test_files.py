@@ -1,10 +1,24 @@
+import errno
 import json
+import os
+import re
+import resource
 import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from vadistill.files import fingerprint, remove_unfinished, sha256, whole_file, whole_folder, write_json
+from vadistill.data.mp4 import write_mp4
+from vadistill.data.store import writing
+from vadistill.demo.video import write_clip
+from vadistill.errors import InputError
+from vadistill.files import fingerprint, remove_unfinished, sha256, whole_file, whole_folder, whole_stream, write_json
+from vadistill.settings import Demo
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -25,14 +39,132 @@ def test_a_process_that_ends_at_once_can_remove_what_it_has_half_written(tmp_pat
 
 
 def test_left_overs_of_a_killed_writer_are_removed(tmp_path):
-    for name in (".a.123.part.json", ".a.b.part.json", ".ab.123.part.json"):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f".a.{ended.pid}.part.json", ".a.b.part.json", f".ab.{ended.pid}.part.json"):
         (tmp_path / name).write_text("half")
     write_json(tmp_path / "a.json", {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.b.part.json", ".ab.123.part.json", "a.json"]
+    kept = [".a.b.part.json", f".ab.{ended.pid}.part.json", "a.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+WRITER = """
+import sys
+from vadistill.files import whole_file
+with whole_file(sys.argv[1]) as temporary:
+    temporary.write_text("orphan")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_writers_of_one_file_leave_each_other_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    orphan = subprocess.Popen([sys.executable, "-c", WRITER, path], **streams)
+    assert orphan.stdout.readline() == "writing\n"
+    with whole_file(path) as temporary:
+        temporary.write_text("anew")
+    assert path.read_text() == "anew"
+    orphan.communicate(timeout=60)
+    assert orphan.returncode == 0 and path.read_text() == "orphan"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def largest_file(size):
+    """No file grows beyond this: as on a full disk, a write fails in its middle, here with EFBIG."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def store(path):
+    rng = np.random.default_rng(0)
+    with writing(path) as file:
+        grown = file.create_dataset("bytes", (0,), "u1", maxshape=(None,), chunks=(1 << 12,), fletcher32=True)
+        for number in range(20):
+            group = file.create_group(f"clip{number}")
+            group.create_dataset("map", data=rng.random((32, 8, 8)), chunks=(8, 8, 8), fletcher32=True)
+            group.attrs["settings"] = "x" * 200
+            grown.resize((len(grown) + 5000,))
+            grown[-5000:] = rng.integers(0, 256, 5000, np.uint8)
+
+
+def stream(write):
+    def written(path):
+        with whole_stream(path) as file:
+            write(file)
+
+    return written
+
+
+def figures(path):
+    with whole_folder(path) as folder, whole_file(folder / "one.csv") as temporary:
+        pd.DataFrame(np.zeros((20_000, 3))).to_csv(temporary)
+
+
+def film(path):
+    rng = np.random.default_rng(0)
+    write_mp4(path, (rng.integers(0, 256, (200, 200, 3), np.uint8) for _ in range(20)), 25.0)
+
+
+def clip(path):
+    write_clip(Demo(seed=3, frames=8, height=96, width=160), "train", "train_01", path)
+
+
+WRITERS = {
+    "a.h5": store,
+    "a.pt": stream(lambda file: torch.save({"weights": torch.zeros(40_000)}, file)),
+    "a.npy": stream(lambda file: np.save(file, np.zeros(40_000))),
+    "a.json": lambda path: write_json(path, list(range(40_000))),
+    "pictures": figures,
+    "a.mp4": film,
+    "a.avi": clip,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_cannot_be_written_is_named_and_not_left(tmp_path, name):
+    path = tmp_path / name
+    for size in (0, 1, 1000, 5000, 20_000, 77_777):
+        with pytest.raises(Exception) as caught, largest_file(size):
+            WRITERS[name](path)
+        assert str(path) in str(caught.value) and not re.search(r"\.part|None", str(caught.value))
+        assert os.strerror(errno.EFBIG) in str(caught.value) or "is its disk full" in str(caught.value)
+        assert not list(tmp_path.iterdir())
+    WRITERS[name](path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_none_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        write_json(tmp_path / "file" / "a.json", {})
+    with pytest.raises(FileNotFoundError) as caught, whole_file(tmp_path / "gone" / "a.json") as temporary:
+        temporary.write_text("half")
+        shutil.rmtree(tmp_path / "gone")
+    assert str(caught.value).endswith(f"No such file or directory: '{tmp_path}/gone/a.json'")
+
+
+def test_the_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"input\.h5"), whole_file(tmp_path / "a.json"):
+        (tmp_path / "input.h5").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a.pt"])
+def test_the_same_content_makes_the_same_file(tmp_path, name):
+    paths = [tmp_path / folder / name for folder in ("one", "two")]
+    for path in paths:
+        WRITERS[name](path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_json_refuses_numbers_that_are_not_finite(tmp_path):
-    with pytest.raises(ValueError):
+    with pytest.raises(InputError, match=r"a\.json: not written, a number in it is not finite"):
         write_json(tmp_path / "a.json", {"auc": float("nan")})
     assert not list(tmp_path.iterdir())
 

@@ -6,19 +6,28 @@ import torch
 
 from vadistill.averages import Averages, finite
 from vadistill.errors import InputError
-from vadistill.training import EarlyStopping, TrainingRun, file_stamp, load_model
+from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, load_model
 
 
 class Killed(Exception):
     pass
 
 
-def train(output, stamp="a", phases=(("one", 4), ("two", 3)), kill=None, patience=None):
-    """A small training; ``kill`` = (phase, epoch) dies in the middle of that epoch."""
+def train(*arguments, **options):
+    """Run ``advance`` to its end; return the weights and the epochs that were done."""
+    training, done = advance(*arguments, **options), []
+    while True:
+        try:
+            done.append(next(training))
+        except StopIteration as end:
+            return end.value, done
+
+
+def advance(output, stamp="a", phases=(("one", 4), ("two", 3)), kill=None, patience=None):
+    """A small training, epoch by epoch; ``kill`` = (phase, epoch) dies in the middle of that epoch."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
     run = TrainingRun(output, stamp, seed=5)
-    done = []
     for name, epochs in phases:
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
         early = EarlyStopping(network, patience) if patience else None
@@ -34,9 +43,9 @@ def train(output, stamp="a", phases=(("one", 4), ("two", 3)), kill=None, patienc
             if early:
                 early.update(float(abs(epoch - 1)))
             run.record(name, epoch, {"train_loss": loss.item()})
-            done.append((name, epoch))
+            yield name, epoch
     run.finish({"kind": "test", "weights": network.state_dict()})
-    return network.state_dict(), done
+    return network.state_dict()
 
 
 def records(output):
@@ -58,6 +67,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, place):
     assert done == ALL[place:], "only the interrupted epoch is repeated"
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert records(output) == ALL
+    drop_state(output)
     assert not output.with_name("killed.state").exists()
 
 
@@ -73,6 +83,28 @@ def test_a_damaged_state_costs_its_epochs_only(tmp_path):
     (tmp_path / "m.state").write_bytes(b"cut off")
     _, done = train(tmp_path / "m.pt")
     assert done == ALL
+
+
+def test_a_finished_training_that_the_workflow_asks_for_again_is_not_repeated(tmp_path):
+    """Killed after its last epoch, or finished by an orphan: Snakemake removes the model and runs the job again."""
+    whole, _ = train(tmp_path / "m.pt")
+    (tmp_path / "m.pt").unlink()
+    again, done = train(tmp_path / "m.pt")
+    assert done == [] and all(torch.equal(whole[name], again[name]) for name in whole)
+    assert records(tmp_path / "m.pt") == ALL
+    drop_state(tmp_path / "m.pt")
+    assert train(tmp_path / "m.pt")[1] == ALL
+
+
+def test_an_orphan_of_a_killed_workflow_trains_beside_its_rerun(tmp_path):
+    """Both write model, state and metrics: the one that ends last leaves what an undisturbed training leaves."""
+    whole, _ = train(tmp_path / "whole.pt")
+    both = [advance(tmp_path / "m.pt") for _ in range(2)]
+    for training in (both[0], both[0], both[0], both[1], both[1], both[0], *both * len(ALL)):
+        next(training, None)
+    assert all(torch.equal(whole[name], load_model(tmp_path / "m.pt", "test")["weights"][name]) for name in whole)
+    assert records(tmp_path / "m.pt") == ALL
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_early_stopping_restores_the_best_weights_also_after_a_kill(tmp_path):
@@ -95,6 +127,17 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(tmp_path):
     run = TrainingRun(tmp_path / "m.pt", "a", 0)
     with pytest.raises(InputError, match="phase x, epoch 3: train_loss"):
         run.record("phase x", 2, {"train_loss": math.inf})
+
+
+def test_weights_that_are_not_finite_after_an_epoch_are_not_kept(tmp_path):
+    """The step that spoils them may be the last one, so that no loss tells."""
+    network, run = torch.nn.Linear(2, 1), TrainingRun(tmp_path / "m.pt", "a", 0)
+    with pytest.raises(InputError, match="tasks, epoch 2: the weights bias are not finite"):
+        for epoch, _ in run.epochs("tasks", 2, {"network": network}):
+            run.record("tasks", epoch, {"train_loss": 1.0})
+            if epoch == 1:
+                network.bias.data[0] = math.nan
+    assert torch.load(tmp_path / "m.state", weights_only=True)["epoch"] == 0
 
 
 def test_models_are_checked_when_loaded(tmp_path):

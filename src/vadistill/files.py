@@ -1,15 +1,20 @@
 """Files that are either whole or not there, and fingerprints of their content."""
 
+import errno
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from vadistill.errors import InputError
 
 SAMPLES, SAMPLE_BYTES = 256, 4096
+WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}  # what only a write ends in
 _unfinished: set[Path] = set()
 
 
@@ -18,35 +23,106 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; rename it to ``path`` on success, remove it on failure.
 
     A reader never meets a half-written file, and a killed job leaves the old one in place.
+
+    Raises:
+        OSError: The file cannot be written; the error names ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: libraries choose their format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    _remove_stale(path.parent, f".{path.stem}.", f".part{path.suffix}")
-    _unfinished.add(temporary)
-    try:
+    start, end = f".{path.stem}.", f".part{path.suffix}"
+    with _beside(path, start, end) as temporary:
         yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # a network folder may say only now that it has no space
         os.replace(temporary, path)
-    finally:
-        _remove(temporary)
+
+
+@contextmanager
+def whole_stream(path: str | Path) -> Iterator["Stream"]:
+    """Like ``whole_file``, but give an open file: for libraries that do not survive a failing write.
+
+    Raises:
+        OSError: The file cannot be written; the error names ``path``.
+    """
+    with whole_file(path) as temporary, Stream(temporary) as stream:
+        try:
+            yield stream
+        finally:
+            stream.check()
 
 
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` and put it in its place on success; remove it on failure."""
+    """Give a temporary folder beside ``path`` and put it in its place on success; remove it on failure.
+
+    Raises:
+        OSError: It cannot be written; the error names ``path`` or a file in it.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _remove_stale(path.parent, f".{path.name}.", ".part")
-    temporary.mkdir()
-    _unfinished.add(temporary)
-    try:
+    with _beside(path, f".{path.name}.", ".part") as temporary:
+        temporary.mkdir()
         yield temporary
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
-    finally:
-        _remove(temporary)
+
+
+class Stream(io.RawIOBase):
+    """A new file that takes every write and says by ``check`` whether one has failed.
+
+    On a full disk HDF5 loses data without an error, or ends the process, and torch ends in an error that names no file;
+    so neither is told.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("w+b", buffering=0)
+        self._failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the error of the first write that failed."""
+        if self._failure:
+            raise self._failure from None
+
+    def write(self, data) -> int:
+        """Write all bytes, as far as there is space."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while rest and not self._failure:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file, as far as there is space."""
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return self.tell() if size is None else size
+
+    def readinto(self, buffer) -> int:
+        """Read into the buffer."""
+        return self._file.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place, also beyond the end."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    writable = seekable = readable
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
 
 
 def remove_unfinished() -> None:
@@ -56,25 +132,75 @@ def remove_unfinished() -> None:
             _remove(path)
 
 
+@contextmanager
+def _beside(path: Path, start: str, end: str) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, removed at the end unless it has been renamed."""
+    temporary = path.with_name(f"{start}{os.getpid()}{end}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path.parent, start, end)
+        _unfinished.add(temporary)
+        yield temporary
+    except OSError as error:
+        _name(error, temporary, path)
+        raise
+    finally:
+        _remove(temporary)
+
+
+def _name(error: OSError, temporary: Path, path: Path) -> None:
+    """Let an error of writing name the file as its reader knows it."""
+    name = error.filename
+    if name is None and error.errno in WRITING:
+        error.filename = str(path)
+    elif isinstance(name, str | os.PathLike) and os.fspath(name).startswith(str(temporary)):
+        error.filename = str(path) + os.fspath(name).removeprefix(str(temporary))
+        del error.filename2
+
+
 def _remove(path: Path) -> None:
     _unfinished.discard(path)
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # nothing is there, or the folder is gone or cannot be written
+            path.unlink()
 
 
 def _remove_stale(folder: Path, start: str, end: str) -> None:
-    """Remove what a killed writer of the same file left behind; its temporary name differs in the number alone."""
+    """Remove what a killed writer of the same file left behind; its temporary name differs in the number alone.
+
+    A process that still runs keeps its file: the orphan of a killed workflow may write what is being made anew.
+    """
     for path in folder.iterdir():
-        if path.name.startswith(start) and path.name.endswith(end) and path.name[len(start) : -len(end)].isdecimal():
+        number = path.name[len(start) : -len(end)]
+        if path.name.startswith(start) and path.name.endswith(end) and number.isdecimal() and not _other(int(number)):
             _remove(path)
 
 
+def _other(process: int) -> bool:
+    """Return whether it is another process that runs."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
+
+
 def write_json(path: str | Path, content: Any) -> None:
-    """Write ``content`` as indented JSON, whole or not at all. Non-finite numbers are refused."""
+    """Write ``content`` as indented JSON, whole or not at all.
+
+    Raises:
+        InputError: A number is not finite.
+    """
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise InputError(f"{path}: not written, a number in it is not finite ({error})") from error
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def sha256(path: str | Path) -> str:

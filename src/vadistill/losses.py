@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from vadistill.health import DEAD
 from vadistill.models.discriminator import Discriminator
 from vadistill.models.student import Maps
 
 DEQUANTISATION = 0.005
-DEAD = 0.01
 
 
 def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:

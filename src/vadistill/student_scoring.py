@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vadistill.data.labels import labels_of_boxes
 from vadistill.data.windows import FrameWindows, loader, offsets
 from vadistill.errors import InputError
 from vadistill.machine import loader_workers
@@ -36,14 +37,36 @@ def windows_of(paths: Sequence[Path], network: StudentSettings, **training: Any)
 
 @torch.inference_mode()
 def score_clip(student: Student, windows: FrameWindows, device) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Return the frame scores (T,) and maps {g: (T, g, g)} of one clip."""
+    """Return the frame scores (T,) and maps {g: (T, g, g)} of one clip.
+
+    Raises:
+        InputError: They are not finite.
+    """
     scores, grids = [], []
     for frames, _ in loader(windows, range(len(windows)), BATCH, loader_workers()):
         made = student(scale_frames(frames.to(device, non_blocking=True)))
         scores.append(frame_scores(made).float().cpu())
         grids.append({g: grid[:, 0].float().cpu() for g, grid in made.items()})
     joined = {g: torch.cat([part[g] for part in grids]).numpy() for g in grids[0]}
-    return torch.cat(scores).numpy(), joined
+    score = torch.cat(scores).numpy()
+    if not all(np.isfinite(values).all() for values in (score, *joined.values())):
+        names = ", ".join(store.clip for store in windows.stores[:3])
+        raise InputError(f"clip {names}: the student gives scores or maps that are not finite")
+    return score, joined
+
+
+def judges_of(
+    frames: Sequence[Path], boxes: Sequence[Path], network: StudentSettings
+) -> tuple[FrameWindows, dict[str, np.ndarray]]:
+    """Return the windows and labels (T,) of the split validation, by which a student is selected.
+
+    Raises:
+        InputError: A clip has frames or boxes only.
+    """
+    windows, labels = windows_of(frames, network), labels_of_boxes(boxes)
+    if unpaired := sorted({store.clip for store in windows.stores} ^ labels.keys()):
+        raise InputError(f"validation clip {unpaired[0]}: frames or boxes are missing; expected both for every clip")
+    return windows, labels
 
 
 def validation_auc(student: Student, windows: FrameWindows, labels: Mapping[str, np.ndarray], device) -> float:

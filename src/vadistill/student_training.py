@@ -1,6 +1,7 @@
 """One epoch of distillation: windows of frames and the teachers' maps in, what its steps log out."""
 
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -9,6 +10,12 @@ from vadistill.data.windows import FrameWindows, loader
 from vadistill.distillation import Distiller
 from vadistill.machine import loader_workers
 from vadistill.models.student import scale_frames
+
+
+def place(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
+    """Return epoch and batch, both from 1, and the clips in it: where a loss that is not finite has been met."""
+    clips = windows.clips_of(order[step * batch : (step + 1) * batch])
+    return f"epoch {epoch + 1}, batch {step + 1} (clips {clips})"
 
 
 def train_epoch(
@@ -25,5 +32,6 @@ def train_epoch(
         targets = {
             name: {g: grid.to(device, non_blocking=True) for g, grid in maps.items()} for name, maps in targets.items()
         }
-        averages.add(distiller.step(scaled, targets, generator, f"epoch {epoch + 1}, batch {step + 1}"), len(frames))
+        where = place(windows, order, settings.batch, epoch, step)
+        averages.add(distiller.step(scaled, targets, generator, where), len(frames))
     return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

@@ -56,7 +56,7 @@ def fit(
             read = time.monotonic()
             if teacher.redraw and epoch + 1 < phase.epochs:
                 samples.read_ahead(epoch + 1)
-            metrics = train_one_epoch(teacher, phase, objects, settings.batch, generator, device)
+            metrics = train_one_epoch(teacher, phase, objects, settings.batch, generator, device, epoch)
             rate = len(objects["box"]) / (time.monotonic() - read)
             metrics |= {"objects_per_second": rate, "waited_s": read - begun}
             if held_objects:

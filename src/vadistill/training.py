@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import whole_file, whole_stream
 
 log = logging.getLogger(__name__)
 SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file
@@ -66,20 +67,26 @@ class TrainingRun:
     """The rolling state of one training, beside the model that it will write.
 
     The state file is stamped: a state of other settings or other data is ignored. It is not an output of the rule, so
-    that neither a crash nor a retry removes it; ``finish`` does. ``metrics.jsonl`` holds one record an epoch.
+    that neither a crash nor a retry removes it. Whoever reads the model does (``drop_state``): by then the workflow has
+    taken note of it and will not ask for it again. ``metrics.jsonl`` holds one record an epoch.
 
     Args:
         output: The model file to be written at the end.
         stamp: What the training depends on, for example its settings and inputs.
         seed: Each epoch draws from a generator of its own, seeded by this, the phase and the epoch.
+
+    Attributes:
+        records: The metrics of every finished epoch.
     """
 
     def __init__(self, output: Path, stamp: str, seed: int) -> None:
         self.output, self.stamp, self.seed = output, stamp, seed
-        self.state_path = output.with_name(f"{output.stem}.state")
+        self.state_path = state_of(output)
         self.metrics_path = output.with_name(f"{output.stem}.metrics.jsonl")
         self._saved = self._load()
-        self._keep_metrics()
+        # In the state and not read back from their file, which an orphan of a killed workflow may write, too.
+        self.records: list[dict[str, Any]] = self._saved.get("records", []) if self._saved else []
+        self._write_records()
         self._phase = -1
 
     def epochs(
@@ -89,6 +96,9 @@ class TrainingRun:
 
         An epoch counts as done when the caller asks for the next one. ``parts`` (and ``early``) are restored from the
         saved state first; with ``early`` the phase may end sooner, and ends with the best weights.
+
+        Raises:
+            InputError: A weight is not finite after an epoch: its last step was one too far.
         """
         parts = {**parts, "early_stopping": early} if early else parts
         self._phase += 1
@@ -109,6 +119,7 @@ class TrainingRun:
             started = time.monotonic()
             yield epoch, self._generator(epoch)
             seconds = time.monotonic() - started
+            _check_weights(parts, f"{phase}, epoch {epoch + 1}")
             self._save(epoch, parts, ended=False)
             log.info("%s %d/%d %s", phase, epoch + 1, total, self._line(seconds, total - epoch - 1))
         if early:
@@ -125,15 +136,13 @@ class TrainingRun:
         if bad:
             raise InputError(f"{phase}, epoch {epoch + 1}: {', '.join(bad)} is not finite; lower the learning rate")
         self._last = metrics
-        entry = {"phase": phase, "phase_index": self._phase, "epoch": epoch, **metrics}
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self.records.append({"phase": phase, "phase_index": self._phase, "epoch": epoch, **metrics})
+        self._write_records()
 
     def finish(self, content: dict[str, Any]) -> None:
-        """Write the model and remove the rolling state."""
-        with whole_file(self.output) as temporary:
-            torch.save(content, temporary)
-        self.state_path.unlink(missing_ok=True)
+        """Write the model."""
+        with whole_stream(self.output) as stream:
+            torch.save(content, stream)
 
     def _generator(self, epoch: int) -> torch.Generator:
         seed = int(np.random.SeedSequence([self.seed, self._phase, epoch]).generate_state(1)[0])
@@ -150,8 +159,9 @@ class TrainingRun:
     def _save(self, epoch: int, parts: dict[str, Stateful], ended: bool) -> None:
         states = {name: part.state_dict() for name, part in parts.items()}
         content = {"stamp": self.stamp, "phase": self._phase, "epoch": epoch, "ended": ended, "parts": states}
-        with whole_file(self.state_path) as temporary:
-            torch.save(content, temporary)
+        content["records"] = self.records
+        with whole_stream(self.state_path) as stream:
+            torch.save(content, stream)
 
     def _load(self) -> dict[str, Any] | None:
         if not self.state_path.is_file():
@@ -166,21 +176,27 @@ class TrainingRun:
             return None
         return saved
 
-    def _keep_metrics(self) -> None:
-        """Keep the records of the finished epochs only: a killed epoch is recorded again."""
-        self.metrics_path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.metrics_path.read_text(encoding="utf-8").splitlines() if self.metrics_path.is_file() else []
-        reached = (self._saved["phase"], self._saved["epoch"]) if self._saved else (-1, -1)
-        kept = []
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if (entry["phase_index"], entry["epoch"]) <= reached:
-                kept.append(line)
+    def _write_records(self) -> None:
         with whole_file(self.metrics_path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
+
+
+def _check_weights(parts: dict[str, Stateful], where: str) -> None:
+    for part in parts.values():
+        for name, weight in part.named_parameters() if isinstance(part, torch.nn.Module) else ():
+            if not weight.isfinite().all():
+                raise InputError(f"{where}: the weights {name} are not finite; lower the learning rate")
+
+
+def state_of(model: Path) -> Path:
+    """Return where the rolling state of a model's training lies."""
+    return model.with_name(f"{model.stem}.state")
+
+
+def drop_state(model: Path) -> None:
+    """Remove the rolling state of a model that is finished and in use."""
+    with suppress(OSError):  # it may be gone, or lie where nothing can be removed
+        state_of(model).unlink()
 
 
 def file_stamp(settings: str, files: list[Path]) -> str:

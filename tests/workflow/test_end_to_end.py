@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from vadistill.data.detections import read_objects
 from vadistill.data.frames import FrameStore
 from vadistill.data.maps import MapStore
+from vadistill.health import complaints_of_training
 from vadistill.metrics import smooth
 from vadistill.settings import Objects
 
@@ -33,7 +34,7 @@ def auc(results):
 def test_the_result_has_its_shape(auc):
     assert set(auc) == {
         *("dataset", "student", "teachers", "teachers_mean", "trivial", "frames", "clips", "labels", "settings"),
-        *("protocol", "protocols", "provenance", "student_minus_teachers_mean"),
+        *("protocol", "protocols", "provenance", "student_minus_teachers_mean", "warnings"),
     }
     assert (auc["dataset"], auc["frames"], auc["clips"]) == ("tiny", 80, 2)
     assert set(auc["teachers"]) == set(TEACHERS)
@@ -57,6 +58,16 @@ def test_settings_are_the_ones_that_were_used(auc):
     assert set(auc["provenance"]["seeds"]) == {*TEACHERS, "pretraining", "distillation", "synthetic", "validation"}
     assert len(auc["provenance"]["detector"]["sha256"]) == 64
     assert auc["provenance"]["packages"]["torch"]
+    data = auc["provenance"]["data"]
+    assert len(data["training"]) == len(data["scored"]) == 16 and data["training"] != data["scored"]
+
+
+def test_what_a_run_that_trains_nothing_useful_complains_of_is_in_its_result(results, auc):
+    last = json.loads((results / "student/distilled.metrics.jsonl").read_text().splitlines()[-1])
+    complaints = complaints_of_training(last)
+    assert auc["warnings"][: len(complaints)] == complaints
+    log = (results / "logs/evaluate.log").read_text()
+    assert all(line in log for line in auc["warnings"])
 
 
 def test_the_auc_follows_from_stored_scores_and_masks(results, auc):
@@ -137,7 +148,7 @@ def test_heavy_rules_are_benchmarked_and_logged(results):
 
 
 def test_nothing_half_written_is_left(results):
-    assert not [path for path in results.rglob("*") if ".part" in path.name]
+    assert not [path for path in results.rglob("*") if ".part" in path.name or path.suffix == ".state"]
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

@@ -3,11 +3,13 @@
 import datetime
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -29,8 +31,9 @@ def project(finished, tmp_path):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def start_stage(project, stage, settings, *arguments, **streams):
+def start_stage(project, stage, settings, *arguments, before=(), **streams):
     command = [
+        *before,
         sys.executable,
         "-m",
         f"vadistill.stages.{stage}",
@@ -42,8 +45,9 @@ def start_stage(project, stage, settings, *arguments, **streams):
     return subprocess.Popen(command, cwd=project.folder, env=environment, text=True, **streams)
 
 
-def run_stage(project, stage, settings, *arguments):
-    process = start_stage(project, stage, settings, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def run_stage(project, stage, settings, *arguments, before=()):
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = start_stage(project, stage, settings, *arguments, before=before, **streams)
     output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
@@ -206,17 +210,38 @@ def distillation_of(results):
     return settings, [part for name, files in inputs.items() for part in (f"--{name}", *sorted(results.glob(files)))]
 
 
+def pretraining_of(results, **used):
+    """Settings and arguments of pretrain_student."""
+    settings = {"student": NETWORK, "pretraining": {"epochs": 8, "batch": 8} | used}
+    return settings, ["--frames", *sorted(results.glob("frames/train/*.h5"))]
+
+
+def teaching_of(results, teacher, **used):
+    """Settings and arguments of train_teacher."""
+    settings = {"objects": {"confidence": 0.1, "min_side": 6.0, "moving": True}, "held_out": {}}
+    settings[teacher] = {"crop": 32, "max_objects": 60, "batch": 16} | used
+    inputs = {name: sorted(results.glob(f"{name}/train/*.h5")) for name in ("frames", "detections", "moving")}
+    options = [part for name, files in inputs.items() for part in (f"--{name}", *files)]
+    return settings, ["--teacher", teacher, *options]
+
+
+AGNOSTIC = {"autoencoder_epochs": 4, "adversarial_epochs": 3, "classifier_epochs": 3}
+TASKS = {"epochs": 6, "imagenet": False, "width": "narrow", "depth": "shallow"}
+
+
 @pytest.mark.parametrize(
-    ("stage", "sent"),
-    [("pretrain_student", signal.SIGKILL), ("pretrain_student", signal.SIGTERM), ("distill_student", signal.SIGKILL)],
+    ("stage", "prepare", "sent"),
+    [
+        ("pretrain_student", pretraining_of, signal.SIGKILL),
+        ("pretrain_student", pretraining_of, signal.SIGTERM),
+        ("distill_student", distillation_of, signal.SIGKILL),
+        ("train_teacher", partial(teaching_of, teacher="background_agnostic", **AGNOSTIC), signal.SIGTERM),
+        ("train_teacher", partial(teaching_of, teacher="multi_task", **TASKS), signal.SIGKILL),
+    ],
 )
-def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, stage, sent):
-    results = finished.folder / "results/tiny"
-    if stage == "distill_student":
-        settings, inputs = distillation_of(results)
-    else:
-        settings = {"student": NETWORK, "pretraining": {"epochs": 8, "batch": 8}}
-        inputs = ["--frames", *sorted(results.glob("frames/train/*.h5"))]
+def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, stage, prepare, sent):
+    """Which also shows that the same seed gives the same weights to the bit."""
+    settings, inputs = prepare(finished.folder / "results/tiny")
 
     def arguments(name):
         return [*inputs, "--output", tmp_path / name]
@@ -235,6 +260,42 @@ def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, stage
     assert code == 0 and "resumed after epoch" in output
     whole, resumed = (torch.load(tmp_path / name, weights_only=True)["weights"] for name in ("whole.pt", "killed.pt"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_teacher_without_training_is_the_same_to_the_bit(finished, tmp_path):
+    settings, inputs = teaching_of(finished.folder / "results/tiny", "flow_neighbours")
+    for name in ("one.pt", "two.pt"):
+        assert run_stage(finished, "train_teacher", settings, *inputs, "--output", tmp_path / name)[0] == 0
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+
+
+def test_a_loss_that_is_not_finite_names_the_batch_and_its_clips(finished, tmp_path):
+    results = finished.folder / "results/tiny"
+    for stage, (settings, inputs), told in (
+        ("pretrain_student", pretraining_of(results, learning_rate=1e30), r"epoch 1, batch \d+ \(clips train_0"),
+        ("train_teacher", teaching_of(results, "multi_task", **TASKS, learning_rate=1e30), r"epoch 1, batch \d+"),
+    ):
+        code, output = run_stage(finished, stage, settings, *inputs, "--output", tmp_path / "model.pt")
+        assert code == 1 and re.search(r"the loss is (nan|inf) at .*" + told, one_error(output))
+        assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_full_disk_is_named_and_with_space_the_stage_completes(finished, tmp_path):
+    """No file may grow beyond a limit: writes fail in their middle as on a full disk."""
+    results = finished.folder / "results/tiny"
+    clip, model = results / "frames/test/test_01.h5", results / "student/distilled.pt"
+    trained, inputs = pretraining_of(results, epochs=1)
+    for stage, settings, arguments, output in (
+        ("pretrain_student", trained, inputs, tmp_path / "model.pt"),
+        ("score_frames", {}, ["--model", model, "--frames", clip], tmp_path / "test.h5"),
+    ):
+        arguments = [*arguments, "--output", output]
+        limit = ["prlimit", f"--fsize={10_000 if stage == 'score_frames' else 100_000}"]
+        code, told = run_stage(finished, stage, settings, *arguments, before=limit)
+        assert code == 1 and "File too large" in one_error(told) and str(output.with_suffix("")) in one_error(told)
+        assert not output.exists() and not list(tmp_path.glob(".*"))
+        code, told = run_stage(finished, stage, settings, *arguments)
+        assert code == 0 and output.exists(), told
 
 
 def test_damaged_frames_are_named_in_one_line_also_by_a_loaders_worker(finished, tmp_path):

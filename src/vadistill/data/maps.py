@@ -4,13 +4,14 @@ The maps of a teacher lie in one file a shard; the student's maps of a split lie
 "score" (T,) float32 beside them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from vadistill.data.store import reading
+from vadistill.data.store import by_teacher, reading
 from vadistill.errors import InputError
 
 CHUNK_FRAMES = 32
@@ -79,3 +80,15 @@ class MapStore:
         if path not in self._open:
             self._open[path] = reading(path)
         return self._open[path][clip]
+
+
+def maps_of_teachers(paths: list[Path], names: Sequence[str]) -> dict[str, MapStore]:
+    """Return the maps of each teacher, which must be just the ones that are named.
+
+    Raises:
+        InputError: They are others.
+    """
+    given = by_teacher(paths)
+    if set(given) != set(names):
+        raise InputError(f"maps are given of {', '.join(sorted(given))}; expected those of {', '.join(names)}")
+    return {name: MapStore(given[name]) for name in names}

@@ -29,20 +29,25 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> Non
     Raises:
         InputError: There are no frames, or they cannot be encoded.
     """
+    with whole_file(path) as temporary:
+        try:
+            _write(temporary, path, frames, fps)
+        except av.FFmpegError as error:
+            raise InputError(f"{path}: cannot be written as H.264 ({error.strerror})") from error
+
+
+def _write(temporary: Path, path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     stream = None
     # The index comes first in the file, so that a browser plays what it has not loaded whole.
     options = {"movflags": "+faststart"}
-    try:
-        with whole_file(path) as temporary, av.open(str(temporary.absolute()), "w", "mp4", options=options) as film:
-            for frame in frames:
-                even = cv2.copyMakeBorder(frame, 0, frame.shape[0] % 2, 0, frame.shape[1] % 2, cv2.BORDER_REPLICATE)
-                stream = stream or _h264(film, even.shape, fps)
-                film.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")))
-            if stream is None:
-                raise InputError(f"{path}: no frames to write; expected at least one")
-            film.mux(stream.encode())
-    except av.FFmpegError as error:
-        raise InputError(f"{path}: cannot be written as H.264 ({error})") from error
+    with av.open(str(temporary.absolute()), "w", "mp4", options=options) as film:
+        for frame in frames:
+            even = cv2.copyMakeBorder(frame, 0, frame.shape[0] % 2, 0, frame.shape[1] % 2, cv2.BORDER_REPLICATE)
+            stream = stream or _h264(film, even.shape, fps)
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")))
+        if stream is None:
+            raise InputError(f"{path}: no frames to write; expected at least one")
+        film.mux(stream.encode())
 
 
 def _h264(film: av.container.OutputContainer, shape: tuple[int, ...], fps: float) -> av.VideoStream:

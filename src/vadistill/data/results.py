@@ -12,12 +12,13 @@ from vadistill.calibration import Calibrator
 from vadistill.data import object_scores
 from vadistill.data.maps import MapStore
 from vadistill.data.object_scores import columns_of
-from vadistill.data.store import attribute, by_teacher
+from vadistill.data.store import attribute, by_teacher, reading
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_frame_scores
 from vadistill.fusion import Scores, mean_scores
 from vadistill.localisation import box_regions
 from vadistill.metrics import frame_scores_from_objects
+from vadistill.provenance import data_fingerprint
 from vadistill.regions import Regions
 
 
@@ -164,3 +165,11 @@ def used_settings(student: Path, scores: list[Path], calibration: Path) -> tuple
     detector = json.loads(attribute(scores[0], "detector"))
     settings |= detector["settings"] | {"calibration": json.loads(calibration.read_text(encoding="utf-8"))["settings"]}
     return {name: values for name, values in settings.items() if isinstance(values, Mapping)}, detector
+
+
+def data_of(student: Path, labels: dict[str, str]) -> dict[str, Any]:
+    """Return fingerprints of the clips that a student learned from and of those that it scored, and of the labels."""
+    with reading(student) as file:
+        scored = {clip: group.attrs.get("fingerprint") for clip, group in file.items()}
+        learned = json.loads(file.attrs["model_settings"]).get("training_data")
+    return {"training": learned, "scored": data_fingerprint(scored), "labels": labels}

@@ -8,13 +8,26 @@ from typing import Any
 import h5py
 
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import whole_stream
+
+
+class _Written(h5py.File):
+    """A file that ends the work soon after a write has failed."""
+
+    def create_group(self, *arguments: Any, **options: Any) -> h5py.Group:
+        self.stream.check()
+        return super().create_group(*arguments, **options)
 
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for writing; it takes its final name only when it is complete."""
-    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    """Open an HDF5 file for writing; it takes its final name only when it is complete.
+
+    Raises:
+        OSError: It cannot be written; said at the next group or at the end.
+    """
+    with whole_stream(path) as stream, _Written(stream, "w") as file:
+        file.stream = stream
         yield file
 
 

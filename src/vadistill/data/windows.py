@@ -83,6 +83,11 @@ class FrameWindows(Dataset):
         }
         return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets
 
+    def clips_of(self, indices: Sequence[int]) -> str:
+        """Return the names of the clips that some items are of."""
+        found = np.unique(np.searchsorted(self._ends, indices, side="right"))
+        return ", ".join(self.stores[clip].clip for clip in found)
+
     def _store(self, clip: int) -> FrameStore:
         """Return an open store; the ones not used for longest are closed."""
         self._open[clip] = self.stores[clip]

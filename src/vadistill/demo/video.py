@@ -8,7 +8,7 @@ import numpy as np
 from vadistill.demo import FRAME_RATE
 from vadistill.demo.clips import render_clip
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import whole_file, whole_stream
 from vadistill.settings import Demo
 
 QUALITY = 95
@@ -35,6 +35,14 @@ def write_clip(settings: Demo, split: str, name: str, video: Path, mask: Path | 
             writer.write(frame)
             masks.append(seen)
         writer.release()
+        if not _is_whole(temporary):
+            raise InputError(f"{video}: not written whole; is its disk full?")
     if mask is not None:
-        with whole_file(mask) as temporary:
-            np.save(temporary, np.stack(masks))
+        with whole_stream(mask) as stream:
+            np.save(stream, np.stack(masks))
+
+
+def _is_whole(video: Path) -> bool:
+    """Return whether an AVI file is as long as it says: OpenCV is silent about writes that fail."""
+    with video.open("rb") as file:
+        return int.from_bytes(file.read(8)[4:], "little") + 8 == video.stat().st_size

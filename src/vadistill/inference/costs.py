@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vadistill.files import whole_file
+from vadistill.files import whole_stream
 from vadistill.models.student import Student
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import canonical
@@ -56,5 +56,5 @@ def write_untrained(
         torch.manual_seed(seed)
         weights = Student(settings, resolutions).state_dict()
     used = canonical({"student": asdict(settings), "maps": {"resolutions": resolutions}})
-    with whole_file(path) as temporary:
-        torch.save({"kind": "student", "settings": used, "weights": weights}, temporary)
+    with whole_stream(path) as stream:
+        torch.save({"kind": "student", "settings": used, "weights": weights}, stream)

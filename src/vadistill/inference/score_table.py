@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import whole_file, whole_stream
 from vadistill.inference.backend import Backend, Scores
 from vadistill.inference.stream import StreamTimes, score_video, source_rate
 
@@ -60,7 +60,7 @@ def write_scores(path: Path, parts: Iterable[Scores], fps: float | None = None, 
     frame = 0
     with ExitStack() as stack:
         table = stack.enter_context(stack.enter_context(whole_file(path)).open("w", encoding="utf-8"))
-        archive = stack.enter_context(whole_file(maps)) if maps else None
+        archive = stack.enter_context(whole_stream(maps)) if maps else None
         grids = {}
         table.write("frame,time_s,score\n")
         for part in parts:
@@ -71,7 +71,7 @@ def write_scores(path: Path, parts: Iterable[Scores], fps: float | None = None, 
                 frame += 1
             for g, grid in part.maps.items() if archive else ():
                 if g not in grids:
-                    grids[g] = stack.enter_context(TemporaryFile(dir=archive.parent))
+                    grids[g] = stack.enter_context(TemporaryFile(dir=maps.parent))
                 grids[g].write(grid.astype(np.float16).tobytes())
         if archive:
             for file in grids.values():

@@ -47,6 +47,7 @@ def page(material: Material) -> Page:
     lines = [f"{result['clips']} test clips, {result['frames']} frames. Labels: {result['labels']}."]
     if "note" in result:
         lines.append(result["note"])
+    lines += [f"Warning: {line}." for line in result.get("warnings", [])]
     sections = [_moments(material), _curves(material), _training(material), _run(material)]
     sections = [*_localisation(material), *sections]
     if material.labels is not None:

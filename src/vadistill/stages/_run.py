@@ -14,6 +14,11 @@ from vadistill.errors import InputError
 from vadistill.files import remove_unfinished
 
 WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
+# In the messages of torch, CUDA, OpenCV, loaders and the system, which have no exception in common.
+NO_MEMORY = (
+    *("allocate memory", "out of memory", "insufficient memory", "bad_alloc", "bad allocation", "unable to allocate"),
+    *("shared memory", "start new thread", "by signal: killed", "by signal: bus error", "could not create a primitive"),
+)
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -45,13 +50,29 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
-    """Run a stage; a bad input ends in one line and exit status 1, a SIGTERM leaves no half-written file."""
+    """Run a stage; a bad input, a full disk and too little memory end in one line and exit status 1.
+
+    A SIGTERM leaves no half-written file.
+    """
     signal.signal(signal.SIGTERM, _end)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    given = arguments.parse_args()
     try:
-        main(arguments.parse_args())
-    except (InputError, OSError) as error:
-        # What a loader's worker raises arrives with the worker's traceback before its last line.
-        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        print(f"error: {line.removeprefix(WORKER_PREFIX)}", file=sys.stderr)
+        main(given)
+    except Exception as error:
+        line = _line(error, vars(given).get("output", "its output"))
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
+
+
+def _line(error: Exception, output: Path | str) -> str | None:
+    """Return what a user is told, or None for an error of the program."""
+    # What a loader's worker raises arrives with the worker's traceback before its last line.
+    line = (str(error).strip().splitlines() or [type(error).__name__])[-1].removeprefix(WORKER_PREFIX)
+    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in NO_MEMORY):
+        return f"{output}: not made, there is too little memory ({line}); give it more, or lower its batch"
+    if isinstance(error, OSError) and error.filename is None:
+        return f"{output}: not made ({line})"
+    return line if isinstance(error, InputError | OSError) else None

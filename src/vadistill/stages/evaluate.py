@@ -7,13 +7,14 @@ from typing import Any
 from vadistill.data import frame_scores
 from vadistill.data.labels import describe_labels, labels_of_clips
 from vadistill.data.maps import MapStore
-from vadistill.data.results import map_maxima, read_teachers, used_settings
+from vadistill.data.results import data_of, map_maxima, read_teachers, used_settings
 from vadistill.data.store import attribute
 from vadistill.files import write_json
 from vadistill.fusion import Scores, mean_scores
+from vadistill.health import complaints_of_maps
 from vadistill.metrics import Clips, smooth
 from vadistill.protocols import DEFAULT, PROTOCOLS, difference, in_short, judge_side_by_side, record
-from vadistill.provenance import git_revision, package_versions, seeds
+from vadistill.provenance import provenance
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
@@ -31,20 +32,20 @@ def judged(scores: Scores, labels: Clips | None, sigma: float) -> dict[str, Any]
 def main(args) -> None:
     """Compare the student and its teachers with the labels."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
-    resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
+    trained = json.loads(attribute(args.student, "model_settings"))
+    resolutions = section("maps", trained["maps"]).resolutions
     student = MapStore([args.student])
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     maxima = map_maxima(student, resolutions)
     raw = {clip: student.score(clip) for clip in student.clips()}
     result = judged(raw, labels, sigma)
     result["by_resolution"] = {f"{g}x{g}": in_short(scores, labels, sigma) for g, scores in maxima.items()}
-    teachers = {}
+    teachers, warnings = {}, trained.get("warnings", []) + complaints_of_maps("student", maxima)
     found = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
     for name, teacher in found.items():
-        teachers[name] = judged(teacher.scores, labels, sigma)
-        teachers[name]["maps"] = in_short(teacher.map_scores, labels, sigma)
+        teachers[name] = judged(teacher.scores, labels, sigma) | {"maps": in_short(teacher.map_scores, labels, sigma)}
+        warnings += complaints_of_maps(name, map_maxima(teacher.maps, resolutions))
     mean = mean_scores(teacher.scores for teacher in found.values())
-    trivial = frame_scores.read_shards(args.trivial)
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
     content = {
         "dataset": args.dataset,
@@ -52,23 +53,20 @@ def main(args) -> None:
         "teachers": teachers,
         "teachers_mean": judged(mean, labels, sigma),
         **({} if labels is None else {"student_minus_teachers_mean": difference(raw, mean, labels, sigma)}),
-        "trivial": {name: in_short(scores, labels, sigma) for name, scores in trivial.items()},
+        "trivial": {name: in_short(s, labels, sigma) for name, s in frame_scores.read_shards(args.trivial).items()},
         "frames": sum(student.frames.values()),
         "clips": len(student.frames),
         "labels": describe_labels(args.settings["layout"], args.settings["path"]),
         "protocol": record(DEFAULT, sigma),
         "protocols": {name: record(name, sigma) for name in PROTOCOLS},
         "settings": {**settings, "evaluation": args.settings["evaluation"]},
-        "provenance": {
-            "seeds": seeds(settings),
-            "packages": package_versions(),
-            "git_revision": git_revision(),
-            "detector": {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]},
-        },
+        "provenance": provenance(settings, detector, data_of(args.student, args.settings.get("labels", {}))),
+        "warnings": warnings,
     }
     if labels is None:
         content["note"] = f"{args.settings['path']} has no labels for its test clips: scores only, no AUC"
-        log.warning(content["note"])
+    for line in [*warnings, *([content["note"]] if labels is None else [])]:
+        log.warning(line)
     write_json(args.output, content)
 
 

@@ -9,7 +9,7 @@ from vadistill.data.detections import read_objects
 from vadistill.data.frames import FrameStore, write_images
 from vadistill.data.shards import first_held_out, scene_of
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import whole_stream
 from vadistill.settings import Objects, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.synthetic.anomalies import Clip, Degree, plan
@@ -53,8 +53,8 @@ def main(args) -> None:
         made = plan(kind, clip, made_of.frames, degree, np.random.default_rng([made_of.seed, name]))
     except InputError as error:
         raise InputError(f"clip {store.clip}: {error}") from error
-    with whole_file(args.boxes) as temporary:
-        np.save(temporary, made.boxes)
+    with whole_stream(args.boxes) as stream:
+        np.save(stream, made.boxes)
     images = (made.render(t, store.read(source)) for t, source in enumerate(made.source))
     count = write_images(
         args.output, args.clip, args.split, images, frames.encoding, frames.quality, store.fingerprint, store.fps

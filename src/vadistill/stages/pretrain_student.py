@@ -13,6 +13,7 @@ from vadistill.machine import autocast, loader_workers, pick_device
 from vadistill.models.student import AutoEncoder, scale_frames
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
+from vadistill.student_training import place
 from vadistill.training import TrainingRun, file_stamp
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def main(args) -> None:
                 made = network(scaled)
             loss = reconstruction_loss(made, middle_frame(scaled, made.shape[-2:]))
             optimiser.zero_grad(set_to_none=True)
-            finite(loss, f"epoch {epoch + 1}, batch {step + 1}").backward()
+            finite(loss, place(windows, order, settings.batch, epoch, step)).backward()
             optimiser.step()
             averages.add({"train_loss": loss.detach()}, len(frames))
         schedule.step()

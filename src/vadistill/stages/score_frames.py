@@ -9,6 +9,7 @@ from vadistill.machine import pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.student_scoring import load_student, score_clip, windows_of
+from vadistill.training import drop_state
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +18,7 @@ def main(args) -> None:
     """Score every frame of the given clips."""
     device = pick_device()
     student, settings = load_student(args.model, device)
+    drop_state(args.model)
     network = section("student", settings["student"])
     with writing(args.output) as file:
         file.attrs["model_settings"] = canonical(settings)
@@ -24,9 +26,9 @@ def main(args) -> None:
             started = time.monotonic()
             windows = windows_of([path], network)
             score, made = score_clip(student, windows, device)
-            maps.write_clip(file, windows.stores[0].clip, made, score)
-            rate = len(score) / (time.monotonic() - started)
-            log.info("clip %s: %d frames, %.1f frames/s", windows.stores[0].clip, len(score), rate)
+            store, rate = windows.stores[0], len(score) / (time.monotonic() - started)
+            maps.write_clip(file, store.clip, made, score, fingerprint=store.fingerprint)
+            log.info("clip %s: %d frames, %.1f frames/s", store.clip, len(score), rate)
 
 
 if __name__ == "__main__":

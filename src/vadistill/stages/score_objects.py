@@ -19,7 +19,7 @@ from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers import build
 from vadistill.teachers.base import Teacher
-from vadistill.training import load_model
+from vadistill.training import drop_state, load_model
 
 log = logging.getLogger(__name__)
 BATCH = 128  # objects
@@ -49,7 +49,7 @@ def main(args) -> None:
     teacher = build(args.teacher, settings, len(model["classes"]), len(scenes))
     teacher.load_state_dict(model["weights"])
     teacher.to(device).eval()
-    stores = frame_stores(args.frames)
+    drop_state(args.model)
     with writing(args.output) as file:
         file.attrs.update(teacher=args.teacher, terms=teacher.terms, counted=teacher.counted)
         file.attrs.update(probabilities=teacher.probabilities or np.zeros(0, "S1"))
@@ -58,7 +58,7 @@ def main(args) -> None:
                     "settings": json.loads(attribute(args.detections[0], "settings"))}  # fmt: skip
         file.attrs["detector"] = canonical(detector)
         clips = read_objects(args.detections, section("objects", args.settings["objects"]), args.moving)
-        batches = batches_of_clips(stores, clips, teacher.scoring_crops(), scenes, BATCH, cores())
+        batches = batches_of_clips(frame_stores(args.frames), clips, teacher.scoring_crops(), scenes, BATCH, cores())
         started, total = time.monotonic(), 0
         for scored, outside in scored_clips(teacher, batches, device):
             object_scores.write_clip(file, scored)

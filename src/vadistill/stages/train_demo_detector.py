@@ -10,7 +10,7 @@ import torch
 from vadistill.demo.detector_images import write_yolo_dataset
 from vadistill.detector import quiet_ultralytics
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import whole_stream
 from vadistill.stages._run import add_paths, parser, run
 
 FRAME = (180, 320)  # height and width of the images in pixels
@@ -61,8 +61,8 @@ def write_weights(trained: torch.nn.Module, output: Path) -> None:
     arguments = {"task": "detect", "imgsz": model.args.imgsz}
     model.args, model.criterion = arguments, None  # the criterion remembers the settings of the training
     model.yaml.pop("yaml_file", None)
-    with whole_file(output) as temporary:
-        torch.save({"model": model, "train_args": arguments}, temporary)
+    with whole_stream(output) as stream:
+        torch.save({"model": model, "train_args": arguments}, stream)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,13 @@ from vadistill.teachers.base import Batch, Phase, Teacher
 
 
 def train_one_epoch(
-    teacher: Teacher, phase: Phase, objects: Batch, batch: int, generator: torch.Generator, device: torch.device
+    teacher: Teacher,
+    phase: Phase,
+    objects: Batch,
+    batch: int,
+    generator: torch.Generator,
+    device: torch.device,
+    epoch: int = 0,
 ) -> dict[str, float]:
     """Train one epoch of a phase on shuffled batches; return the mean of every logged loss as ``train_...``.
 
@@ -28,7 +34,7 @@ def train_one_epoch(
         with autocast(device, on_processors=True):
             losses = phase.loss(_rows(objects, rows, device), generator)
         phase.optimiser.zero_grad(set_to_none=True)
-        finite(losses["loss"], f"phase {phase.name}, batch {step + 1}").backward()
+        finite(losses["loss"], f"phase {phase.name}, epoch {epoch + 1}, batch {step + 1}").backward()
         phase.optimiser.step()
         averages.add({name: value.detach() for name, value in losses.items()}, len(rows))
     return {f"train_{name}": value for name, value in averages.means().items()}
