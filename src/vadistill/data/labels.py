@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import scipy.io
 
+from vadistill.data.arrays import load_arrays
 from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, read_intervals, visible
 from vadistill.data.video import decode_image
 from vadistill.errors import InputError
@@ -143,10 +144,7 @@ def _marked(intervals: list[tuple[int, int]], frames: int, path: Path, clip: str
 
 def _load_array(path: Path, kinds: str = "biu") -> np.ndarray:
     """Map a .npy file of booleans or integers, or of other ``kinds`` of numbers."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy file of plain numbers ({error})") from error
+    array = load_arrays(path, mapped=True)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
         kind = array.dtype if isinstance(array, np.ndarray) else "an archive"
         expected = "booleans or integers" if kinds == "biu" else "floats"
@@ -203,18 +201,25 @@ def _matlab_masks(path: Path) -> list[np.ndarray]:
 
 def _ucsd_intervals(path: Path, clip: str) -> list[tuple[int, int]]:
     """Read the intervals of TestNNN: the n-th gt_frame of UCSDped*.m, in frames from 1 with both ends included."""
-    text = "\n".join(line.split("%")[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    text = "\n".join(line.split("%")[0] for line in _lines(path))
     clips = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", text)
     number = int(re.sub(r"\D", "", clip))
     if not 1 <= number <= len(clips):
         raise InputError(f"{path}: {len(clips)} lines of gt_frame; expected one for the clip '{clip}' at {number}")
     intervals = []
     for part in re.sub(r"\s*:\s*", ":", clips[number - 1]).replace(",", " ").split():
-        match = re.fullmatch(r"(\d+)(?::(\d+))?", part)
+        match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", part)
         if match is None:
-            raise InputError(f"{path}: gt_frame {number} has '{part}'; expected frames such as 5:90, 140:200")
+            raise InputError(f"{path}: gt_frame {number} has {part[:80]!r}; expected frames such as 5:90, 140:200")
         intervals.append((int(match[1]) - 1, int(match[2] or match[1])))
     return intervals
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror}); expected a text file") from error
 
 
 def _tracks(path: Path, frames: int) -> list[tuple[int, int, int]]:
@@ -223,13 +228,13 @@ def _tracks(path: Path, frames: int) -> list[tuple[int, int, int]]:
     As in the authors' scripts, an end behind the last frame of the clip means its end.
     """
     tracks = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _lines(path):
         if not line.strip():
             continue
         try:
             number, start, last = (int(float(cell)) for cell in line.split(","))
-        except ValueError as error:
-            raise InputError(f"{path}: line '{line}'; expected object,start,end") from error
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{path}: line {line[:80]!r}; expected object,start,end") from error
         tracks.append((number, start, min(last + 1, frames)))
     if not tracks:
         raise InputError(f"{path}: no tracks; expected lines object,start,end")
@@ -251,7 +256,14 @@ def _track_masks(clip: Clip, frames: int, size: tuple[int, int]) -> np.ndarray:
 
 def labels_of_boxes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
     """Return labels (T,) of clips with synthetic anomalies, given the files of where these are, by clip."""
-    return {path.stem: _load_array(path, "f").any(axis=1).astype(np.uint8) for path in paths}
+    return {path.stem: _boxes(path).any(axis=1).astype(np.uint8) for path in paths}
+
+
+def _boxes(path: Path) -> np.ndarray:
+    array = _load_array(path, "f")
+    if array.ndim != 2 or array.shape[1] != 4 or not len(array) or not np.isfinite(array).all():
+        raise InputError(f"{path}: boxes of shape {array.shape}; expected (T, 4) finite numbers, one box a frame")
+    return array
 
 
 def kind_of(clip: str) -> str:

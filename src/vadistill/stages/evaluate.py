@@ -1,14 +1,13 @@
 """Rule evaluate: scores of the student and its teachers and the labels of the test clips in, auc.json out."""
 
-import json
 import logging
 from typing import Any
 
-from vadistill.data import frame_scores
+from vadistill.data.frame_scores import read_shards
 from vadistill.data.labels import describe_labels, labels_of_clips
 from vadistill.data.maps import MapStore
 from vadistill.data.results import map_maxima, read_teachers, used_settings
-from vadistill.data.store import attribute
+from vadistill.data.store import json_attribute
 from vadistill.files import write_json
 from vadistill.fusion import Scores, mean_scores
 from vadistill.metrics import Clips, smooth
@@ -31,7 +30,7 @@ def judged(scores: Scores, labels: Clips | None, sigma: float) -> dict[str, Any]
 def main(args) -> None:
     """Compare the student and its teachers with the labels."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
-    resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
+    resolutions = section("maps", json_attribute(args.student, "model_settings")["maps"]).resolutions
     student = MapStore([args.student])
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     maxima = map_maxima(student, resolutions)
@@ -44,7 +43,6 @@ def main(args) -> None:
         teachers[name] = judged(teacher.scores, labels, sigma)
         teachers[name]["maps"] = in_short(teacher.map_scores, labels, sigma)
     mean = mean_scores(teacher.scores for teacher in found.values())
-    trivial = frame_scores.read_shards(args.trivial)
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
     content = {
         "dataset": args.dataset,
@@ -52,9 +50,10 @@ def main(args) -> None:
         "teachers": teachers,
         "teachers_mean": judged(mean, labels, sigma),
         **({} if labels is None else {"student_minus_teachers_mean": difference(raw, mean, labels, sigma)}),
-        "trivial": {name: in_short(scores, labels, sigma) for name, scores in trivial.items()},
+        "trivial": {name: in_short(part, labels, sigma) for name, part in read_shards(args.trivial).items()},
         "frames": sum(student.frames.values()),
         "clips": len(student.frames),
+        "repaired_frames": student.repaired,
         "labels": describe_labels(args.settings["layout"], args.settings["path"]),
         "protocol": record(DEFAULT, sigma),
         "protocols": {name: record(name, sigma) for name in PROTOCOLS},
