@@ -207,7 +207,7 @@ def fitting(path: Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: does not describe a network of this project ({line})") from error
+        raise InputError(f"{path}: expected the settings and weights of a network ({line})") from error
 
 
 def _load_checked(path: Path) -> Any:
@@ -228,7 +228,7 @@ def load_model(path: Path, kind: str) -> dict[str, Any]:
         content = _load_checked(path)
     except Exception as error:  # damaged files make torch raise errors of many kinds
         line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a model of this project ({line})") from error
+        raise InputError(f"{path}: not a model of this project ({line}); expected a whole file") from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{path}: expected a model of the kind '{kind}', found '{found}'")

@@ -16,15 +16,17 @@ def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.N
     try:
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # damaged files make numpy, zipfile and zlib raise errors of many kinds
-        raise InputError(f"{path}: not a readable .npy or .npz file of plain numbers ({_line(error)})") from error
+        raise InputError(
+            f"{path}: not a readable {Path(path).suffix} file of plain numbers ({_line(error)})"
+        ) from error
 
 
 def load_member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
-    """Load one array of a .npz file; ``path`` is named in errors, which are those of ``load_arrays``."""
+    """Load the array of one clip from a .npz file; ``path`` is named in errors, which are those of ``load_arrays``."""
     try:
         return archive[name]
     except Exception as error:
-        raise InputError(f"{path}: '{name}' is not a readable array of plain numbers ({_line(error)})") from error
+        raise InputError(f"{path}: clip '{name}' is not a readable array of plain numbers ({_line(error)})") from error
 
 
 def _line(error: Exception) -> str:

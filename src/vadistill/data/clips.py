@@ -227,7 +227,7 @@ def _ubnormal(root: Path) -> list[Clip]:
 def _ubnormal_video(root: Path, name: str, listed_in: Path) -> Path:
     scene = re.match(r"(?:ab)?normal_scene_(\d+)_", name)
     if scene is None:
-        raise InputError(f"{listed_in}: '{name}' is no name of a UBnormal video (normal_scene_N_scenario_M)")
+        raise InputError(f"{listed_in}: '{name}' is no name of a UBnormal video; expected normal_scene_N_scenario_M")
     video = root / f"Scene{scene[1]}" / f"{name}.mp4"
     if not video.is_file():
         raise InputError(f"{video}: missing; {listed_in} names it")
@@ -260,7 +260,9 @@ def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:
     if table.exists():
         unknown = sorted(set(read_intervals(table)) - set(names))
         if unknown:
-            raise InputError(f"{table}: names the clip {unknown[0][:80]!r}, which is not in {root / 'test'}")
+            raise InputError(
+                f"{table}: names the clip {unknown[0][:80]!r}, which is not in {root / 'test'}; expected test clips"
+            )
     elif not frames.is_dir() and not masks.is_dir():
         return {}
 

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -126,7 +128,7 @@ def _masks(clip: Clip, frames: int, size: tuple[int, int] | None) -> np.ndarray 
         return _stack(_matlab_masks(source.masks), frames, size, source.masks)
     if source.format == "ucsd":
         images = [path for path in visible(source.masks) if path.suffix.lower() in IMAGE_SUFFIXES]
-        return _stack([_grey(path) > 0 for path in images], frames, size, source.masks)
+        return _stack([_grey(path) > 0 for path in images], frames, size, source.masks, images)
     if source.format == "tracks":
         return _track_masks(clip, frames, size)
     return _mask_array(source.masks, frames, size)
@@ -169,14 +171,19 @@ def _mask_array(path: Path, frames: int, size: tuple[int, int] | None) -> np.nda
     return np.asarray(array != 0)
 
 
-def _stack(masks: list[np.ndarray], frames: int, size: tuple[int, int] | None, path: Path) -> np.ndarray:
-    """Check the masks of a clip against its frames; (T, H, W) bool."""
+def _stack(
+    masks: list[np.ndarray], frames: int, size: tuple[int, int] | None, path: Path, files: Sequence[Path] = ()
+) -> np.ndarray:
+    """Check the masks of a clip, from one file or one file each, against its frames; (T, H, W) bool."""
     if len(masks) != frames:
         raise InputError(f"{path}: {len(masks)} masks; expected {frames}, one a frame")
     size = size or masks[0].shape
     for index, mask in enumerate(masks):
         if mask.shape != tuple(size):
-            raise InputError(f"{path}: mask {index} has shape {mask.shape}; expected {tuple(size)}, height and width")
+            raise InputError(
+                f"{files[index] if files else path}: mask {index} has shape {mask.shape}; expected {tuple(size)}, "
+                "height and width"
+            )
     return np.stack(masks)
 
 
@@ -188,15 +195,25 @@ def _grey(path: Path) -> np.ndarray:
 
 
 def _matlab_masks(path: Path) -> list[np.ndarray]:
-    """Read Avenue's ``volLabel``, a MATLAB cell array with one (H, W) mask a frame."""
+    """Read Avenue's ``volLabel``, a MATLAB cell array with one (H, W) mask a frame.
+
+    In a process of its own: some damaged files make scipy crash.
+    """
     try:
-        volume = scipy.io.loadmat(path, variable_names=["volLabel"])["volLabel"]
+        with ProcessPoolExecutor(1, get_context("fork")) as child:
+            masks = child.submit(_matlab_cells, path).result()
     except Exception as error:  # damaged files make scipy raise errors of many kinds
         raise InputError(f"{path}: not a readable MATLAB file with a cell array volLabel ({error!r})") from error
-    masks = list(volume.flat) if volume.dtype == object else []
-    if not masks or not all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype.kind in "biuf" for m in masks):
+    if masks is None:
         raise InputError(f"{path}: volLabel is no cell array of masks; expected one matrix a frame")
-    return [mask != 0 for mask in masks]
+    return masks
+
+
+def _matlab_cells(path: Path) -> list[np.ndarray] | None:
+    volume = scipy.io.loadmat(path, variable_names=["volLabel"])["volLabel"]
+    masks = list(volume.flat) if volume.dtype == object else []
+    good = masks and all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype.kind in "biuf" for m in masks)
+    return [mask != 0 for mask in masks] if good else None
 
 
 def _ucsd_intervals(path: Path, clip: str) -> list[tuple[int, int]]:

@@ -29,7 +29,8 @@ def read_timings(folder: Path) -> pd.DataFrame:
             table = pd.read_csv(path, sep="\t", na_values="-")
             rows += [(rule, seconds, memory) for seconds, memory in zip(table["s"], table["max_rss"], strict=True)]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a benchmark file of Snakemake ({error})") from error
+            line = " ".join(str(error).split())
+            raise InputError(f"{path}: not a benchmark file of Snakemake ({line})") from error
     jobs = pd.DataFrame(rows, columns=["rule", "seconds", "memory_mb"])
     grouped = jobs.groupby("rule")
     made = pd.DataFrame(
