@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vadistill.calibration import Calibrator
+from vadistill.data.store import REMEDY
 from vadistill.errors import InputError
 from vadistill.files import read_json, write_json
 from vadistill.settings import canonical
 
 KEYS = {"teacher", "settings", "score", "single", "objects", "clips"}
-REMEDY = "delete it to have it made again"
 
 
 def write_calibration(path: Path, content: dict[str, Any]) -> None:
@@ -34,7 +34,10 @@ def read_calibration(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is missing, damaged or something else.
     """
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; {REMEDY}") from error
     if not isinstance(content, dict) or content.keys() - {"checksum"} != KEYS:
         raise InputError(f"{path}: no calibration of a teacher; expected {', '.join(sorted(KEYS))}; {REMEDY}")
     checksum = content.pop("checksum", None)
