@@ -3,12 +3,13 @@
 import json
 import logging
 
+import cv2
 import h5py
 import numpy as np
 import pytest
 import torch
 from students import write_student
-from trees import HEIGHT, WIDTH, write_images
+from trees import HEIGHT, WIDTH, write_avi, write_images, write_mp4
 from trials.corrupt import GOOD, run
 from trials.readers import READERS
 
@@ -16,7 +17,9 @@ from vadistill.data import frame_scores
 from vadistill.data.calibrations import KEYS, read_calibration, write_calibration
 from vadistill.data.frames import FrameStore, write_frames
 from vadistill.data.maps import MapStore
+from vadistill.data.mp4 import write_mp4 as write_film
 from vadistill.data.store import attribute, read_attribute, reading, write_attributes, writing
+from vadistill.data.video import frames_of
 from vadistill.errors import InputError
 from vadistill.stages import score_frames
 from vadistill.training import load_model
@@ -29,6 +32,27 @@ def test_damaged_files_end_in_a_clear_error_or_leave_what_is_read_as_it_was(name
     results = run(name, first=7000, cases=len(READERS[name].damages))
     assert len(results) == len(READERS[name].damages)
     assert not [result for result in results if result[2] not in GOOD]
+
+
+@pytest.mark.parametrize("write", [write_avi, write_mp4, lambda path, frames: write_film(path, frames, 25)])
+def test_a_video_cut_at_any_byte_is_refused_or_a_warning_is_logged(write, tmp_path, caplog):
+    path, rng = tmp_path / f"a.{'avi' if write is write_avi else 'mp4'}", np.random.default_rng(0)
+    write(path, [cv2.resize(image, (WIDTH, HEIGHT)) for image in rng.integers(0, 255, (24, 6, 8, 3), np.uint8)])
+    content, whole = path.read_bytes(), list(frames_of(path))
+    assert not caplog.records and len(whole) == 24
+    outcomes = set()
+    for end in rng.integers(0, len(content), 60):
+        path.write_bytes(content[:end])
+        caplog.clear()
+        try:
+            made = list(frames_of(path))
+        except InputError as error:
+            assert "a." in str(error)
+            outcomes.add("refused")
+        else:
+            assert 22 <= len(made) <= 24 and path.name in caplog.text
+            outcomes.add("logged")
+    assert "refused" in outcomes
 
 
 def clip_of_tifs(folder, broken=(), count=40):
