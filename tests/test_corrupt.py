@@ -55,9 +55,16 @@ def test_a_video_cut_at_any_byte_is_refused_or_a_warning_is_logged(write, tmp_pa
     assert "refused" in outcomes
 
 
+def test_an_image_under_the_name_of_a_video_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9, 3), np.uint8))
+    path = (tmp_path / "a.png").rename(tmp_path / "a.mp4")
+    with pytest.raises(InputError, match=r"a\.mp4: an image; expected a video"):
+        list(frames_of(path))
+
+
 def clip_of_tifs(folder, broken=(), count=40):
     """Grey frames, by whose level tests recognise them, as UCSD's; the broken ones cannot be decoded."""
-    write_images(folder, [np.full((HEIGHT, WIDTH), 30 + 5 * t, np.uint8) for t in range(count)], ".tif")
+    write_images(folder, [np.full((HEIGHT, WIDTH), 30 + 5 * (t % 45), np.uint8) for t in range(count)], ".tif")
     for t in broken:
         (folder / f"{t:03d}.tif").write_bytes(BROKEN)
     return folder
@@ -115,6 +122,17 @@ def test_text_in_a_store_is_read_as_it_was_written_and_may_be_long(tmp_path):
     (tmp_path / "a.h5").write_bytes(content.replace(b"x" * 100, b"x" * 99 + b"y", 1))
     with pytest.raises(InputError, match=r"a\.h5: .*delete it to have it made again"):
         attribute(tmp_path / "a.h5", "plain")
+
+
+def test_a_zeroed_block_is_seen_though_its_fletcher32_is_that_of_zeros(tmp_path):
+    with writing(tmp_path / "a.h5") as file:
+        frame_scores.write_clip(file, "clip", {"score": np.arange(1, 9)})
+    content = (tmp_path / "a.h5").read_bytes()
+    values = np.arange(1, 9, dtype=np.float32).tobytes()
+    start = content.index(values)
+    (tmp_path / "a.h5").write_bytes(content[:start] + bytes(len(values) + 4) + content[start + len(values) + 4 :])
+    with pytest.raises(InputError, match=r"a\.h5: .*differs from its checksum"):
+        frame_scores.read_shards([tmp_path / "a.h5"])
 
 
 def test_stores_of_older_versions_are_still_read(tmp_path):

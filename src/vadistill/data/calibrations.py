@@ -41,9 +41,9 @@ def read_calibration(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.keys() - {"checksum"} != KEYS:
         raise InputError(f"{path}: no calibration of a teacher; expected {', '.join(sorted(KEYS))}; {REMEDY}")
     checksum = content.pop("checksum", None)
-    if checksum not in (None, _checksum(content)):
-        raise InputError(f"{path}: differs from what was written (checksum); {REMEDY}")
     try:
+        if checksum not in (None, _checksum(content)):
+            raise InputError(f"{path}: differs from what was written (checksum); {REMEDY}")
         for fitted in (content["score"], *content["single"].values()):
             Calibrator.from_json(fitted)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

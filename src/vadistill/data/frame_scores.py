@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.store import reading, write_array
+from vadistill.data.store import read_array, reading, write_array
 from vadistill.errors import InputError
 
 
@@ -30,5 +30,5 @@ def read_shards(paths: list[Path]) -> dict[str, dict[str, np.ndarray]]:
                 if scores and scores.keys() != group.keys():
                     raise InputError(f"{path}: clip {clip} has the scores {sorted(group)}; expected {sorted(scores)}")
                 for name, values in group.items():
-                    scores.setdefault(name, {})[clip] = values[:]
+                    scores.setdefault(name, {})[clip] = read_array(values)
     return scores

@@ -1,8 +1,9 @@
 """Stored frames: one HDF5 file a clip, every frame of it at its own size, as encoded JPEG or PNG images.
 
 ``bytes`` holds the encoded images one after another, (B,) uint8 with checksums; image t is
-``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64. The attributes say which clip it is, and
-``repaired`` which of its frames stand for images that could not be decoded (``vadistill.data.video.images_of``).
+``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64, and ``crc32[t]`` is its checksum. The attributes
+say which clip it is, and ``repaired`` which of its frames stand for images that could not be decoded
+(``vadistill.data.video.images_of``).
 """
 
 import os
@@ -14,8 +15,10 @@ import h5py
 import numpy as np
 
 from vadistill.data.store import (
+    crc,
     damage_named,
     opened,
+    read_array,
     read_attribute,
     reading,
     write_array,
@@ -100,7 +103,7 @@ def _write(
     fps: float | None,
 ) -> int:
     """Store frames; see ``write_frames``."""
-    offsets, shape, repaired = [0], None, []
+    offsets, sums, shape, repaired = [0], [], None, []
     with writing(path) as file:
         data = file.create_dataset("bytes", (0,), "u1", maxshape=(None,), chunks=(CHUNK_BYTES,), fletcher32=True)
         for source, encoded in _encoded(images, encoding, quality):
@@ -113,9 +116,11 @@ def _write(
             offsets.append(offsets[-1] + len(encoded))
             data.resize((offsets[-1],))
             data[offsets[-2] :] = encoded
+            sums.append(crc(encoded))
         if shape is None:
             raise InputError(f"clip {clip}: no frames; expected at least one")
         write_array(file, "offsets", np.array(offsets, np.int64))
+        write_array(file, "crc32", np.array(sums, np.uint32))
         write_attributes(file, version=VERSION, clip=clip, split=split, frames=len(offsets) - 1)
         write_attributes(file, height=shape[0], width=shape[1], repaired=np.array(repaired, np.int64))
         write_attributes(file, encoding=encoding, quality=quality, fingerprint=fingerprint)
@@ -172,7 +177,8 @@ class FrameStore:
             self.fps = float(attributes["fps"]) if "fps" in attributes else None
             self.fingerprint = read_attribute(file, "fingerprint")
             self.repaired = [int(t) for t in attributes.get("repaired", ())]
-            self._offsets = file["offsets"][:]
+            self._offsets = read_array(file["offsets"])
+            self._sums = read_array(file["crc32"]) if "crc32" in file else None  # none in older files
             if len(self) != attributes["frames"]:
                 raise ValueError(f"{len(self)} offsets for {attributes['frames']} frames")
 
@@ -196,6 +202,8 @@ class FrameStore:
             raise IndexError(f"{self.path}: frame {t} of {len(self)}")
         with damage_named(self.path, f"frame {t}"):
             data = self._opened()["bytes"][self._offsets[t] : self._offsets[t + 1]]
+            if self._sums is not None and crc(data) != self._sums[t]:
+                raise OSError("it differs from its checksum")
         frame = decode_image(data, f"{self.path}: frame {t}")
         if frame.shape != (self.height, self.width, 3):
             raise InputError(f"{self.path}: frame {t} is {frame.shape}; expected {(self.height, self.width, 3)}")

@@ -139,7 +139,10 @@ def _marked(intervals: list[tuple[int, int]], frames: int, path: Path, clip: str
     labels = np.zeros(frames, np.uint8)
     for start, end in intervals:
         if not 0 <= start < end <= frames:
-            raise InputError(f"{path}: clip '{clip}' has {frames} frames; the labels name [{start}, {end}) from 0")
+            raise InputError(
+                f"{path}: clip '{clip}' has {frames} frames; the labels name [{start}, {end}) from 0; expected "
+                "intervals within the clip"
+            )
         labels[start:end] = 1
     return labels
 

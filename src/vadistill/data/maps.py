@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vadistill.data.store import damage_named, opened, reading, write_array, write_attributes
+from vadistill.data.store import damage_named, opened, read_array, reading, write_array, write_attributes
 from vadistill.errors import InputError
 
 CHUNK_FRAMES = 32
@@ -70,7 +70,7 @@ class MapStore:
             for cells in resolutions:
                 if f"{cells}x{cells}" not in group:
                     raise InputError(f"{self._path[clip]}: clip {clip} has no maps of {cells}x{cells} cells")
-            return {cells: group[f"{cells}x{cells}"][:].astype(np.float32) for cells in resolutions}
+            return {cells: read_array(group[f"{cells}x{cells}"]).astype(np.float32) for cells in resolutions}
 
     def resolutions(self, clip: str) -> list[int]:
         """Return the sides g of a clip's maps."""
@@ -80,7 +80,7 @@ class MapStore:
     def score(self, clip: str) -> np.ndarray:
         """Return the student's frame scores (T,) of a clip; errors as in ``read``."""
         with self._group(clip) as group:
-            return group["score"][:]
+            return read_array(group["score"])
 
     @contextmanager
     def _group(self, clip: str) -> Iterator[h5py.Group]:

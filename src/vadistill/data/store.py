@@ -1,13 +1,15 @@
 """Opening and writing HDF5 files in which no flipped bit goes unnoticed.
 
-Data sets carry checksums (fletcher32). Everything else, attributes, names, shapes and places, is metadata: HDF5's own
-format of version 1.10 has a checksum on each piece of it, so that files are written in that format. Two things would
-escape it and are avoided: text of variable length, and attributes outside the header of what they belong to. Files of
-older versions are read as well, without this protection of their metadata.
+Data sets carry checksums: HDF5's fletcher32 on every chunk, and a CRC of the whole, since to fletcher32 a block of
+zeros, as a file system may leave behind, is as good as any. Everything else, attributes, names, shapes and places, is
+metadata: HDF5's own format of version 1.10 has a checksum on each piece of it, so that files are written in that
+format. Two things would escape it and are avoided: text of variable length, and attributes outside the header of what
+they belong to. Files of older versions are read as well, without this protection of their metadata.
 """
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ FORMAT = (h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
 MANY = 10_000  # attributes that stay in a header, beside what they belong to
 # What h5py raises for damaged files and for files that hold something else.
 DAMAGES = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
+CRC = "crc32"  # attribute of a data set
 REMEDY = "delete it to have it made again"
 
 
@@ -119,7 +122,25 @@ def _text(value: Any) -> Any:
 def write_array(group: h5py.Group, name: str, array: np.ndarray, chunks: tuple[int, ...] | None = None) -> None:
     """Write an array as a data set with checksums, in one chunk unless told otherwise."""
     checked = {"chunks": chunks or array.shape, "fletcher32": True} if array.size else {}
-    group.create_dataset(name, data=array, **checked)
+    made = group.create_dataset(name, data=array, **checked)
+    made.attrs[CRC] = crc(array)
+
+
+def read_array(dataset: h5py.Dataset) -> np.ndarray:
+    """Return what ``write_array`` wrote.
+
+    Raises:
+        OSError: Its checksums say that it is damaged.
+    """
+    array = dataset[:]
+    if CRC in dataset.attrs and dataset.attrs[CRC] != crc(array):
+        raise OSError(f"{dataset.name} differs from its checksum")
+    return array
+
+
+def crc(array: np.ndarray) -> np.uint32:
+    """Return the CRC-32 of an array's bytes."""
+    return np.uint32(zlib.crc32(np.ascontiguousarray(array)))
 
 
 def write_columns(group: h5py.Group, table: Any, kinds: dict[str, str]) -> None:
@@ -139,9 +160,10 @@ def read_columns(group: h5py.Group, kinds: dict[str, str]) -> dict[str, np.ndarr
 
     Raises:
         KeyError: A column is missing.
+        OSError: A column is damaged.
         ValueError: Columns have other types or different numbers of rows.
     """
-    columns = {name: group[name][:] for name in kinds}
+    columns = {name: read_array(group[name]) for name in kinds}
     for name, column in columns.items():
         if column.dtype != kinds[name] or len(column) != len(next(iter(columns.values()))):
             raise ValueError(f"{name} of {group.name} is {column.shape} {column.dtype}")
