@@ -103,8 +103,7 @@ def _try(
     try:
         made = reader.read(folder)
     except InputError as error:
-        # A file may be named by the clip that it is of.
-        clear = "\n" not in str(error) and damaged.stem in str(error) and EXPECTED.search(str(error))
+        clear = "\n" not in str(error) and damaged.name in str(error) and EXPECTED.search(str(error))
         return damage.__name__, "error" if clear else "unclear", str(error)
     except Exception as error:
         return damage.__name__, "traceback", repr(error)

@@ -69,10 +69,6 @@ def _digest(array):
     return array.shape, str(array.dtype), array.tobytes()
 
 
-def _same_length(made, whole, log):
-    return made[0] == whole[0]
-
-
 # Videos: a count that differs from the whole one's must have been logged.
 
 

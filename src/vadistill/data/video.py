@@ -143,8 +143,8 @@ def _video_frames(path: Path, threads: int) -> Iterator[np.ndarray]:
     if size is None:
         raise InputError(f"{path}: no frame could be decoded; expected a video with frames")
     _check_whole(path, decoded, declared, last, rate)
-    size, stated = path.stat().st_size, _stated_size(path)
-    if size < stated:
+    size = path.stat().st_size
+    if size < (stated := _stated_size(path, size)):
         log.warning(
             "%s: ends after %d of the %d bytes that it states; its last frames may be damaged", path, size, stated
         )
@@ -170,19 +170,19 @@ def _check_whole(path: Path, decoded: int, declared: int, last: float, rate: flo
     log.warning("%s: %d frames decoded, %d declared; the decoded ones count", path, decoded, declared)
 
 
-def _stated_size(path: Path) -> int:
-    """Return how many bytes an AVI or MP4 file says it has, 0 where nothing is known."""
+def _stated_size(path: Path, there: int) -> int:
+    """Return how many bytes an AVI or MP4 file of ``there`` bytes says it has, 0 where nothing is known."""
     with path.open("rb") as file:
         head = file.read(16)
         if head.startswith(b"RIFF"):
             return 8 + int.from_bytes(head[4:8], "little")
         end = 0
-        while head[4:8].isalnum():  # a box of MP4: size, name, and a larger size where the first one is 1
+        while end < there and head[4:8].isalnum():  # a box of MP4: size, name, a larger size where the first one is 1
             size = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
             if size < 8:
                 return 0
             end += size
-            file.seek(end)
+            file.seek(min(end, there))
             head = file.read(16)
         return end
 
