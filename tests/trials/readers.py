@@ -282,10 +282,6 @@ def _truth(layout, tree, damaged, name, **options):
     return Reader(make, read, **{"sound": lambda made, whole, log: made[0] == COUNT, **options})
 
 
-def _listed(made, whole, log):
-    return made in (whole, "no such clip")
-
-
 def _own_table(root):
     folder(root, frame_masks=False, pixel_masks=False)
     (root / "labels.csv").write_text("clip,start,end\na,1,3\nb,2,4\na,6,9\n")
@@ -387,7 +383,14 @@ READERS: dict[str, Reader] = {
     "labels.csv": _truth("folder", _own_table, "labels.csv", "a", extra=TEXT),
     "labels.tracks": _truth("ubnormal", ubnormal, f"{_UB_FOLDER}/{_UB}_tracks.txt", _UB, extra=TEXT),
     "labels.objects.png": _truth("ubnormal", ubnormal, f"{_UB_FOLDER}/{_UB}_0004_gt.png", _UB, extra=(odd_image,)),
-    "clips.list": _truth("ubnormal", ubnormal, "scripts/abnormal_test_video_names.txt", _UB, extra=TEXT, sound=_listed),
+    "clips.list": _truth(
+        "ubnormal",
+        ubnormal,
+        "scripts/abnormal_test_video_names.txt",
+        _UB,
+        extra=TEXT,
+        sound=lambda made, whole, log: made == "no such clip",
+    ),
     "regions.tracks": _regions(read_tracks, _TRACKS),
     "regions.detections": _regions(read_regions, _BOXES),
     "auc.scores.npy": _judged(read_scores, False, _SCORES),
