@@ -239,7 +239,7 @@ def test_damaged_data_are_reported_with_the_file(store):
         FrameStore(path)
     with h5py.File(path, "w") as file:
         file["other"] = 1
-    with pytest.raises(InputError, match=r"clip\.h5: damaged, or not written by extract_frames"):
+    with pytest.raises(InputError, match=r"clip\.h5: damaged, or not written by the stage expected"):
         FrameStore(path)
 
 

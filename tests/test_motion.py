@@ -1,13 +1,13 @@
 from argparse import Namespace
 
 import cv2
-import h5py
 import numpy as np
 import pytest
 from trees import write_images
 
 from vadistill.data.detections import read_shards
 from vadistill.data.frames import write_frames
+from vadistill.data.store import attribute
 from vadistill.motion import moving_boxes, moving_regions
 from vadistill.settings import Moving, canonical
 from vadistill.stages import find_moving
@@ -129,5 +129,4 @@ def test_stage_writes_detections_without_classes(tmp_path):
     assert (first.clip, first.frames, first.size) == ("a", FRAMES, (HEIGHT, WIDTH))
     assert (first.confidence == 1).all() and first.probabilities.shape == (len(first), 0)
     assert (still.clip, len(still), still.box.shape) == ("b", 0, (0, 4))
-    with h5py.File(tmp_path / "0.h5") as file:
-        assert file.attrs["settings"] == canonical(settings)
+    assert attribute(tmp_path / "0.h5", "settings") == canonical(settings)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vadistill.errors import InputError
 from vadistill.protocols import judge
 
 COLUMNS = ("group", "name", "level")
@@ -67,10 +68,20 @@ def compare(
 
 
 def read_tables(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
-    """Return the tables of ``compare`` that lie in folders of the variants' names, those of one variant joined."""
+    """Return the tables of ``compare`` that lie in folders of the variants' names, those of one variant joined.
+
+    Raises:
+        InputError: A file is no such table.
+    """
     found: dict[str, list[pd.DataFrame]] = {}
     for path in paths:
-        found.setdefault(path.parent.name, []).append(pd.read_csv(path))
+        try:
+            table = pd.read_csv(path)
+        except ValueError as error:
+            raise InputError(f"{path}: not a readable table ({error})") from error
+        if missing := {"split", "kind", *COLUMNS, *NUMBERS} - set(table):
+            raise InputError(f"{path}: no column '{min(missing)}'; expected a table of evaluate_teachers or _student")
+        found.setdefault(path.parent.name, []).append(table)
     return {name: pd.concat(parts) for name, parts in found.items()}
 
 

@@ -16,7 +16,7 @@ from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.protocols import judge
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import section
-from vadistill.training import load_model
+from vadistill.training import fitting, load_model
 
 BATCH = 16  # frames
 
@@ -24,9 +24,10 @@ BATCH = 16  # frames
 def load_student(path: Path, device: torch.device) -> tuple[Student, dict]:
     """Return the student in evaluation mode and the settings it was trained with."""
     model = load_model(path, "student")
-    settings = json.loads(model["settings"])
-    student = Student(section("student", settings["student"]), section("maps", settings["maps"]).resolutions)
-    student.load_state_dict(model["weights"])
+    with fitting(path):
+        settings = json.loads(model["settings"])
+        student = Student(section("student", settings["student"]), section("maps", settings["maps"]).resolutions)
+        student.load_state_dict(model["weights"])
     return student.to(device, memory_format=torch.channels_last).eval(), settings
 
 

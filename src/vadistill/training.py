@@ -6,8 +6,9 @@ import logging
 import math
 import random
 import time
+import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -167,11 +168,12 @@ class TrainingRun:
         if not self.state_path.is_file():
             return None
         try:
-            saved = torch.load(self.state_path, map_location="cpu", weights_only=True)
+            saved = _load_checked(self.state_path)
+            stamp = saved["stamp"]
         except Exception:  # a damaged state costs its epochs, nothing else
             log.warning("%s: unreadable, training starts anew", self.state_path)
             return None
-        if saved["stamp"] != self.stamp:
+        if stamp != self.stamp:
             log.info("%s: of other settings or data, training starts anew", self.state_path)
             return None
         return saved
@@ -208,6 +210,28 @@ def file_stamp(settings: str, files: list[Path]) -> str:
     return "\n".join(parts)
 
 
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Name the file whose content does not build a network in this block.
+
+    Raises:
+        InputError: Parts of the content are missing, or the weights are of another network.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: expected the settings and weights of a network ({line})") from error
+
+
+def _load_checked(path: Path) -> Any:
+    """Load what ``torch.save`` wrote; torch itself does not look at the checksums in its files."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise InputError(f"{damaged} differs from its checksum")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load_model(path: Path, kind: str) -> dict[str, Any]:
     """Load what ``TrainingRun.finish`` wrote.
 
@@ -215,9 +239,10 @@ def load_model(path: Path, kind: str) -> dict[str, Any]:
         InputError: The file is missing, damaged or holds something else than ``kind``.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path}: not a model of this project ({str(error).splitlines()[0]})") from error
+        content = _load_checked(path)
+    except Exception as error:  # damaged files make torch raise errors of many kinds
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a model of this project ({line}); expected a whole file") from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{path}: expected a model of the kind '{kind}', found '{found}'")

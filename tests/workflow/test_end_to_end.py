@@ -85,6 +85,7 @@ def test_the_auc_follows_from_stored_scores_and_masks(results, auc):
 
 def test_protocols_stand_side_by_side(auc):
     assert set(auc["protocols"]) == {"vadistill", "fast_aed", "padded", "min_max"}
+    assert auc["repaired_frames"] == {}
     assert auc["labels"] == "pixel masks (.npy): a frame is abnormal if any of its pixels is"
     for record in (auc["student"], auc["teachers_mean"], *auc["teachers"].values()):
         assert set(record["protocols"]) == {"fast_aed", "padded", "min_max"}

@@ -11,6 +11,7 @@ import sys
 import time
 from functools import partial
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -166,31 +167,30 @@ def test_clips_without_any_object_get_empty_maps(project):
     assert not list(folder.glob("model*"))
 
 
+def evaluation_of(results, output, **changes):
+    """Arguments of evaluate; of several files for one option, ``changes`` may name others."""
+    files = {"student": "student/scores/test.h5", "scores": "object_scores/*/test/*.h5", "maps": "maps/*/test/*.h5"}
+    files |= {"calibrations": "teachers/*/calibration.json", "trivial": "trivial/test/*.h5"}
+    found = {option: changes.get(option) or sorted(results.glob(pattern)) for option, pattern in files.items()}
+    given = [part for option, paths in found.items() for part in (f"--{option}", *np.atleast_1d(paths))]
+    return ["--dataset", "cameras", *given, "--output", output / "auc.json"]
+
+
 def test_without_labels_there_are_scores_and_no_auc(project, tmp_path):
     root, results = project.folder / "resources/cameras", project.folder / "results/tiny"
     for split in ("train", "test"):
         shutil.copytree(results / "clips" / split, root / split)
     settings = {"evaluation": {"smoothing_sigma": 2.0}, "layout": "folder", "path": "resources/cameras"}
-    arguments = [
-        "--dataset",
-        "cameras",
-        "--student",
-        results / "student/scores/test.h5",
-        "--output",
-        tmp_path / "auc.json",
-    ]
-    for option, pattern in (
-        ("scores", "object_scores/*/test/*.h5"),
-        ("maps", "maps/*/test/*.h5"),
-        ("calibrations", "teachers/*/calibration.json"),
-        ("trivial", "trivial/test/*.h5"),
-    ):
-        arguments += [f"--{option}", *sorted(results.glob(pattern))]
+    student = shutil.copy(results / "student/scores/test.h5", tmp_path)
+    with h5py.File(student, "r+") as file:
+        file["test_02"].attrs["repaired"] = [7]
+    arguments = evaluation_of(results, tmp_path, student=student)
     code, output = run_stage(project, "evaluate", settings, *arguments)
     assert code == 0, output
     made = json.loads((tmp_path / "auc.json").read_text())
     assert "no labels" in made["note"] and made["student"]["micro_auc"] is None
     assert len(made["student"]["per_clip"]["test_01"]["scores"]) == 40
+    assert made["repaired_frames"] == {"test_02": [7]}
 
     (root / "labels.csv").write_text("clip,start,end\ntest_01,10,99\n")
     code, output = run_stage(project, "evaluate", settings, *arguments)
@@ -309,6 +309,39 @@ def test_damaged_frames_are_named_in_one_line_also_by_a_loaders_worker(finished,
         finished, "pretrain_student", settings, "--frames", damaged, "--output", tmp_path / "model.pt"
     )
     assert code == 1 and "train_01.h5" in one_error(output) and not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "made_again"),
+    [
+        ("maps/multi_task/test/*.h5", {"build_maps"}),
+        ("trivial/test/*.h5", {"score_trivially"}),
+        ("student/scores/test.h5", {"score_frames"}),
+        (
+            "teachers/multi_task/calibration.json",
+            {"calibrate_teacher", "build_maps", "distill_student", "score_frames"},
+        ),
+    ],
+)
+def test_a_damaged_file_is_named_and_once_deleted_only_it_and_what_follows_is_made_again(
+    finished, tmp_path, file, made_again
+):
+    results = finished.folder / "results/tiny"
+    path = sorted(results.glob(file))[0]
+    kept = shutil.copy2(path, tmp_path)
+    try:
+        content = bytearray(path.read_bytes())
+        for place in range(len(content) // 3, len(content) // 2):
+            content[place] ^= 1
+        path.write_bytes(content)
+        settings = {"evaluation": {}, "layout": "demo", "path": "results/tiny/clips"}
+        code, output = run_stage(finished, "evaluate", settings, *evaluation_of(results, tmp_path))
+        told = one_error(output)
+        assert code == 1 and str(path) in told and "delete it to have it made again" in told
+        path.unlink()
+        assert finished.planned("results/tiny/auc.json") == {*made_again, "evaluate"}
+    finally:
+        shutil.copy2(kept, path)
 
 
 def test_cleaning_without_a_data_set_is_refused(finished):

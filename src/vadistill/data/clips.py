@@ -16,6 +16,7 @@ from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS, Demo
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv"})
+FRAME = re.compile(r"\d{1,9}")  # a frame number; longer ones are no number of a frame
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 # Results of a clip have longer names than the clip, and a file system takes 255 bytes.
 NAME_BYTES = 200
@@ -237,7 +238,10 @@ def _ubnormal(root: Path) -> list[Clip]:
                 f"{path}: missing; expected the official list of names, from the folder scripts of the repository "
                 "lilygeorgescu/UBnormal"
             )
-        names = path.read_text(encoding="utf-8").split()
+        try:
+            names = path.read_text(encoding="utf-8").split()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not a text file in UTF-8 ({error}); expected a name a line") from error
         return [(name, _ubnormal_video(root, name, path)) for name in names]
 
     clips = [Clip(name, "train", video) for name, video in listed("normal_training_video_names.txt")]
@@ -253,7 +257,7 @@ def _ubnormal(root: Path) -> list[Clip]:
 def _ubnormal_video(root: Path, name: str, listed_in: Path) -> Path:
     scene = re.match(r"(?:ab)?normal_scene_(\d+)_", name)
     if scene is None:
-        raise InputError(f"{listed_in}: '{name}' is no name of a UBnormal video (normal_scene_N_scenario_M)")
+        raise InputError(f"{listed_in}: '{name}' is no name of a UBnormal video; expected normal_scene_N_scenario_M")
     video = root / f"Scene{scene[1]}" / f"{name}.mp4"
     if not video.is_file():
         raise InputError(f"{video}: missing; {listed_in} names it")
@@ -288,7 +292,9 @@ def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:
     if table.exists():
         unknown = sorted(set(read_intervals(table)) - set(map(spelling, names)))
         if unknown:
-            raise InputError(f"{table}: names the clip '{unknown[0]}', which is not in {root / 'test'}")
+            raise InputError(
+                f"{table}: names the clip {unknown[0][:80]!r}, which is not in {root / 'test'}; expected test clips"
+            )
     elif not frames.is_dir() and not masks.is_dir():
         return {}
 
@@ -311,16 +317,17 @@ def read_intervals(path: Path) -> dict[str, list[tuple[int, int]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file)] or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from error
     if header != ["clip", "start", "end"]:
-        raise InputError(f"{path}: expected the header clip,start,end; found '{','.join(header)}'")
+        raise InputError(f"{path}: expected the header clip,start,end; found {','.join(header)[:80]!r}")
     intervals: dict[str, list[tuple[int, int]]] = {}
     for number, row in enumerate(rows, start=2):
         if not any(row):
             continue
-        if len(row) != 3 or not all(cell.isdecimal() for cell in row[1:]) or int(row[1]) >= int(row[2]):
-            raise InputError(f"{path}: row {number} is '{','.join(row)}'; expected clip,start,end, 0 <= start < end")
+        if len(row) != 3 or not all(FRAME.fullmatch(cell) for cell in row[1:]) or int(row[1]) >= int(row[2]):
+            text = ",".join(row)[:80]
+            raise InputError(f"{path}: row {number} is {text!r}; expected clip,start,end, 0 <= start < end")
         intervals.setdefault(spelling(row[0]), []).append((int(row[1]), int(row[2])))
     return intervals
 

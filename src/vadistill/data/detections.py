@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from vadistill.data.shards import scene_of
-from vadistill.data.store import reading, write_columns
+from vadistill.data.store import read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.errors import InputError
 from vadistill.settings import Objects
 
@@ -78,7 +78,7 @@ class ObjectIndex:
 def write_clip(file: h5py.File, detections: Detections) -> None:
     """Add one clip's detections to an open file."""
     group = file.create_group(detections.clip)
-    group.attrs.update(frames=detections.frames, height=detections.size[0], width=detections.size[1])
+    write_attributes(group, frames=detections.frames, height=detections.size[0], width=detections.size[1])
     write_columns(group, detections, KINDS)
 
 
@@ -150,7 +150,7 @@ def _clip_names(path: Path) -> list[str]:
 def _read_clip(file: h5py.File, clip: str) -> Detections:
     group = file[clip]
     size = (int(group.attrs["height"]), int(group.attrs["width"]))
-    return Detections(clip, int(group.attrs["frames"]), size, **{name: group[name][:] for name in KINDS})
+    return Detections(clip, int(group.attrs["frames"]), size, **read_columns(group, KINDS))
 
 
 def _objects(path: Path, clip: str, moving: Path | None, settings: Objects) -> Detections:
@@ -200,7 +200,7 @@ def _area(box: np.ndarray) -> np.ndarray:
 def class_names(path: Path) -> list[str]:
     """Return the names of the detector's classes."""
     with reading(path) as file:
-        return [str(name) for name in file.attrs["classes"]]
+        return read_attribute(file, "classes")
 
 
 def object_rows(detections: Detections, settings: Objects) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.store import reading
+from vadistill.data.store import read_array, reading, write_array
 from vadistill.errors import InputError
 
 
@@ -14,7 +14,7 @@ def write_clip(file: h5py.File, clip: str, scores: Mapping[str, np.ndarray]) -> 
     """Add one clip's scores, each (T,), to an open file; they are kept as float32."""
     group = file.create_group(clip)
     for name, values in scores.items():
-        group.create_dataset(name, data=values.astype(np.float32), chunks=values.shape, fletcher32=True)
+        write_array(group, name, values.astype(np.float32))
 
 
 def read_shards(paths: list[Path]) -> dict[str, dict[str, np.ndarray]]:
@@ -30,12 +30,5 @@ def read_shards(paths: list[Path]) -> dict[str, dict[str, np.ndarray]]:
                 if scores and scores.keys() != group.keys():
                     raise InputError(f"{path}: clip {clip} has the scores {sorted(group)}; expected {sorted(scores)}")
                 for name, values in group.items():
-                    scores.setdefault(name, {})[clip] = _values(path, values)
+                    scores.setdefault(name, {})[clip] = read_array(values)
     return scores
-
-
-def _values(path: Path, data: h5py.Dataset) -> np.ndarray:
-    try:
-        return data[:]
-    except OSError as error:
-        raise InputError(f"{path}: {data.name} is damaged ({error}); delete the file to have it made again") from error

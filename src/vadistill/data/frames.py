@@ -1,7 +1,9 @@
 """Stored frames: one HDF5 file a clip, every frame of it at its own size, as encoded JPEG or PNG images.
 
 ``bytes`` holds the encoded images one after another, (B,) uint8 with checksums; image t is
-``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64. The attributes say which clip it is.
+``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64, and ``crc32[t]`` is its checksum. The attributes
+say which clip it is, and ``repaired`` which of its frames stand for images that could not be decoded
+(``vadistill.data.video.images_of``).
 """
 
 import os
@@ -12,8 +14,18 @@ import cv2
 import h5py
 import numpy as np
 
-from vadistill.data.store import reading, writing
-from vadistill.data.video import decode_image, frame_rate, frames_of, images_of
+from vadistill.data.store import (
+    crc,
+    damage_named,
+    opened,
+    read_array,
+    read_attribute,
+    reading,
+    write_array,
+    write_attributes,
+    writing,
+)
+from vadistill.data.video import SourceFrame, decode_image, frame_rate, frames_of, images_of
 from vadistill.errors import InputError
 
 VERSION = 1
@@ -48,7 +60,7 @@ def write_frames(
         InputError: The source cannot be read whole (see ``vadistill.data.video.frames_of``).
     """
     source = Path(source)
-    images = images_of(source) if source.is_dir() else ((frame, b"") for frame in frames_of(source))
+    images = images_of(source) if source.is_dir() else map(SourceFrame, frames_of(source))
     return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source))
 
 
@@ -77,54 +89,57 @@ def write_images(
     Raises:
         InputError: There are no images, or their sizes differ.
     """
-    return _write(path, clip, split, ((image, b"") for image in images), encoding, quality, fingerprint, fps)
+    return _write(path, clip, split, map(SourceFrame, images), encoding, quality, fingerprint, fps)
 
 
 def _write(
     path: str | Path,
     clip: str,
     split: str,
-    images: Iterable[tuple[np.ndarray, bytes]],
+    images: Iterable[SourceFrame],
     encoding: str,
     quality: int,
     fingerprint: str,
     fps: float | None,
 ) -> int:
-    """Store frames, each with the content of its image file or nothing; see ``write_frames``."""
-    offsets, shape = [0], None
+    """Store frames; see ``write_frames``."""
+    offsets, sums, shape, repaired = [0], [], None, []
     with writing(path) as file:
         data = file.create_dataset("bytes", (0,), "u1", maxshape=(None,), chunks=(CHUNK_BYTES,), fletcher32=True)
-        for frame, encoded in _encoded(images, encoding, quality):
+        for source, encoded in _encoded(images, encoding, quality):
+            frame = source.frame
             shape = shape or frame.shape
             if frame.shape != shape:
                 raise InputError(f"clip {clip}: frame {len(offsets) - 1} is {frame.shape}; expected {shape}")
+            if source.repaired:
+                repaired.append(len(offsets) - 1)
             offsets.append(offsets[-1] + len(encoded))
             data.resize((offsets[-1],))
             data[offsets[-2] :] = encoded
+            sums.append(crc(encoded))
         if shape is None:
             raise InputError(f"clip {clip}: no frames; expected at least one")
-        file.create_dataset("offsets", data=np.array(offsets, np.int64), chunks=(len(offsets),), fletcher32=True)
-        file.attrs.update(version=VERSION, clip=clip, split=split, frames=len(offsets) - 1)
-        file.attrs.update(height=shape[0], width=shape[1])
-        file.attrs.update(encoding=encoding, quality=quality, fingerprint=fingerprint)
+        write_array(file, "offsets", np.array(offsets, np.int64))
+        write_array(file, "crc32", np.array(sums, np.uint32))
+        write_attributes(file, version=VERSION, clip=clip, split=split, frames=len(offsets) - 1)
+        write_attributes(file, height=shape[0], width=shape[1], repaired=np.array(repaired, np.int64))
+        write_attributes(file, encoding=encoding, quality=quality, fingerprint=fingerprint)
         if fps:
-            file.attrs["fps"] = fps
+            write_attributes(file, fps=fps)
     return len(offsets) - 1
 
 
-def _encoded(
-    images: Iterable[tuple[np.ndarray, bytes]], encoding: str, quality: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _encoded(images: Iterable[SourceFrame], encoding: str, quality: int) -> Iterator[tuple[SourceFrame, np.ndarray]]:
     """Yield each frame and its encoded form, (B,) uint8; JPEG content of an image file is kept."""
     if encoding not in ("jpeg", "png"):
         raise InputError(f"frames: encoding is '{encoding}'; expected jpeg or png")
     suffix, options = (".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]) if encoding == "jpeg" else (".png", [])
-    for frame, content in images:
-        if encoding == "jpeg" and content.startswith(JPEG_MAGIC):
-            encoded = np.frombuffer(content, np.uint8)
+    for source in images:
+        if encoding == "jpeg" and source.content.startswith(JPEG_MAGIC):
+            encoded = np.frombuffer(source.content, np.uint8)
         else:
-            encoded = cv2.imencode(suffix, frame, options)[1]
-        yield frame, encoded
+            encoded = cv2.imencode(suffix, source.frame, options)[1]
+        yield source, encoded
 
 
 class FrameStore:
@@ -141,6 +156,7 @@ class FrameStore:
         width: Width of the frames in pixels.
         fps: Frames a second that the video declared, or None.
         fingerprint: Of the source.
+        repaired: Frames that stand for images that could not be decoded.
     """
 
     def __init__(self, path: str | Path):
@@ -153,19 +169,18 @@ class FrameStore:
         self._file: h5py.File | None = None
         self._process: int | None = None
         with reading(self.path) as file:
-            try:
-                attributes = file.attrs
-                if attributes["version"] != VERSION:
-                    raise InputError(
-                        f"{self.path}: version {attributes['version']} of a frame store; expected {VERSION}"
-                    )
-                self.clip, self.split = str(attributes["clip"]), str(attributes["split"])
-                self.height, self.width = int(attributes["height"]), int(attributes["width"])
-                self.fps = float(attributes["fps"]) if "fps" in attributes else None
-                self.fingerprint = str(attributes["fingerprint"])
-                self._offsets = file["offsets"][:]
-            except (KeyError, OSError) as error:
-                raise InputError(f"{self.path}: damaged, or not written by extract_frames ({error})") from error
+            attributes = file.attrs
+            if attributes["version"] != VERSION:
+                raise InputError(f"{self.path}: version {attributes['version']} of a frame store; expected {VERSION}")
+            self.clip, self.split = read_attribute(file, "clip"), read_attribute(file, "split")
+            self.height, self.width = int(attributes["height"]), int(attributes["width"])
+            self.fps = float(attributes["fps"]) if "fps" in attributes else None
+            self.fingerprint = read_attribute(file, "fingerprint")
+            self.repaired = [int(t) for t in attributes.get("repaired", ())]
+            self._offsets = read_array(file["offsets"])
+            self._sums = read_array(file["crc32"]) if "crc32" in file else None  # none in older files
+            if len(self) != attributes["frames"]:
+                raise ValueError(f"{len(self)} offsets for {attributes['frames']} frames")
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return FrameStore, (self.path,)
@@ -185,12 +200,10 @@ class FrameStore:
         """
         if not 0 <= t < len(self):
             raise IndexError(f"{self.path}: frame {t} of {len(self)}")
-        try:
+        with damage_named(self.path, f"frame {t}"):
             data = self._opened()["bytes"][self._offsets[t] : self._offsets[t + 1]]
-        except (KeyError, OSError) as error:
-            raise InputError(
-                f"{self.path}: frame {t} is damaged ({error}); delete the file to have it made again"
-            ) from error
+            if self._sums is not None and crc(data) != self._sums[t]:
+                raise OSError("it differs from its checksum")
         frame = decode_image(data, f"{self.path}: frame {t}")
         if frame.shape != (self.height, self.width, 3):
             raise InputError(f"{self.path}: frame {t} is {frame.shape}; expected {(self.height, self.width, 3)}")
@@ -227,7 +240,7 @@ class FrameStore:
             # hand the same one out again.
             if self._file is not None:
                 self._file.close()
-            self._file, self._process = reading(self.path), os.getpid()
+            self._file, self._process = opened(self.path), os.getpid()
         return self._file
 
 

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 import scipy.io
 
+from vadistill.data.arrays import load_arrays
 from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, read_intervals, spelling, visible
 from vadistill.data.video import decode_image
 from vadistill.errors import InputError
@@ -125,7 +128,7 @@ def _masks(clip: Clip, frames: int, size: tuple[int, int] | None) -> np.ndarray 
         return _stack(_matlab_masks(source.masks), frames, size, source.masks)
     if source.format == "ucsd":
         images = [path for path in visible(source.masks) if path.suffix.lower() in IMAGE_SUFFIXES]
-        return _stack([_grey(path) > 0 for path in images], frames, size, source.masks)
+        return _stack([_grey(path) > 0 for path in images], frames, size, source.masks, images)
     if source.format == "tracks":
         return _track_masks(clip, frames, size)
     return _mask_array(source.masks, frames, size)
@@ -136,17 +139,17 @@ def _marked(intervals: list[tuple[int, int]], frames: int, path: Path, clip: str
     labels = np.zeros(frames, np.uint8)
     for start, end in intervals:
         if not 0 <= start < end <= frames:
-            raise InputError(f"{path}: clip '{clip}' has {frames} frames; the labels name [{start}, {end}) from 0")
+            raise InputError(
+                f"{path}: clip '{clip}' has {frames} frames; the labels name [{start}, {end}) from 0; expected "
+                "intervals within the clip"
+            )
         labels[start:end] = 1
     return labels
 
 
 def _load_array(path: Path, kinds: str = "biu") -> np.ndarray:
     """Map a .npy file of booleans or integers, or of other ``kinds`` of numbers."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy file of plain numbers ({error})") from error
+    array = load_arrays(path, mapped=True)
     if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
         kind = array.dtype if isinstance(array, np.ndarray) else "an archive"
         expected = "booleans or integers" if kinds == "biu" else "floats"
@@ -171,14 +174,19 @@ def _mask_array(path: Path, frames: int, size: tuple[int, int] | None) -> np.nda
     return np.asarray(array != 0)
 
 
-def _stack(masks: list[np.ndarray], frames: int, size: tuple[int, int] | None, path: Path) -> np.ndarray:
-    """Check the masks of a clip against its frames; (T, H, W) bool."""
+def _stack(
+    masks: list[np.ndarray], frames: int, size: tuple[int, int] | None, path: Path, files: Sequence[Path] = ()
+) -> np.ndarray:
+    """Check the masks of a clip, from one file or one file each, against its frames; (T, H, W) bool."""
     if len(masks) != frames:
         raise InputError(f"{path}: {len(masks)} masks; expected {frames}, one a frame")
     size = size or masks[0].shape
     for index, mask in enumerate(masks):
         if mask.shape != tuple(size):
-            raise InputError(f"{path}: mask {index} has shape {mask.shape}; expected {tuple(size)}, height and width")
+            raise InputError(
+                f"{files[index] if files else path}: mask {index} has shape {mask.shape}; expected {tuple(size)}, "
+                "height and width"
+            )
     return np.stack(masks)
 
 
@@ -190,31 +198,48 @@ def _grey(path: Path) -> np.ndarray:
 
 
 def _matlab_masks(path: Path) -> list[np.ndarray]:
-    """Read Avenue's ``volLabel``, a MATLAB cell array with one (H, W) mask a frame."""
+    """Read Avenue's ``volLabel``, a MATLAB cell array with one (H, W) mask a frame.
+
+    In a process of its own: some damaged files make scipy crash.
+    """
     try:
-        volume = scipy.io.loadmat(path, variable_names=["volLabel"])["volLabel"]
+        with ProcessPoolExecutor(1, get_context("fork")) as child:
+            masks = child.submit(_matlab_cells, path).result()
     except Exception as error:  # damaged files make scipy raise errors of many kinds
         raise InputError(f"{path}: not a readable MATLAB file with a cell array volLabel ({error!r})") from error
-    masks = list(volume.flat) if volume.dtype == object else []
-    if not masks or not all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype.kind in "biuf" for m in masks):
+    if masks is None:
         raise InputError(f"{path}: volLabel is no cell array of masks; expected one matrix a frame")
-    return [mask != 0 for mask in masks]
+    return masks
+
+
+def _matlab_cells(path: Path) -> list[np.ndarray] | None:
+    volume = scipy.io.loadmat(path, variable_names=["volLabel"])["volLabel"]
+    masks = list(volume.flat) if volume.dtype == object else []
+    good = masks and all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype.kind in "biuf" for m in masks)
+    return [mask != 0 for mask in masks] if good else None
 
 
 def _ucsd_intervals(path: Path, clip: str) -> list[tuple[int, int]]:
     """Read the intervals of TestNNN: the n-th gt_frame of UCSDped*.m, in frames from 1 with both ends included."""
-    text = "\n".join(line.split("%")[0] for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    text = "\n".join(line.split("%")[0] for line in _lines(path))
     clips = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", text)
     number = int(re.sub(r"\D", "", clip))
     if not 1 <= number <= len(clips):
         raise InputError(f"{path}: {len(clips)} lines of gt_frame; expected one for the clip '{clip}' at {number}")
     intervals = []
     for part in re.sub(r"\s*:\s*", ":", clips[number - 1]).replace(",", " ").split():
-        match = re.fullmatch(r"(\d+)(?::(\d+))?", part)
+        match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", part)
         if match is None:
-            raise InputError(f"{path}: gt_frame {number} has '{part}'; expected frames such as 5:90, 140:200")
+            raise InputError(f"{path}: gt_frame {number} has {part[:80]!r}; expected frames such as 5:90, 140:200")
         intervals.append((int(match[1]) - 1, int(match[2] or match[1])))
     return intervals
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror}); expected a text file") from error
 
 
 def _tracks(path: Path, frames: int) -> list[tuple[int, int, int]]:
@@ -223,13 +248,13 @@ def _tracks(path: Path, frames: int) -> list[tuple[int, int, int]]:
     As in the authors' scripts, an end behind the last frame of the clip means its end.
     """
     tracks = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _lines(path):
         if not line.strip():
             continue
         try:
             number, start, last = (int(float(cell)) for cell in line.split(","))
-        except ValueError as error:
-            raise InputError(f"{path}: line '{line}'; expected object,start,end") from error
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{path}: line {line[:80]!r}; expected object,start,end") from error
         tracks.append((number, start, min(last + 1, frames)))
     if not tracks:
         raise InputError(f"{path}: no tracks; expected lines object,start,end")
@@ -251,7 +276,14 @@ def _track_masks(clip: Clip, frames: int, size: tuple[int, int]) -> np.ndarray:
 
 def labels_of_boxes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
     """Return labels (T,) of clips with synthetic anomalies, given the files of where these are, by clip."""
-    return {path.stem: _load_array(path, "f").any(axis=1).astype(np.uint8) for path in paths}
+    return {path.stem: _boxes(path).any(axis=1).astype(np.uint8) for path in paths}
+
+
+def _boxes(path: Path) -> np.ndarray:
+    array = _load_array(path, "f")
+    if array.ndim != 2 or array.shape[1] != 4 or not len(array) or not np.isfinite(array).all():
+        raise InputError(f"{path}: boxes of shape {array.shape}; expected (T, 4) finite numbers, one box a frame")
+    return array
 
 
 def kind_of(clip: str) -> str:

@@ -4,14 +4,23 @@ The maps of a teacher lie in one file a shard; the student's maps of a split lie
 "score" (T,) float32 beside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from vadistill.data.store import by_teacher, reading
+from vadistill.data.store import (
+    by_teacher,
+    damage_named,
+    opened,
+    read_array,
+    reading,
+    write_array,
+    write_attributes,
+)
 from vadistill.errors import InputError
 
 CHUNK_FRAMES = 32
@@ -22,12 +31,12 @@ def write_clip(
 ) -> None:
     """Add one clip's maps {g: (T, g, g)} to an open file, with attributes that say how they were made."""
     group = file.create_group(clip)
-    group.attrs.update(attributes)
+    write_attributes(group, **attributes)
     for cells, values in maps.items():
         chunks = (min(len(values), CHUNK_FRAMES), cells, cells)
-        group.create_dataset(f"{cells}x{cells}", data=values.astype(np.float16), chunks=chunks, fletcher32=True)
+        write_array(group, f"{cells}x{cells}", values.astype(np.float16), chunks)
     if score is not None:
-        group.create_dataset("score", data=score.astype(np.float32))
+        write_array(group, "score", score.astype(np.float32))
 
 
 class MapStore:
@@ -40,15 +49,24 @@ class MapStore:
         self._path: dict[str, Path] = {}
         self._open: dict[Path, h5py.File] = {}
         self.frames: dict[str, int] = {}
+        self._repaired: dict[str, list[int]] = {}
         for path in paths:
             with reading(path) as file:
-                for clip in file:
+                if not len(file):
+                    raise InputError(f"{path}: holds no clip; expected maps of at least one")
+                for clip, group in file.items():
                     self._path[clip] = path
-                    self.frames[clip] = len(next(iter(file[clip].values())))
+                    self.frames[clip] = len(next(iter(group.values())))
+                    self._repaired[clip] = [int(t) for t in group.attrs.get("repaired", ())]
 
     def clips(self) -> list[str]:
         """Return the names of the clips."""
         return list(self._path)
+
+    @property
+    def repaired(self) -> dict[str, list[int]]:
+        """Frames whose image could not be decoded, by clip; clips without one are left out."""
+        return {clip: frames for clip, frames in self._repaired.items() if frames}
 
     def read(self, clip: str, resolutions: tuple[int, ...]) -> dict[int, np.ndarray]:
         """Return the maps {g: (T, g, g) float32} of a clip.
@@ -56,30 +74,31 @@ class MapStore:
         Raises:
             InputError: The clip or a resolution is missing, or the file is damaged.
         """
-        group = self._group(clip)
-        for cells in resolutions:
-            if f"{cells}x{cells}" not in group:
-                raise InputError(f"{self._path[clip]}: clip {clip} has no maps of {cells}x{cells} cells")
-        try:
-            return {cells: group[f"{cells}x{cells}"][:].astype(np.float32) for cells in resolutions}
-        except OSError as error:
-            raise InputError(f"{self._path[clip]}: damaged maps of clip {clip} ({error}); delete the file") from error
+        with self._group(clip) as group:
+            for cells in resolutions:
+                if f"{cells}x{cells}" not in group:
+                    raise InputError(f"{self._path[clip]}: clip {clip} has no maps of {cells}x{cells} cells")
+            return {cells: read_array(group[f"{cells}x{cells}"]).astype(np.float32) for cells in resolutions}
 
     def resolutions(self, clip: str) -> list[int]:
         """Return the sides g of a clip's maps."""
-        return sorted(int(name.partition("x")[0]) for name in self._group(clip) if name != "score")
+        with self._group(clip) as group:
+            return sorted(int(name.partition("x")[0]) for name in group if name != "score")
 
     def score(self, clip: str) -> np.ndarray:
-        """Return the student's frame scores (T,) of a clip."""
-        return self._group(clip)["score"][:]
+        """Return the student's frame scores (T,) of a clip; errors as in ``read``."""
+        with self._group(clip) as group:
+            return read_array(group["score"])
 
-    def _group(self, clip: str) -> h5py.Group:
+    @contextmanager
+    def _group(self, clip: str) -> Iterator[h5py.Group]:
         if clip not in self._path:
             raise InputError(f"clip {clip}: no maps in {', '.join(sorted({str(p) for p in self._path.values()}))}")
         path = self._path[clip]
-        if path not in self._open:
-            self._open[path] = reading(path)
-        return self._open[path][clip]
+        with damage_named(path, f"clip {clip}"):
+            if path not in self._open:
+                self._open[path] = opened(path)
+            yield self._open[path][clip]
 
 
 def maps_of_teachers(paths: list[Path], names: Sequence[str]) -> dict[str, MapStore]:

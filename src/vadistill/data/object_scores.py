@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.store import attribute, reading, write_columns
+from vadistill.data.store import attribute, read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.errors import InputError
 
 KINDS = {"frame": "i4", "box": "f4", "terms": "f4"}
@@ -44,7 +44,7 @@ class ObjectScores:
 def write_clip(file: h5py.File, scores: ObjectScores) -> None:
     """Add one clip's terms to an open file."""
     group = file.create_group(scores.clip)
-    group.attrs.update(frames=scores.frames, height=scores.size[0], width=scores.size[1], scene=scores.scene)
+    write_attributes(group, frames=scores.frames, height=scores.size[0], width=scores.size[1], scene=scores.scene)
     write_columns(group, scores, KINDS)
 
 
@@ -55,13 +55,13 @@ def read_shards(paths: Sequence[Path]) -> Iterator[ObjectScores]:
             for clip in file:
                 group = file[clip]
                 size = (int(group.attrs["height"]), int(group.attrs["width"]))
-                columns = (group[name][:] for name in ("frame", "box", "terms"))
-                yield ObjectScores(clip, int(group.attrs["frames"]), size, str(group.attrs["scene"]), *columns)
+                frames, scene = int(group.attrs["frames"]), read_attribute(group, "scene")
+                yield ObjectScores(clip, frames, size, scene, **read_columns(group, KINDS))
 
 
 def term_names(path: Path, which: str = "terms") -> list[str]:
     """Return names of terms: all ``terms``, the ``counted`` ones or those that are ``probabilities``."""
-    return [str(name) for name in np.atleast_1d(attribute(path, which))]
+    return list(attribute(path, which))
 
 
 def columns_of(path: Path, wanted: Sequence[str]) -> list[int]:

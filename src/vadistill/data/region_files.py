@@ -100,7 +100,7 @@ def _read(path: Path, columns: Sequence[str]) -> np.ndarray:
         # The shortest beginning of the file that cannot be read ends with the first bad row.
         bad = bisect_left(range(len(lines)), True, key=lambda row: _parse(lines[: row + 1], columns) is None)
         raise InputError(
-            f"{path}: row {numbers[bad]} is '{lines[bad][:80]}'; expected {','.join(columns)}: finite numbers, whole "
+            f"{path}: row {numbers[bad]} is {lines[bad][:80]!r}; expected {','.join(columns)}: finite numbers, whole "
             "ids, frame_id from 0, x_min <= x_max and y_min <= y_max"
         )
     return rows

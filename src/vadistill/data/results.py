@@ -1,6 +1,5 @@
 """What the detectors say about the clips of a split: scored objects, frame scores and the settings behind them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +9,10 @@ import numpy as np
 
 from vadistill.calibration import Calibrator
 from vadistill.data import object_scores
+from vadistill.data.calibrations import read_calibration
 from vadistill.data.maps import MapStore
 from vadistill.data.object_scores import columns_of
-from vadistill.data.store import attribute, by_teacher, reading
+from vadistill.data.store import attribute, by_teacher, json_attribute, read_attribute, reading
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_frame_scores
 from vadistill.fusion import Scores, mean_scores
@@ -123,8 +123,7 @@ def highest_cells(maps: MapStore, side: int) -> np.ndarray:
 
 def read_calibrations(paths: list[Path]) -> dict[str, dict[str, Any]]:
     """Return what calibrate_teacher wrote, by teacher."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    return {content["teacher"]: content for content in found}
+    return {content["teacher"]: content for content in map(read_calibration, paths)}
 
 
 def objects_by_teacher(scores: list[Path], calibrations: list[Path]) -> dict[str, Objects]:
@@ -158,18 +157,19 @@ def read_teachers(
 
 def used_settings(student: Path, scores: list[Path], calibration: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings that made the results, by section, and what is known of the detector."""
-    settings: dict[str, Any] = json.loads(attribute(student, "model_settings"))
+    settings: dict[str, Any] = json_attribute(student, "model_settings")
     for files in by_teacher(scores).values():
-        settings |= json.loads(attribute(files[0], "settings"))
-        settings |= {str(attribute(files[0], "teacher")): json.loads(attribute(files[0], "model_settings"))}
-    detector = json.loads(attribute(scores[0], "detector"))
-    settings |= detector["settings"] | {"calibration": json.loads(calibration.read_text(encoding="utf-8"))["settings"]}
+        settings |= json_attribute(files[0], "settings")
+        settings |= {attribute(files[0], "teacher"): json_attribute(files[0], "model_settings")}
+    detector = json_attribute(scores[0], "detector")
+    settings |= detector["settings"] | {"calibration": read_calibration(calibration)["settings"]}
     return {name: values for name, values in settings.items() if isinstance(values, Mapping)}, detector
 
 
 def data_of(student: Path, labels: dict[str, str]) -> dict[str, Any]:
     """Return fingerprints of the clips that a student learned from and of those that it scored, and of the labels."""
     with reading(student) as file:
-        scored = {clip: group.attrs.get("fingerprint") for clip, group in file.items()}
-        learned = json.loads(file.attrs["model_settings"]).get("training_data")
+        known = {clip: group for clip, group in file.items() if "fingerprint" in group.attrs}
+        scored = {clip: read_attribute(known[clip], "fingerprint") if clip in known else None for clip in file}
+    learned = json_attribute(student, "model_settings").get("training_data")
     return {"training": learned, "scored": data_fingerprint(scored), "labels": labels}

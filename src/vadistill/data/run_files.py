@@ -30,8 +30,9 @@ def read_timings(folder: Path) -> pd.DataFrame:
         try:
             table = pd.read_csv(path, sep="\t", na_values="-")
             rows += [(rule, seconds, memory) for seconds, memory in zip(table["s"], table["max_rss"], strict=True)]
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path}: not a benchmark file of Snakemake ({error})") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            line = " ".join(str(error).split())
+            raise InputError(f"{path}: not a benchmark file of Snakemake ({line})") from error
     jobs = pd.DataFrame(rows, columns=["rule", "seconds", "memory_mb"])
     grouped = jobs.groupby("rule")
     made = pd.DataFrame(
@@ -59,8 +60,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: A line is no JSON object.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [dict(json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path}: not one JSON object a line ({error})") from error

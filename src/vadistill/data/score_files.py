@@ -1,22 +1,15 @@
 """Frame scores and labels of any detector: a folder of ``<clip>.npy`` or one ``.npz``, one array (T,) a clip."""
 
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from vadistill.data.arrays import load_arrays, load_member
 from vadistill.data.clips import visible
 from vadistill.errors import InputError
 
 Arrays = dict[str, np.ndarray]
-# What numpy, zipfile and zlib raise for damaged files.
-DAMAGES = (
-    *(OSError, ValueError, EOFError, KeyError, SyntaxError, MemoryError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
-)
 
 
 def read_scores(path: str | Path) -> Arrays:
@@ -63,12 +56,12 @@ def _arrays(path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield the name of each clip, where its array stands, for messages, and the array (T,)."""
     if path.is_dir():
         files = [file for file in visible(path) if file.suffix == ".npy"]
-        found = ((file.stem, str(file), _load(file)) for file in files)
+        found = ((file.stem, str(file), load_arrays(file)) for file in files)
     elif path.is_file():
-        archive = _load(path)
+        archive = load_arrays(path)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise InputError(f"{path}: one array; expected a .npz keyed by clip, or a folder of <clip>.npy")
-        found = ((clip, f"{path}: clip '{clip}'", _member(archive, clip, path)) for clip in archive.files)
+        found = ((clip, f"{path}: clip '{clip}'", load_member(archive, clip, path)) for clip in archive.files)
     else:
         raise InputError(f"{path}: missing; expected a folder of <clip>.npy, or a .npz keyed by clip")
     empty = True
@@ -79,17 +72,3 @@ def _arrays(path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
         yield clip, place, array
     if empty:
         raise InputError(f"{path}: no clips; expected a folder of <clip>.npy, or a .npz keyed by clip")
-
-
-def _load(path: Path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except DAMAGES as error:
-        raise InputError(f"{path}: not a readable .npy or .npz file of plain numbers ({error})") from error
-
-
-def _member(archive, clip: str, path: Path) -> np.ndarray:
-    try:
-        return archive[clip]
-    except DAMAGES as error:
-        raise InputError(f"{path}: clip '{clip}' is not a readable array of plain numbers ({error})") from error

@@ -46,12 +46,17 @@ class Description:
         """Return the description that an exported file holds under ``KEY``.
 
         Raises:
-            InputError: It holds none.
+            InputError: It holds none, or a damaged one.
         """
         if text is None:
             raise InputError(f"{path}: holds no description of a student; expected what 'vadistill export' writes")
-        content = json.loads(text)
-        return cls(**{**content, **{name: tuple(content[name]) for name in ("size", "offsets", "resolutions")}})
+        try:
+            content = json.loads(text)
+            return cls(**{**content, **{name: tuple(content[name]) for name in ("size", "offsets", "resolutions")}})
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: its description is damaged ({error}); expected what 'vadistill export' writes"
+            ) from error
 
     def text(self) -> str:
         """Return what ``read`` reads."""

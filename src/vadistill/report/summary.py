@@ -1,10 +1,11 @@
 """What to say at the end of a run: ``python -m vadistill.report.summary results/demo``."""
 
-import json
 import math
 import sys
 from pathlib import Path
 from typing import Any
+
+from vadistill.files import read_json
 
 
 def percent(value: float | None) -> str:
@@ -22,6 +23,7 @@ def summary(result: dict[str, Any]) -> str:
     ]
     lines = [
         f"{result['dataset']}: {result['clips']} test clips, {result['frames']} frames",
+        *(f"{clip}: repaired frames {frames}" for clip, frames in result.get("repaired_frames", {}).items()),
         "",
         f"{'frame-level AUC in %':28}micro  macro",
         *(f"{name:28}{percent(row['micro_auc'])}  {percent(row['macro_auc'])}" for name, row in rows),
@@ -32,7 +34,7 @@ def summary(result: dict[str, Any]) -> str:
 def main(folder: Path) -> None:
     """Print the summary of the results in a folder."""
     print()
-    print(summary(json.loads((folder / "auc.json").read_text(encoding="utf-8"))))
+    print(summary(read_json(folder / "auc.json")))
     print()
     print(f"everything measured: {folder / 'auc.json'}")
     print(f"score curves and anomaly maps of the test clips: {folder / 'pictures'}/")

@@ -1,13 +1,13 @@
 """Rule build_maps: terms of a shard's objects and the teacher's calibration in, max-pooled anomaly maps out."""
 
-import json
 import logging
 import time
 
 from vadistill.calibration import Calibrator, map_values
 from vadistill.data import maps
+from vadistill.data.calibrations import read_calibration
 from vadistill.data.object_scores import columns_of, read_shards
-from vadistill.data.store import attribute, writing
+from vadistill.data.store import attribute, write_attributes, writing
 from vadistill.rasterize import map_pyramid
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -18,16 +18,17 @@ log = logging.getLogger(__name__)
 def main(args) -> None:
     """Rasterise the object scores of every clip at every resolution."""
     resolutions = section("maps", args.settings["maps"]).resolutions
-    calibration = json.loads(args.calibration.read_text(encoding="utf-8"))
+    calibration = read_calibration(args.calibration)
     calibrator = Calibrator.from_json(calibration["score"])
     columns = columns_of(args.scores[0], calibrator.terms)
     started, boxes = time.monotonic(), 0
     with writing(args.output) as file:
-        file.attrs.update(teacher=calibration["teacher"], settings=canonical(args.settings))
+        write_attributes(file, teacher=calibration["teacher"], settings=canonical(args.settings))
         fitted = {key: calibration["score"][key] for key in ("terms", "squash", "affine")}
-        file.attrs["calibration"] = canonical({"settings": calibration["settings"], **fitted})
+        write_attributes(file, calibration=canonical({"settings": calibration["settings"], **fitted}))
         for name in ("settings", "model_settings", "detector"):
-            file.attrs[f"object_{name}" if name == "settings" else name] = attribute(args.scores[0], name)
+            key = f"object_{name}" if name == "settings" else name
+            write_attributes(file, **{key: attribute(args.scores[0], name)})
         for clip in read_shards(args.scores):
             if not calibrator.knows(clip.scene):
                 log.warning("clip %s: no training object of scene %s to calibrate on; the table of all is used",

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from vadistill import calibration
+from vadistill.data.calibrations import write_calibration
 from vadistill.data.object_scores import ObjectScores, columns_of, read_shards, term_names
 from vadistill.data.shards import first_held_out
 from vadistill.data.store import attribute
 from vadistill.errors import InputError
-from vadistill.files import write_json
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
@@ -49,7 +49,7 @@ def main(args) -> None:
         columns = columns_of(args.scores[0], names)
         return calibration.fit(names, probabilities, terms[:, columns], scene, row, scenes, settings).to_json()
 
-    write_json(
+    write_calibration(
         args.output,
         {
             "teacher": teacher,

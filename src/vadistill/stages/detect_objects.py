@@ -9,7 +9,7 @@ import numpy as np
 
 from vadistill.data import detections
 from vadistill.data.frames import FrameStore
-from vadistill.data.store import attribute, writing
+from vadistill.data.store import attribute, write_attributes, writing
 from vadistill.detector import Boxes, Detector
 from vadistill.files import sha256
 from vadistill.machine import pick_device
@@ -40,13 +40,12 @@ def main(args) -> None:
     detector = Detector(args.weights, settings, pick_device(), trusted)
     log.info("detector %s on %s, %d classes", args.weights.name, detector.device, len(detector.classes))
     with writing(args.output) as file:
-        file.attrs["classes"] = detector.classes
-        file.attrs["weights_sha256"] = sha256(args.weights)
+        write_attributes(file, classes=detector.classes, weights_sha256=sha256(args.weights))
         stored = {
             "encoding": str(attribute(args.frames[0], "encoding")),
             "quality": int(attribute(args.frames[0], "quality")),
         }
-        file.attrs["settings"] = canonical({**args.settings, "frames": stored})
+        write_attributes(file, settings=canonical({**args.settings, "frames": stored}))
         for path in args.frames:
             store, started = FrameStore(path), time.monotonic()
             found: list[Boxes] = []

@@ -15,7 +15,7 @@ from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student_scoring import judges_of, validation_auc, windows_of
 from vadistill.student_training import train_epoch
-from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, load_model
+from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,9 @@ def main(args) -> None:
     inputs, used = [*args.frames, *args.maps, *args.validation, *args.boxes], dict(args.settings)
     if settings.pretrained:
         pretrained = load_model(args.pretrained, "autoencoder")
-        distiller.load_backbone(pretrained["weights"])
-        used["pretraining"] = json.loads(pretrained["settings"])["pretraining"]
+        with fitting(args.pretrained):
+            distiller.load_backbone(pretrained["weights"])
+            used["pretraining"] = json.loads(pretrained["settings"])["pretraining"]
         inputs.append(args.pretrained)
         drop_state(args.pretrained)
     windows = windows_of(

@@ -1,14 +1,13 @@
 """Rule evaluate: scores of the student and its teachers and the labels of the test clips in, auc.json out."""
 
-import json
 import logging
 from typing import Any
 
-from vadistill.data import frame_scores
+from vadistill.data.frame_scores import read_shards
 from vadistill.data.labels import describe_labels, labels_of_clips
 from vadistill.data.maps import MapStore
 from vadistill.data.results import data_of, map_maxima, read_teachers, used_settings
-from vadistill.data.store import attribute
+from vadistill.data.store import json_attribute
 from vadistill.files import write_json
 from vadistill.fusion import Scores, mean_scores
 from vadistill.health import complaints_of_maps
@@ -32,7 +31,7 @@ def judged(scores: Scores, labels: Clips | None, sigma: float) -> dict[str, Any]
 def main(args) -> None:
     """Compare the student and its teachers with the labels."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
-    trained = json.loads(attribute(args.student, "model_settings"))
+    trained = json_attribute(args.student, "model_settings")
     resolutions = section("maps", trained["maps"]).resolutions
     student = MapStore([args.student])
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
@@ -53,9 +52,10 @@ def main(args) -> None:
         "teachers": teachers,
         "teachers_mean": judged(mean, labels, sigma),
         **({} if labels is None else {"student_minus_teachers_mean": difference(raw, mean, labels, sigma)}),
-        "trivial": {name: in_short(s, labels, sigma) for name, s in frame_scores.read_shards(args.trivial).items()},
+        "trivial": {name: in_short(part, labels, sigma) for name, part in read_shards(args.trivial).items()},
         "frames": sum(student.frames.values()),
         "clips": len(student.frames),
+        "repaired_frames": student.repaired,
         "labels": describe_labels(args.settings["layout"], args.settings["path"]),
         "protocol": record(DEFAULT, sigma),
         "protocols": {name: record(name, sigma) for name in PROTOCOLS},

@@ -1,6 +1,5 @@
 """Rule evaluate_student: the student's scores of a split and its labels in, a table of AUC values out."""
 
-import json
 import logging
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.data.maps import MapStore
 from vadistill.data.results import map_maxima
 from vadistill.data.shards import source_of
-from vadistill.data.store import attribute
+from vadistill.data.store import json_attribute
 from vadistill.errors import InputError
 from vadistill.files import whole_file
 from vadistill.fusion import Scores, fitted_sum, mean_ranks
@@ -49,7 +48,7 @@ def fitted_without_itself(maxima: Maxima, truth: dict[str, np.ndarray]) -> Score
 def main(args) -> None:
     """Write the table of one split."""
     settings = section("evaluation", args.settings["evaluation"])
-    resolutions = section("maps", json.loads(attribute(args.student, "model_settings"))["maps"]).resolutions
+    resolutions = section("maps", json_attribute(args.student, "model_settings")["maps"]).resolutions
     store, truth = MapStore([args.student]), labels_of_boxes(args.boxes)
     maxima = map_maxima(store, resolutions)
     if args.split == "validation":

@@ -25,6 +25,8 @@ def main(arguments: argparse.Namespace) -> None:
     )
     rate = frames / (time.perf_counter() - started)
     store = FrameStore(arguments.output)
+    if store.repaired:
+        log.warning("%s: %d frames repaired: %s", store.clip, len(store.repaired), ", ".join(map(str, store.repaired)))
     log.info("%s: %d frames of %dx%d pixels, %.0f frames/s", store.clip, frames, store.width, store.height, rate)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from vadistill.data.detections import Detections, write_clip
 from vadistill.data.frames import FrameStore
-from vadistill.data.store import writing
+from vadistill.data.store import write_attributes, writing
 from vadistill.motion import moving_boxes
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -26,7 +26,7 @@ def main(args) -> None:
     """Find the moving regions in every frame of the given clips."""
     settings = section("moving", args.settings["moving"])
     with writing(args.output) as file:
-        file.attrs["settings"] = canonical(args.settings)
+        write_attributes(file, settings=canonical(args.settings))
         for path in args.frames:
             store, started = FrameStore(path), time.monotonic()
             table = joined(store, list(moving_boxes(store, settings)))

@@ -3,8 +3,10 @@
 import logging
 import time
 
+import numpy as np
+
 from vadistill.data import maps
-from vadistill.data.store import writing
+from vadistill.data.store import write_attributes, writing
 from vadistill.machine import pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -21,13 +23,14 @@ def main(args) -> None:
     drop_state(args.model)
     network = section("student", settings["student"])
     with writing(args.output) as file:
-        file.attrs["model_settings"] = canonical(settings)
+        write_attributes(file, model_settings=canonical(settings))
         for path in args.frames:
             started = time.monotonic()
             windows = windows_of([path], network)
             score, made = score_clip(student, windows, device)
             store, rate = windows.stores[0], len(score) / (time.monotonic() - started)
-            maps.write_clip(file, store.clip, made, score, fingerprint=store.fingerprint)
+            kept = {"fingerprint": store.fingerprint, "repaired": np.array(store.repaired, np.int64)}
+            maps.write_clip(file, store.clip, made, score, **kept)
             log.info("clip %s: %d frames, %.1f frames/s", store.clip, len(score), rate)
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from vadistill.data import object_scores
 from vadistill.data.detections import read_objects
 from vadistill.data.objects import batches_of_clips, frame_stores
-from vadistill.data.store import attribute, writing
+from vadistill.data.store import attribute, json_attribute, write_attributes, writing
 from vadistill.errors import InputError
 from vadistill.machine import cores, pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers import build
 from vadistill.teachers.base import Teacher
-from vadistill.training import drop_state, load_model
+from vadistill.training import drop_state, fitting, load_model
 
 log = logging.getLogger(__name__)
 BATCH = 128  # objects
@@ -45,18 +45,19 @@ def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_sco
 def main(args) -> None:
     """Score every object of the given detections."""
     model, device = load_model(args.model, args.teacher), pick_device()
-    settings, scenes = section(args.teacher, json.loads(model["settings"])), model["scenes"]
-    teacher = build(args.teacher, settings, len(model["classes"]), len(scenes))
-    teacher.load_state_dict(model["weights"])
+    with fitting(args.model):
+        settings, scenes = section(args.teacher, json.loads(model["settings"])), model["scenes"]
+        teacher = build(args.teacher, settings, len(model["classes"]), len(scenes))
+        teacher.load_state_dict(model["weights"])
     teacher.to(device).eval()
     drop_state(args.model)
     with writing(args.output) as file:
-        file.attrs.update(teacher=args.teacher, terms=teacher.terms, counted=teacher.counted)
-        file.attrs.update(probabilities=teacher.probabilities or np.zeros(0, "S1"))
-        file.attrs.update(model_settings=model["settings"], settings=canonical(args.settings))
+        write_attributes(file, teacher=args.teacher, terms=teacher.terms, counted=teacher.counted)
+        write_attributes(file, probabilities=teacher.probabilities or np.zeros(0, "S1"))
+        write_attributes(file, model_settings=model["settings"], settings=canonical(args.settings))
         detector = {"weights_sha256": str(attribute(args.detections[0], "weights_sha256")),
-                    "settings": json.loads(attribute(args.detections[0], "settings"))}  # fmt: skip
-        file.attrs["detector"] = canonical(detector)
+                    "settings": json_attribute(args.detections[0], "settings")}  # fmt: skip
+        write_attributes(file, detector=canonical(detector))
         clips = read_objects(args.detections, section("objects", args.settings["objects"]), args.moving)
         batches = batches_of_clips(frame_stores(args.frames), clips, teacher.scoring_crops(), scenes, BATCH, cores())
         started, total = time.monotonic(), 0

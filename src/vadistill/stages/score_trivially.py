@@ -7,7 +7,7 @@ from pathlib import Path
 from vadistill.data import frame_scores
 from vadistill.data.detections import class_names, read_objects
 from vadistill.data.objects import frame_stores
-from vadistill.data.store import writing
+from vadistill.data.store import write_attributes, writing
 from vadistill.errors import InputError
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -21,7 +21,7 @@ def main(args) -> None:
     stores, classes = frame_stores(args.frames), class_names(args.detections[0])
     person = classes.index("person") if "person" in classes else None
     with writing(args.output) as file:
-        file.attrs["settings"] = canonical(args.settings)
+        write_attributes(file, settings=canonical(args.settings))
         for clip in read_objects(args.detections, section("objects", args.settings["objects"]), args.moving):
             if clip.clip not in stores:
                 raise InputError(f"clip {clip.clip}: detections without frames")

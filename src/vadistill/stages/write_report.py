@@ -1,6 +1,5 @@
 """Rule write_report: everything that is known of a data set in, one self-contained page out."""
 
-import json
 import logging
 
 import cv2
@@ -12,6 +11,7 @@ from vadistill.data.maps import MapStore
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import Objects, highest, objects_by_teacher
 from vadistill.data.run_files import read_timings, read_trainings
+from vadistill.files import read_json
 from vadistill.fusion import Scores, mean_scores
 from vadistill.metrics import equal_error_threshold, smooth
 from vadistill.report.contents import Material, page
@@ -49,7 +49,7 @@ def moments(args, scores: Scores, labels: Scores | None, student: MapStore, teac
 def main(args) -> None:
     """Write the report of one data set."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
-    result, *located = (json.loads(path.read_text(encoding="utf-8")) for path in (args.result, *args.localisation))
+    result, *located = map(read_json, (args.result, *args.localisation))
     student, teachers = MapStore([args.student]), objects_by_teacher(args.scores, args.calibrations)
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     raw = {"student": {clip: student.score(clip) for clip in student.clips()}}

@@ -1,0 +1,33 @@
+"""Arrays of plain numbers in .npy and .npz files; nothing that would have to be unpickled is ever loaded."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vadistill.errors import InputError
+
+
+def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.NpzFile:
+    """Load a .npy file, or open a .npz file; with ``mapped``, an array stays on the disk.
+
+    Raises:
+        InputError: The file is missing, damaged or holds objects.
+    """
+    try:
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except Exception as error:  # damaged files make numpy, zipfile and zlib raise errors of many kinds
+        raise InputError(
+            f"{path}: not a readable {Path(path).suffix} file of plain numbers ({_line(error)})"
+        ) from error
+
+
+def load_member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+    """Load the array of one clip from a .npz file; ``path`` is named in errors, which are those of ``load_arrays``."""
+    try:
+        return archive[name]
+    except Exception as error:
+        raise InputError(f"{path}: clip '{name}' is not a readable array of plain numbers ({_line(error)})") from error
+
+
+def _line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
