@@ -325,7 +325,8 @@ def _judged(read, archive, values):
     def get(root):
         path = root / ("s.npz" if archive else "s")
         made = read(path)
-        check_pair(path, made, "the labels", dict.fromkeys("ab", values))
+        if archive:
+            check_pair(path, made, "the labels", dict.fromkeys("ab", values))
         assert all(np.isfinite(part).all() and part.ndim == 1 for part in made.values())
         return {clip: _digest(part) for clip, part in made.items()}
 
