@@ -126,9 +126,6 @@ def _images(suffix):
     return Reader(make, read, sound=sound, extra=(odd_image,))
 
 
-# Stores of this project.
-
-
 def _frame_store(encoding):
     def make(root):
         write_images(root / "images", _noise(), ".png")
