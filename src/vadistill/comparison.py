@@ -78,7 +78,8 @@ def read_tables(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
         try:
             table = pd.read_csv(path)
         except ValueError as error:
-            raise InputError(f"{path}: not a readable table ({error})") from error
+            line = " ".join(str(error).split())
+            raise InputError(f"{path}: not a readable table ({line})") from error
         if missing := {"split", "kind", *COLUMNS, *NUMBERS} - set(table):
             raise InputError(f"{path}: no column '{min(missing)}'; expected a table of evaluate_teachers or _student")
         found.setdefault(path.parent.name, []).append(table)

@@ -24,7 +24,7 @@ from vadistill.data.images import read_image_pool
 from vadistill.data.labels import labels_of_boxes, read_labels
 from vadistill.data.region_files import read_regions, read_tracks
 from vadistill.data.run_files import read_metrics, read_timings
-from vadistill.data.score_files import read_frame_labels, read_scores
+from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.data.store import attribute, json_attribute, write_attributes, writing
 from vadistill.data.video import frames_of
 from vadistill.settings import Calibration, canonical
@@ -124,9 +124,6 @@ def _images(suffix):
         return made[0] == FRAMES and (made[1] == [] or (made[1] == [7] and f"007{suffix}" in log))
 
     return Reader(make, read, sound=sound, extra=(odd_image,))
-
-
-# Stores of this project.
 
 
 def _frame_store(encoding):
@@ -323,7 +320,10 @@ def _judged(read, archive, values):
         return root / "s" / "a.npy"
 
     def get(root):
-        made = read(root / ("s.npz" if archive else "s"))
+        path = root / ("s.npz" if archive else "s")
+        made = read(path)
+        if archive:
+            check_pair(path, made, "the labels", dict.fromkeys("ab", values))
         assert all(np.isfinite(part).all() and part.ndim == 1 for part in made.values())
         return {clip: _digest(part) for clip, part in made.items()}
 
