@@ -54,3 +54,19 @@ def windows(path):
 def test_without_labels_there_are_differences_alone(clips):
     (row,) = compare_backends({"plain": Reference(clips / "student.pt")}, "plain", [clips / "one.h5"], None, 0.0)
     assert row["micro_auc"] is row["macro_auc_gain"] is None and row["score_difference"] == 0
+
+
+class Overflowing(Reference):
+    """Says what is no number of a single frame, as float16 may."""
+
+    def __call__(self, frames):
+        made = super().__call__(frames)
+        return Scores(np.where(np.arange(len(frames)) == 3, np.nan, made.score), made.maps)
+
+
+def test_a_backend_that_overflows_is_seen_and_spoils_no_other(clips):
+    backends = {"plain": Reference(clips / "student.pt"), "overflowing": Overflowing(clips / "student.pt")}
+    labels = {"one": (np.arange(20) % 3 == 0).astype(np.uint8)}
+    plain, overflowing = compare_backends(backends, "plain", [clips / "one.h5"], labels, sigma=0.0)
+    assert np.isnan(overflowing["score_difference"]) and overflowing["micro_auc"] is None
+    assert overflowing["micro_auc_gain"] is None and plain["micro_auc"] is not None

@@ -1,5 +1,6 @@
 """Damaged input: a sample of the trials of ``trials.corrupt``, and the repair of a broken image of a folder."""
 
+import errno
 import json
 import logging
 
@@ -18,7 +19,7 @@ from vadistill.data.calibrations import KEYS, read_calibration, write_calibratio
 from vadistill.data.frames import FrameStore, write_frames
 from vadistill.data.maps import MapStore
 from vadistill.data.mp4 import write_mp4 as write_film
-from vadistill.data.store import attribute, read_attribute, reading, write_attributes, writing
+from vadistill.data.store import attribute, damage_named, read_attribute, reading, write_attributes, writing
 from vadistill.data.video import frames_of
 from vadistill.errors import InputError
 from vadistill.stages import score_frames
@@ -133,6 +134,19 @@ def test_a_zeroed_block_is_seen_though_its_fletcher32_is_that_of_zeros(tmp_path)
     (tmp_path / "a.h5").write_bytes(content[:start] + bytes(len(values) + 4) + content[start + len(values) + 4 :])
     with pytest.raises(InputError, match=r"a\.h5: .*differs from its checksum"):
         frame_scores.read_shards([tmp_path / "a.h5"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError("Can't synchronously read data (file read failed: errno = 5, error message = 'Input/output error')"),
+    ],
+)
+def test_a_folder_that_went_away_is_no_reason_to_delete_a_store(error):
+    with pytest.raises(InputError, match=r"^a\.h5: cannot be read now \(") as told, damage_named("a.h5"):
+        raise error
+    assert "delete" not in str(told.value)
 
 
 def test_stores_of_older_versions_are_still_read(tmp_path):

@@ -85,6 +85,16 @@ def test_a_damaged_state_costs_its_epochs_only(tmp_path):
     assert done == ALL
 
 
+def test_a_state_of_an_older_version_costs_its_epochs_only(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path / "m.pt", kill=("two", 1))
+    saved = torch.load(tmp_path / "m.state", weights_only=True)
+    del saved["records"]
+    torch.save(saved, tmp_path / "m.state")
+    _, done = train(tmp_path / "m.pt")
+    assert done == ALL == records(tmp_path / "m.pt")
+
+
 def test_a_finished_training_that_the_workflow_asks_for_again_is_not_repeated(tmp_path):
     """Killed after its last epoch, or finished by an orphan: Snakemake removes the model and runs the job again."""
     whole, _ = train(tmp_path / "m.pt")

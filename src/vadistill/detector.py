@@ -163,8 +163,13 @@ def _guard(weights: Path, trusted: Container[str]) -> None:
 
     # An older torch lacks what ultralytics restricts by, and it would load everything.
     restricted = getattr(utils, "SAFE_LOAD", False) and hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint")
-    if weights.suffix != ".pt" or not restricted:
+    if weights.suffix != ".pt":
         raise untrusted(weights)
+    if not restricted:
+        raise InputError(
+            f"{weights}: ULTRALYTICS_SAFE_LOAD is off, or ultralytics or torch is too old to load it without running "
+            "code; expected ultralytics 8.4.190 and torch 2.6 or newer, or .onnx or OpenVINO weights"
+        )
 
 
 def quiet_ultralytics() -> None:

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and what it quotes of others."""
 
 
 class InputError(Exception):
@@ -6,3 +6,8 @@ class InputError(Exception):
 
     Stages print it without a traceback and exit with status 1.
     """
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the message of any error in one line, or its name where it says nothing."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -170,7 +170,8 @@ def _remove(path: Path) -> None:
 def _remove_stale(folder: Path, start: str, end: str) -> None:
     """Remove what a killed writer of the same file left behind; its temporary name differs in the number alone.
 
-    A process that still runs keeps its file: the orphan of a killed workflow may write what is being made anew.
+    A process that still runs keeps its file: the orphan of a killed workflow may write what is being made anew. That is
+    known of processes of this machine only; another node's writer would end in an error and be tried again.
     """
     for path in folder.iterdir():
         number = path.name[len(start) : -len(end)]

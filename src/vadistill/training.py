@@ -86,7 +86,7 @@ class TrainingRun:
         self.metrics_path = output.with_name(f"{output.stem}.metrics.jsonl")
         self._saved = self._load()
         # In the state and not read back from their file, which an orphan of a killed workflow may write, too.
-        self.records: list[dict[str, Any]] = self._saved.get("records", []) if self._saved else []
+        self.records: list[dict[str, Any]] = self._saved["records"] if self._saved else []
         self._write_records()
         self._phase = -1
 
@@ -173,8 +173,8 @@ class TrainingRun:
         except Exception:  # a damaged state costs its epochs, nothing else
             log.warning("%s: unreadable, training starts anew", self.state_path)
             return None
-        if stamp != self.stamp:
-            log.info("%s: of other settings or data, training starts anew", self.state_path)
+        if stamp != self.stamp or "records" not in saved:
+            log.info("%s: of other settings, data or version, training starts anew", self.state_path)
             return None
         return saved
 

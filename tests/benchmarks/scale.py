@@ -31,7 +31,8 @@ HEIGHT, WIDTH, OBJECTS = 32, 48, 8  # pixels of the tiny frames, objects in each
 TINY = Student(height=HEIGHT, width=WIDTH, base_width=2, downsamplings=3, depth=1, heads=1, head_width=4)
 RESOLUTIONS = (1, 4, 16)
 # The whole score is 0.1 + the only term.
-CALIBRATION = """{"teacher": "tiny", "settings": {}, "score": {"terms": ["term"], "logits": [false], "scenes": [],
+CALIBRATION = """{"teacher": "tiny", "settings": {}, "single": {}, "objects": 0, "clips": [], "score": {
+    "terms": ["term"], "logits": [false], "scenes": [],
     "tables": [], "squash": null, "affine": {"slope": 1.0, "intercept": 0.1}}}"""
 
 

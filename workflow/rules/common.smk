@@ -1,7 +1,5 @@
 # Which clips, files and settings belong to a data set. No computing, no rules.
-import fcntl
 import re
-import shlex
 import sys
 from dataclasses import asdict
 from functools import lru_cache, partial
@@ -18,7 +16,7 @@ from vadistill.data.shards import held_out_part, scene_of, shard_of, stable_orde
 from vadistill.errors import InputError
 from vadistill.files import fingerprint
 from vadistill.config import all_settings, dataset_config, dataset_section, owner, stage_settings
-from vadistill.settings import OFFICIAL_WEIGHTS, TEACHERS, TRUSTED_WEIGHTS, canonical
+from vadistill.settings import OFFICIAL_WEIGHTS, TEACHERS, canonical
 
 try:
     config_check.check(config)
@@ -32,50 +30,6 @@ for name in [name for name, entry in config["datasets"].items() if "variant_of" 
     runs = ablation_runs(config, name)
     ABLATIONS[name] = {run: variant for run, (variant, _) in runs.items()}
     config["datasets"] |= {run: entry for run, (_, entry) in runs.items()}
-
-
-def shell_prefix():
-    """The package is found without being installed, and `python` is the one that runs snakemake."""
-    if bad := sorted(set(':"$`\\{}\n') & set(str(workflow.basedir))):
-        raise WorkflowError(
-            f"{str(workflow.basedir)!a}: no folder for this project; expected a path without {' '.join(map(ascii, bad))}"
-        )
-    lines = ["set -euo pipefail", f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}"]
-    # Stores are written under other names and renamed, so that locks protect nothing; many network folders refuse them.
-    lines.append("export HDF5_USE_FILE_LOCKING=FALSE")
-    if not workflow.deployment_settings.deployment_method:
-        lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
-    if trusted := config.get("trusted_weights"):
-        lines.append(f"export {TRUSTED_WEIGHTS}={','.join(sorted(trusted.values()))}")
-    return "; ".join(lines) + "; "
-
-
-shell.prefix(shell_prefix())
-
-
-HELD = []
-
-
-def hold(dataset, rule):
-    """Keep other runs from making the same results as long as this process lives, however it ends.
-
-    Snakemake's own lock is not enough: a run that ends removes the locks of all runs, and so does --unlock.
-    """
-    path = Path(f".snakemake/held/{dataset}.{rule}")
-    path.parent.mkdir(exist_ok=True)
-    HELD.append(path.open("w"))
-    try:
-        fcntl.flock(HELD[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise WorkflowError(f"{dataset}: another run is about to {rule}; wait for its end, or stop it") from None
-    except OSError:  # a file system without such locks
-        pass
-
-
-onstart:
-    jobs = [job for job in workflow.dag.needrun_jobs() if "dataset" in job.wildcards_dict]
-    for dataset, rule in sorted({(job.wildcards_dict["dataset"], job.rule.name) for job in jobs}):
-        hold(dataset, rule)
 
 
 wildcard_constraints:
@@ -133,18 +87,6 @@ def clips(dataset, split):
     named = {clip.name: clip for clip in found if clip.split == split}
     check_for_cluster(dataset, named)
     return named
-
-
-def check_for_cluster(dataset, names):
-    """Refuse names that would be run: a job's name reaches a cluster in quotes of Python, and then of a shell."""
-    if workflow.local_exec or not workflow.is_main_process:
-        return
-    for name in names:
-        if set(name) & set("'\"`$,") or len(name.encode()) > 100:
-            raise WorkflowError(
-                f"{dataset}: the clip {name!r} cannot be named to a cluster; expected at most 100 bytes and none of"
-                " ' \" ` $ and comma (a link of another name may lead to it)"
-            )
 
 
 def synthetic_clips(dataset, split):

@@ -15,6 +15,8 @@ rule evaluate:
         "results/{dataset}/benchmarks/evaluate.tsv"
     conda:
         "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(4000),
     params:
         settings=labelled_settings("evaluate"),
     shell:

@@ -40,7 +40,8 @@ rule compare_backends:
     threads: workflow.cores
     resources:
         gpu=1,
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=1440,
     params:
         settings=labelled_settings("compare_backends"),
     shell:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, in_one_line
 
 
 def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.NpzFile:
@@ -17,7 +17,7 @@ def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.N
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # damaged files make numpy, zipfile and zlib raise errors of many kinds
         raise InputError(
-            f"{path}: not a readable {Path(path).suffix} file of plain numbers ({_line(error)})"
+            f"{path}: not a readable {Path(path).suffix} file of plain numbers ({in_one_line(error)})"
         ) from error
 
 
@@ -29,8 +29,6 @@ def load_member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndar
             archive.zip.read(f"{name}.npy")
         return archive[name]
     except Exception as error:
-        raise InputError(f"{path}: clip '{name}' is not a readable array of plain numbers ({_line(error)})") from error
-
-
-def _line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+        raise InputError(
+            f"{path}: clip '{name}' is not a readable array of plain numbers ({in_one_line(error)})"
+        ) from error

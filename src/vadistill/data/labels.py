@@ -204,19 +204,20 @@ def _matlab_masks(path: Path) -> list[np.ndarray]:
     """
     try:
         with ProcessPoolExecutor(1, get_context("fork")) as child:
-            masks = child.submit(_matlab_cells, path).result()
+            packed = child.submit(_matlab_cells, path).result()
     except Exception as error:  # damaged files make scipy raise errors of many kinds
         raise InputError(f"{path}: not a readable MATLAB file with a cell array volLabel ({error!r})") from error
-    if masks is None:
+    if packed is None:
         raise InputError(f"{path}: volLabel is no cell array of masks; expected one matrix a frame")
-    return masks
+    return [np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape).view(bool) for bits, shape in packed]
 
 
-def _matlab_cells(path: Path) -> list[np.ndarray] | None:
+def _matlab_cells(path: Path) -> list[tuple[np.ndarray, tuple[int, int]]] | None:
+    """Return the bits and the shape of every mask: they pass from one process to another."""
     volume = scipy.io.loadmat(path, variable_names=["volLabel"])["volLabel"]
     masks = list(volume.flat) if volume.dtype == object else []
     good = masks and all(isinstance(m, np.ndarray) and m.ndim == 2 and m.dtype.kind in "biuf" for m in masks)
-    return [mask != 0 for mask in masks] if good else None
+    return [(np.packbits(mask != 0), mask.shape) for mask in masks] if good else None
 
 
 def _ucsd_intervals(path: Path, clip: str) -> list[tuple[int, int]]:

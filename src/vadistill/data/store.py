@@ -7,7 +7,9 @@ format. Two things would escape it and are avoided: text of variable length, and
 they belong to. Files of older versions are read as well, without this protection of their metadata.
 """
 
+import errno
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +19,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, in_one_line
 from vadistill.files import Stream, whole_stream
 
 FORMAT = (h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
 MANY = 10_000  # attributes that stay in a header, beside what they belong to
 # What h5py raises for damaged files and for files that hold something else.
 DAMAGES = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
+# What the system says of files that may be whole.
+SYSTEM = {errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
 CRC = "crc32"  # attribute of a data set
 REMEDY = "delete it to have it made again"
 
@@ -70,7 +74,8 @@ def opened(path: str | Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: not a readable HDF5 file ({_line(error)}); {REMEDY}") from error
+        _refuse_the_system(path, error)
+        raise InputError(f"{path}: not a readable HDF5 file ({in_one_line(error)}); {REMEDY}") from error
 
 
 @contextmanager
@@ -94,14 +99,21 @@ def damage_named(path: str | Path, what: str = "") -> Iterator[None]:
     try:
         yield
     except DAMAGES as error:
+        _refuse_the_system(path, error)
         damaged = f"{what} is damaged" if what else "damaged"
         raise InputError(
-            f"{path}: {damaged}, or not written by the stage expected ({_line(error)}); {REMEDY}"
+            f"{path}: {damaged}, or not written by the stage expected ({in_one_line(error)}); {REMEDY}"
         ) from error
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _refuse_the_system(path: str | Path, error: BaseException) -> None:
+    """Raise an error that is none of the file: a folder that went away is no reason to delete what lies in it."""
+    stated = re.search(r"errno = (\d+)", str(error))
+    number = int(stated[1]) if stated else getattr(error, "errno", None)
+    if number in SYSTEM:
+        raise InputError(
+            f"{path}: cannot be read now ({in_one_line(error)}); expected a folder that answers"
+        ) from error
 
 
 def write_attributes(node: h5py.Group, **values: Any) -> None:

@@ -26,7 +26,7 @@ def compare_backends(
         backends: Of one student, by name.
         baseline: Name of the one that the others are compared with.
         frames: Frame stores of clips; each window is read once for all backends.
-        labels: Frame labels (T,) of each clip; None leaves the AUC out.
+        labels: Frame labels (T,) of each clip; None leaves the AUC out, and so do scores that are not finite.
         sigma: Of the smoothing, in frames.
     """
     highest = {name: {"score_difference": 0.0, "map_difference": 0.0} for name in backends}
@@ -45,15 +45,19 @@ def compare_backends(
                 _raise(highest[name], "map_difference", max(maps))
         for name, found in parts.items():
             scores[name][windows.stores[0].clip] = np.concatenate(found)
-    judged = {name: in_short(made, labels, sigma) for name, made in scores.items()}
+    judged = {name: in_short(made, labels if _finite(made) else None, sigma) for name, made in scores.items()}
     return [
         {"backend": name, **highest[name], **made, **_gain(made, judged[baseline])} for name, made in judged.items()
     ]
 
 
+def _finite(scores: Mapping[str, np.ndarray]) -> bool:
+    return all(np.isfinite(part).all() for part in scores.values())
+
+
 def _raise(highest: dict[str, float], key: str, value: float) -> None:
-    highest[key] = max(highest[key], float(value))
+    highest[key] = float(np.maximum(highest[key], value))  # what is not a number stays one
 
 
 def _gain(own: dict[str, float | None], base: dict[str, float | None]) -> dict[str, float | None]:
-    return {f"{key}_gain": None if own[key] is None else own[key] - base[key] for key in own}
+    return {f"{key}_gain": None if None in (own[key], base[key]) else own[key] - base[key] for key in own}

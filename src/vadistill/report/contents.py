@@ -48,6 +48,8 @@ def page(material: Material) -> Page:
     if "note" in result:
         lines.append(result["note"])
     lines += [f"Warning: {line}." for line in result.get("warnings", [])]
+    for clip, frames in result.get("repaired_frames", {}).items():
+        lines.append(f"{clip}: {len(frames)} images could not be decoded; their neighbours stand for them.")
     sections = [_moments(material), _curves(material), _training(material), _run(material)]
     sections = [*_localisation(material), *sections]
     if material.labels is not None:

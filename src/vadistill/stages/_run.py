@@ -71,7 +71,9 @@ def _line(error: Exception, output: Path | str) -> str | None:
     """Return what a user is told, or None for an error of the program."""
     # What a loader's worker raises arrives with the worker's traceback before its last line.
     line = (str(error).strip().splitlines() or [type(error).__name__])[-1].removeprefix(WORKER_PREFIX)
-    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in NO_MEMORY):
+    said = str(error).lower()
+    scarce = any(sign in said for sign in NO_MEMORY) and "too many open files" not in said
+    if isinstance(error, MemoryError) or scarce:
         return f"{output}: not made, there is too little memory ({line}); give it more, or lower its batch"
     if isinstance(error, OSError) and error.filename is None:
         return f"{output}: not made ({line})"

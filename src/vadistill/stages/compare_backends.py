@@ -28,10 +28,12 @@ def main(args) -> None:
     calibration = windows_for(args.model, args.calibration)
     backends = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.backends:
+        for name in dict.fromkeys((BASELINE, *args.backends)):
             try:
                 backends[name] = load_backend(name, loadable(name, args.model, Path(folder), calibration))
             except InputError as error:
+                if name == BASELINE:
+                    raise
                 log.warning("%s is left out: %s", name, error)
         table = pd.DataFrame(compare_backends(backends, BASELINE, args.frames, labels, sigma))
     with whole_file(args.output) as temporary:
@@ -42,6 +44,6 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--backends", nargs="+", default=list(BACKENDS), help="among them the baseline")
+    arguments.add_argument("--backends", nargs="+", default=list(BACKENDS), help="compared with the baseline")
     add_paths(arguments, "model", "output", many=("calibration", "frames"))
     run(main, arguments)
