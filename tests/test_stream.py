@@ -211,7 +211,15 @@ def test_an_error_of_the_backend_is_passed_on(error, monkeypatch, alone):
     assert raised.value is error
 
 
-def test_an_interrupt_while_waiting_ends_all_threads_before_the_batch_is_full(monkeypatch, alone):
+@pytest.fixture
+def interruptible():
+    """A background job of a shell ignores SIGINT, and Python then leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_while_waiting_ends_all_threads_before_the_batch_is_full(monkeypatch, alone, interruptible):
     asked = []
 
     def slow():
