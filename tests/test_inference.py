@@ -14,6 +14,7 @@ from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.graph import GridPool, streamlined
 from vadistill.inference.onnx_graph import to_onnx
+from vadistill.machine import cores
 from vadistill.models.student import Student, soft_max_pool2d
 from vadistill.settings import Student as Settings
 
@@ -144,7 +145,8 @@ def test_threads_are_those_that_were_asked_for(model, graph, monkeypatch):
     assert session.get_session_options().intra_op_num_threads == 3
     backend = load_backend("openvino-fp32", graph, threads=2)
     compiled = backend._single.get_compiled_model()
-    assert (compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS")) == (2, 1)
+    used = (compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS"))
+    assert used == (min(2, cores()), 1), "OpenVINO takes no more threads than there are processors"
     assert len(backend._queue) == 2 and backend._piece == 4
     frames = windows_of(13)
     np.testing.assert_allclose(backend(frames).score, load_backend("onnx-fp32", graph)(frames).score, atol=1e-5)
