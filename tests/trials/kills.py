@@ -1,4 +1,4 @@
-"""The workflow, killed again and again: ``python tests/trials/kills.py FOLDER`` (half an hour on one core).
+"""The workflow, killed again and again: ``python tests/trials/kills.py FOLDER`` (five minutes).
 
 One run without a kill, then three that are killed at random moments of their jobs, so that every rule is hit; by hand
 only the same command is given again, with ``--unlock`` before it. Checked: each completes, the results are those of the
