@@ -57,7 +57,7 @@ def test_shapes(side):
     view = torch.randn(2, 2, side, side)
     assert stream.encoder(view).shape == (2, 16, side // 8, side // 8)
     assert stream.reconstruct(view).shape == view.shape
-    logits, errors = stream.judge(view)
+    logits, errors, _ = stream.judge(view)
     assert logits.shape == (2, 2)
     expected = torch.stack([F.mse_loss(stream.reconstruct(view[i : i + 1]), view[i : i + 1]) for i in range(2)])
     torch.testing.assert_close(errors, expected)

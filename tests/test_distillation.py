@@ -138,15 +138,43 @@ def test_learning_rates_of_the_schedules():
 def test_mirrored_samples_have_mirrored_targets_and_reversed_ones_the_same():
     frames, targets = batch(64)
     marked = {"one": {4: frames[:, 3:4, :4, :4].clone()}}
-    flipped, with_flips = augmented(frames, marked, Distillation(flip=True), torch.Generator().manual_seed(0))
+    flipped, with_flips, _ = augmented(frames, marked, Distillation(flip=True), torch.Generator().manual_seed(0))
     mirrored = (flipped == frames.flip(-1)).flatten(1).all(1)
     assert 15 < mirrored.sum() < 50 and torch.equal(flipped[~mirrored], frames[~mirrored])
     assert torch.equal(with_flips["one"][4][mirrored], marked["one"][4].flip(-1)[mirrored])
     assert torch.equal(with_flips["one"][4][~mirrored], marked["one"][4][~mirrored])
-    backward, same = augmented(frames, targets, Distillation(reverse=True), torch.Generator().manual_seed(0))
+    backward, same, _ = augmented(frames, targets, Distillation(reverse=True), torch.Generator().manual_seed(0))
     turned = torch.cat([frames[:, 6:], frames[:, 3:6], frames[:, :3]], 1)
     reversed_ = (backward == turned).flatten(1).all(1)
     assert 15 < reversed_.sum() < 50 and torch.equal(backward[~reversed_], frames[~reversed_]) and same is targets
+
+
+def test_the_student_learns_features_where_there_are_objects():
+    torch.manual_seed(0)
+    settings = Distillation(teachers=("one", "two"), learning_rate=1e-3, adversarial_weight=0.0, feature_weight=0.5)
+    made = Distiller(NETWORK, settings, GRIDS, torch.device("cpu"), features=3)
+    frames, targets = batch()
+    seen = torch.rand(6, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    seen[:, 0] = (seen[:, 0] > 0.5).float()
+    wrong_elsewhere = torch.where(seen[:, :1] > 0, seen, 1e6)
+    wrong_elsewhere[:, 0] = seen[:, 0]
+    before = weights(made.feature_head)
+    logs = [made.step(frames, targets, torch.Generator(), "here", wrong_elsewhere) for _ in range(40)]
+    assert changed(before, made.feature_head) and "feature_head" in made.parts()
+    assert logs[-1]["feature_loss"] < 0.7 * logs[0]["feature_loss"]
+    total = logs[0]["distillation_loss"] + 0.5 * logs[0]["feature_loss"]
+    torch.testing.assert_close(logs[0]["train_loss"], total)
+    assert set(made.result.state_dict()) == set(distiller().result.state_dict())  # the student is as without
+
+
+def test_what_teachers_saw_does_not_count_for_changed_samples():
+    frames, targets = batch(64)
+    seen = torch.ones(64, 3, 4, 4)
+    for option in ("flip", "reverse"):
+        changes = Distillation(**{option: True})
+        made, _, kept = augmented(frames, targets, changes, torch.Generator().manual_seed(0), seen)
+        same = (made == frames).flatten(1).all(1)
+        assert torch.equal(kept[:, 0, 0, 0], same.float()) and 15 < same.sum() < 50
 
 
 def test_a_conditional_discriminator_gets_means_of_the_frames():

@@ -9,6 +9,7 @@ from vadistill.losses import (
     adversarial_loss,
     discriminator_loss,
     distillation_loss,
+    feature_loss,
     map_statistics,
     reconstruction_loss,
 )
@@ -196,3 +197,10 @@ def test_a_conditional_discriminator_judges_maps_by_what_it_sees(form):
     teacher = {side: torch.rand(2, 1, side, side) for side in SIDES}
     discriminator_loss(discriminator, teacher, maps, torch.Generator(), form, condition)[0].backward()
     assert all(gradient is not None for gradient in gradients(discriminator))
+
+
+def test_feature_loss_is_the_mean_over_cells_with_objects():
+    made = torch.zeros(1, 2, 1, 3)
+    seen = torch.tensor([[[1.0, 0.0, 1.0]], [[3.0, 9.0, 1.0]], [[4.0, 9.0, 0.0]]])[None]
+    assert feature_loss(made, seen).item() == pytest.approx((9 + 16 + 1) / 2)
+    assert feature_loss(made, 0 * seen).item() == 0

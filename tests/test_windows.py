@@ -48,7 +48,7 @@ def test_order_of_frames_and_border_rule_are_the_same_everywhere(stores, workers
     assert len(windows) == sum(LENGTHS.values())
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0)).tolist()
     seen = []
-    for frames, targets in loader(windows, order, 5, workers):
+    for frames, targets, _ in loader(windows, order, 5, workers):
         assert frames.dtype == torch.uint8 and frames.shape[1:] == (9, 20, 30)
         for row, frame in enumerate(frames):
             values, clip, t = expected(order[len(seen)])

@@ -25,7 +25,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "make_validation_clip": (2, ("frames", "held_out", "validation")),
     "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
     "train_teacher": (2, ("objects", "held_out", "{teacher}")),
-    "score_objects": (2, ("objects",)),
+    "score_objects": (3, ("objects",)),
     "score_trivially": (1, ("objects",)),
     "calibrate_teacher": (2, ("calibration",)),
     "build_maps": (2, ("maps",)),

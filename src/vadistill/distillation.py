@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vadistill.averages import finite
-from vadistill.losses import adversarial_loss, discriminator_loss, distillation_loss, map_statistics
+from vadistill.losses import adversarial_loss, discriminator_loss, distillation_loss, feature_loss, map_statistics
 from vadistill.machine import autocast
 from vadistill.models.discriminator import Discriminator
 from vadistill.models.student import Maps, Student
@@ -25,14 +25,22 @@ class Distiller:
     """The student, its discriminators and their optimisers.
 
     With ``adversarial_weight`` 0 there are no discriminators; with ``average`` 0 there is no average of the weights.
+    With ``features``, their number, a layer that is used in training only makes them of the student's.
     """
 
     def __init__(
-        self, network: StudentSettings, settings: Distillation, resolutions: tuple[int, ...], device: torch.device
+        self,
+        network: StudentSettings,
+        settings: Distillation,
+        resolutions: tuple[int, ...],
+        device: torch.device,
+        features: int = 0,
     ) -> None:
         self.settings, self.device, self.finest = settings, device, max(resolutions)
         self.student = Student(network, resolutions).to(device, memory_format=torch.channels_last)
-        self.optimiser = self._adam(self.student)
+        width = self.student.backbone.width
+        self.feature_head = torch.nn.Conv2d(width, features, 1).to(device) if features else None
+        self.optimiser = self._adam(self.student, self.feature_head)
         named = settings.teachers if settings.adversarial_weight else ()
         self.conditional = bool(named) and settings.discriminator == "conditional"
         condition = CONDITION if self.conditional else 0
@@ -40,10 +48,9 @@ class Distiller:
         self.discriminator_optimisers = {name: self._adam(network) for name, network in self.discriminators.items()}
         self._average = copy.deepcopy(self.student) if settings.average else None
 
-    def _adam(self, network: torch.nn.Module) -> torch.optim.Adam:
-        return torch.optim.Adam(
-            network.parameters(), self.settings.learning_rate, weight_decay=self.settings.weight_decay
-        )
+    def _adam(self, *networks: torch.nn.Module | None) -> torch.optim.Adam:
+        parameters = [parameter for network in networks if network for parameter in network.parameters()]
+        return torch.optim.Adam(parameters, self.settings.learning_rate, weight_decay=self.settings.weight_decay)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -73,6 +80,8 @@ class Distiller:
         parts = {"student": self.student, "optimiser": self.optimiser}
         if self._average:
             parts["average"] = self._average
+        if self.feature_head:
+            parts["feature_head"] = self.feature_head
         for name, network in self.discriminators.items():
             parts[f"discriminator_{name}"] = network
             parts[f"discriminator_optimiser_{name}"] = self.discriminator_optimisers[name]
@@ -91,7 +100,12 @@ class Distiller:
             group["lr"] = settings.learning_rate * factor
 
     def step(
-        self, frames: Tensor, targets: dict[str, Maps], generator: torch.Generator, where: str
+        self,
+        frames: Tensor,
+        targets: dict[str, Maps],
+        generator: torch.Generator,
+        where: str,
+        seen: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Take one step of the student, then one of each discriminator.
 
@@ -100,6 +114,7 @@ class Distiller:
             targets: Each teacher's maps {g: (N, 1, g, g)}.
             generator: For mirroring and for the noise on the discriminators' real maps.
             where: Epoch and batch, for the error when a loss is not finite.
+            seen: (N, 1 + D, g, g) what the teachers saw of the objects (``data.features.ObjectFeatures``).
 
         Returns:
             Detached scalars to be logged.
@@ -108,16 +123,18 @@ class Distiller:
             InputError: A loss is not finite.
         """
         settings = self.settings
-        frames, targets = augmented(frames, targets, settings, generator)
+        frames, targets, seen = augmented(frames, targets, settings, generator, seen)
         condition = condition_of(frames, self.finest) if self.conditional else None
         self.student.train()
         with autocast(self.device, on_processors=True, precision=settings.precision):
-            maps = self.student(frames)
+            features, _ = self.student.backbone(frames)
+            maps = self.student.maps_of(features)
         distilled, log = distillation_loss(maps, targets, settings.object_weight)
+        hinted = self._feature_loss(features, seen)
         fooling = torch.zeros((), device=self.device)
         for network in self.discriminators.values():
             fooling = fooling + adversarial_loss(network, maps, settings.adversarial, condition)
-        loss = distilled + settings.adversarial_weight * fooling
+        loss = distilled + settings.adversarial_weight * fooling + settings.feature_weight * hinted
         self.optimiser.zero_grad(set_to_none=True)
         finite(loss, where).backward()
         self.optimiser.step()
@@ -132,13 +149,28 @@ class Distiller:
             log |= {f"discriminator_{key}_{name}": value for key, value in judged.items()}
         if self.discriminators:
             log["adversarial_loss"] = fooling.detach()
+        if self.feature_head:
+            log["feature_loss"] = hinted.detach()
         return log
+
+    def _feature_loss(self, features: Tensor, seen: Tensor | None) -> Tensor:
+        if not self.feature_head:
+            return torch.zeros((), device=self.device)
+        cells = functional.adaptive_avg_pool2d(features.float(), seen.shape[-2:])
+        return feature_loss(self.feature_head(cells), seen)
 
 
 def augmented(
-    frames: Tensor, targets: dict[str, Maps], settings: Distillation, generator: torch.Generator
-) -> tuple[Tensor, dict[str, Maps]]:
-    """Return frames (N, 3 * F, H, W) and targets, each sample mirrored or its frames reversed by chance, as set."""
+    frames: Tensor,
+    targets: dict[str, Maps],
+    settings: Distillation,
+    generator: torch.Generator,
+    seen: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Maps], Tensor | None]:
+    """Return frames (N, 3 * F, H, W) and targets, each sample mirrored or its frames reversed by chance, as set.
+
+    What the teachers saw of a sample's objects is left out where the sample is changed: they would see something else.
+    """
     mirror, reverse = (
         (torch.rand(len(frames), generator=generator) < 0.5).to(frames.device)[:, None, None, None] for _ in range(2)
     )
@@ -148,9 +180,11 @@ def augmented(
             name: {side: torch.where(mirror, grid.flip(-1), grid) for side, grid in maps.items()}
             for name, maps in targets.items()
         }
+        seen = None if seen is None else torch.where(mirror, 0.0, seen)
     if settings.reverse:
+        seen = None if seen is None else torch.where(reverse, 0.0, seen)
         frames = torch.where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)
-    return frames.contiguous(memory_format=torch.channels_last), targets
+    return frames.contiguous(memory_format=torch.channels_last), targets, seen
 
 
 def condition_of(frames: Tensor, side: int) -> Tensor:

@@ -57,6 +57,20 @@ def distillation_loss(
     return torch.stack(terms).sum(), parts
 
 
+def feature_loss(made: Tensor, seen: Tensor) -> Tensor:
+    """Return the mean squared error between features where there are objects (arXiv 1412.6550, eq 3).
+
+    Args:
+        made: (N, D, g, g) the student's.
+        seen: (N, 1 + D, g, g) whether there is an object, and what the teachers saw of it.
+
+    Returns:
+        The squared error, summed over the features, per cell with an object.
+    """
+    here, target = seen[:, :1], seen[:, 1:]
+    return (here * (made.float() - target).square()).sum() / here.sum().clamp(min=1)
+
+
 def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
     return functional.softplus(-real).mean() + functional.softplus(fake).mean()
 

@@ -294,6 +294,7 @@ class Distillation:
     decay_every: int = number(10, "epochs after which the student's learning rate falls, with schedule step", 1)
     decay: float = number(0.5, "factor of the learning rate, with schedule step", 0, 1)
     object_weight: float = number(0.0, "cells with an object weigh 1 + this in the distillation loss")
+    feature_weight: float = number(0.0, "of the loss between features, the student's and the teachers'; 0: none")
     adversarial_weight: float = number(0.1, "lambda of the adversarial loss; 0 trains no discriminator")
     adversarial: str = option(
         "cross_entropy", "form of the adversarial loss", enum=["cross_entropy", "hinge", "least_squares"]

@@ -44,7 +44,7 @@ def score_clip(student: Student, windows: FrameWindows, device) -> tuple[np.ndar
         InputError: They are not finite.
     """
     scores, grids = [], []
-    for frames, _ in loader(windows, range(len(windows)), BATCH, loader_workers()):
+    for frames, *_ in loader(windows, range(len(windows)), BATCH, loader_workers()):
         made = student(scale_frames(frames.to(device, non_blocking=True)))
         scores.append(frame_scores(made).float().cpu())
         grids.append({g: grid[:, 0].float().cpu() for g, grid in made.items()})

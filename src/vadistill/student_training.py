@@ -26,12 +26,13 @@ def train_epoch(
     started, averages = time.monotonic(), Averages()
     order = windows.epoch_order(epoch, settings.frame_stride, generator)
     batches = loader(windows, order, settings.batch, loader_workers())
-    for step, (frames, targets) in enumerate(batches):
+    for step, (frames, targets, seen) in enumerate(batches):
         distiller.set_progress(epoch, step / len(batches))
         scaled = scale_frames(frames.to(device, non_blocking=True))
         targets = {
             name: {g: grid.to(device, non_blocking=True) for g, grid in maps.items()} for name, maps in targets.items()
         }
         where = place(windows, order, settings.batch, epoch, step)
-        averages.add(distiller.step(scaled, targets, generator, where), len(frames))
+        seen = seen.to(device, non_blocking=True) if windows.features else None
+        averages.add(distiller.step(scaled, targets, generator, where, seen), len(frames))
     return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

@@ -242,7 +242,8 @@ def write_shard(path: Path, like: Path) -> None:
             frame = np.repeat(np.arange(CLIP_FRAMES), BOXES)
             fields = (f"clip{number}", CLIP_FRAMES, (height, width), known[0].scene, frame)
             box, drawn = np.concatenate([corner, corner + size], 1), terms[rng.integers(0, len(terms), count)]
-            object_scores.write_clip(file, object_scores.ObjectScores(*fields, box, drawn))
+            features = np.zeros((count, known[0].features.shape[1]))
+            object_scores.write_clip(file, object_scores.ObjectScores(*fields, box, drawn, features))
 
 
 class Waiting:

@@ -170,7 +170,7 @@ def _object_scores(root):
         write_attributes(file, teacher="multi_task", terms=["arrow", "middle_box"], settings="x" * 6000)
         for clip, count in (("a", 40), ("empty", 0)):
             frame = np.sort(rng.integers(0, FRAMES, count))
-            rest = _boxes(rng, count), rng.normal(size=(count, 2))
+            rest = _boxes(rng, count), rng.normal(size=(count, 2)), rng.normal(size=(count, 3))
             object_scores.write_clip(file, object_scores.ObjectScores(clip, FRAMES, SIZE, "s", frame, *rest))
     return root / "0.h5"
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from vadistill.data import object_scores
 from vadistill.data.detections import read_objects
 from vadistill.data.frames import FrameStore
 from vadistill.data.maps import MapStore
@@ -138,6 +139,14 @@ def test_training_left_metrics_and_no_state(results, model):
     records = pd.read_json(results / f"{model}.metrics.jsonl", lines=True)
     assert len(records) >= 2 and records["train_loss"].map(math.isfinite).all()
     assert not (results / f"{model}.state").exists()
+
+
+def test_the_student_learned_features_of_all_teachers(results):
+    records = pd.read_json(results / "student/distilled.metrics.jsonl", lines=True)
+    assert (records["feature_loss"] > 0).all()
+    scores = next((results / "object_scores/background_agnostic/synthetic").glob("*.h5"))
+    objects = next(clip for clip in object_scores.read_shards([scores]) if len(clip.frame))
+    assert objects.features.shape == (len(objects.frame), 48) and np.ptp(objects.features) > 0
 
 
 def test_heavy_rules_are_benchmarked_and_logged(results):

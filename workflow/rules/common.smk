@@ -210,6 +210,12 @@ def distilled_on(of_split):
     return paths
 
 
+def scores_with_features(wildcards):
+    """What the teachers saw of the objects that the student is distilled on, where it learns from that."""
+    used = dataset_section(config, wildcards.dataset, "distillation").feature_weight > 0
+    return distilled_on(partial(of_teachers, "scores"))(wildcards) if used else []
+
+
 def distillation_settings(wildcards):
     """The settings of distill_student, with the clips that it does not learn from: what it is judged by is made of them."""
     dataset, used = wildcards.dataset, dataset_section(config, wildcards.dataset, "distillation")

@@ -27,6 +27,7 @@ rule distill_student:
         pretrained=pretrained,
         frames=distilled_on(frames),
         maps=distilled_on(partial(of_teachers, "maps")),
+        scores=scores_with_features,
         validation=selected_by("frames"),
         boxes=selected_by("boxes"),
     output:
@@ -46,7 +47,7 @@ rule distill_student:
         settings=distillation_settings,
     shell:
         "python -m vadistill.stages.distill_student --settings {params.settings:q} --pretrained {input.pretrained:q}"
-        " --frames {input.frames:q} --maps {input.maps:q} --validation {input.validation:q}"
+        " --frames {input.frames:q} --maps {input.maps:q} --scores {input.scores:q} --validation {input.validation:q}"
         " --boxes {input.boxes:q} --output {output:q} 2>&1 | tee {log:q}"
 
 

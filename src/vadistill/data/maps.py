@@ -15,6 +15,7 @@ import numpy as np
 from vadistill.data.store import (
     by_teacher,
     damage_named,
+    named_teachers,
     opened,
     read_array,
     reading,
@@ -107,7 +108,4 @@ def maps_of_teachers(paths: list[Path], names: Sequence[str]) -> dict[str, MapSt
     Raises:
         InputError: They are others.
     """
-    given = by_teacher(paths)
-    if set(given) != set(names):
-        raise InputError(f"maps are given of {', '.join(sorted(given))}; expected those of {', '.join(names)}")
-    return {name: MapStore(given[name]) for name in names}
+    return {name: MapStore(found) for name, found in named_teachers(by_teacher(paths), names, "maps").items()}

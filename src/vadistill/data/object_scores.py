@@ -1,4 +1,4 @@
-"""Stored terms of one teacher's objects: one HDF5 file a shard, one group a clip."""
+"""What one teacher measured of the objects: one HDF5 file a shard, one group a clip."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from vadistill.data.store import attribute, read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.errors import InputError
 
-KINDS = {"frame": "i4", "box": "f4", "terms": "f4"}
+KINDS = {"frame": "i4", "box": "f4", "terms": "f4", "features": "f2"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class ObjectScores:
         frame: (N,) frame numbers.
         box: (N, 4) xyxy in pixels of the stored frame.
         terms: (N, K) the teacher's terms, larger is more abnormal.
+        features: (N, D) what they were measured of.
     """
 
     clip: str
@@ -34,6 +35,7 @@ class ObjectScores:
     frame: np.ndarray
     box: np.ndarray
     terms: np.ndarray
+    features: np.ndarray
 
     @property
     def row(self) -> np.ndarray:
@@ -42,14 +44,14 @@ class ObjectScores:
 
 
 def write_clip(file: h5py.File, scores: ObjectScores) -> None:
-    """Add one clip's terms to an open file."""
+    """Add one clip's terms and features to an open file."""
     group = file.create_group(scores.clip)
     write_attributes(group, frames=scores.frames, height=scores.size[0], width=scores.size[1], scene=scores.scene)
     write_columns(group, scores, KINDS)
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[ObjectScores]:
-    """Read the terms of every clip of the given shards, one clip at a time."""
+    """Read terms and features of every clip of the given shards, one clip at a time."""
     for path in paths:
         with reading(path) as file:
             for clip in file:

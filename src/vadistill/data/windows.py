@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from vadistill.data.features import ObjectFeatures
 from vadistill.data.frames import FrameStore
 from vadistill.data.maps import MapStore
 from vadistill.data.shards import first_held_out
@@ -20,8 +21,8 @@ OPEN_CLIPS = 64  # file handles a process keeps
 class FrameWindows(Dataset):
     """F frames around every t of every clip, with the teachers' maps of t where they are given.
 
-    An item is ((3 * F, H, W) uint8, {teacher: {g: (1, g, g) float32}}). A neighbour beyond the clip's border is
-    replaced by frame t.
+    An item is ((3 * F, H, W) uint8, {teacher: {g: (1, g, g) float32}}, (1 + D, g, g) float32 features of the objects,
+    without them empty). A neighbour beyond the clip's border is replaced by frame t.
 
     Args:
         paths: Frame stores of the clips.
@@ -30,6 +31,7 @@ class FrameWindows(Dataset):
         maps: The teachers' maps.
         resolutions: Which of them.
         held_out: Clips of which only the frames before this share of them are drawn in an epoch.
+        features: What the teachers saw of the objects.
 
     Raises:
         InputError: A teacher has no maps, or too few, of a clip.
@@ -43,8 +45,9 @@ class FrameWindows(Dataset):
         maps: dict[str, MapStore] | None = None,
         resolutions: tuple[int, ...] = (),
         held_out: Mapping[str, float] | None = None,
+        features: ObjectFeatures | None = None,
     ) -> None:
-        self.size, self.offsets = size, offsets
+        self.size, self.offsets, self.features = size, offsets, features
         self.stores = [FrameStore(path) for path in paths]
         self.lengths = [len(store) for store in self.stores]
         self._ends = np.cumsum(self.lengths)
@@ -71,7 +74,7 @@ class FrameWindows(Dataset):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]]]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]], torch.Tensor]:
         clip = int(np.searchsorted(self._ends, index, side="right"))
         t = index - int(self._ends[clip]) + self.lengths[clip]
         store = self._store(clip)
@@ -81,7 +84,8 @@ class FrameWindows(Dataset):
             name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
             for name, maps in self._maps.items()
         }
-        return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets
+        seen = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
+        return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets, seen
 
     def clips_of(self, indices: Sequence[int]) -> str:
         """Return the names of the clips that some items are of."""

@@ -260,6 +260,10 @@ class Student(nn.Module):
     def forward(self, frames: Tensor) -> Maps:
         """Return float32 maps of (N, 3 * F, H, W) scaled frames, in the order of the resolutions."""
         features, _ = self.backbone(frames)
+        return self.maps_of(features)
+
+    def maps_of(self, features: Tensor) -> Maps:
+        """Return the maps of the backbone's features."""
         return {int(side): head(features) for side, head in self.heads.items()}
 
     def load_backbone(self, autoencoder: Mapping[str, Tensor]) -> None:

@@ -42,7 +42,7 @@ def main(args) -> None:
         started, averages = time.monotonic(), Averages()
         order = windows.epoch_order(epoch, settings.frame_stride, generator)
         network.train()
-        for step, (frames, _) in enumerate(loader(windows, order, settings.batch, loader_workers())):
+        for step, (frames, *_) in enumerate(loader(windows, order, settings.batch, loader_workers())):
             scaled = scale_frames(frames.to(device, non_blocking=True))
             with autocast(device, on_processors=True, precision=settings.precision):
                 made = network(scaled)

@@ -1,9 +1,9 @@
-"""Rule score_objects: a trained teacher, frames and detections of a shard in, a score for every object out."""
+"""Rule score_objects: a trained teacher, frames and detections of a shard in, each object's terms and features out."""
 
 import json
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,22 +23,24 @@ from vadistill.training import drop_state, fitting, load_model
 
 log = logging.getLogger(__name__)
 BATCH = 128  # objects
+HALF = 65504.0  # largest number of the type that features are stored in
 
 
 def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_scores.ObjectScores, int]]:
-    """Yield each clip's scores as it ends, and how many of its objects stand where no training object stood."""
-    terms, outside = {}, Counter()
+    """Yield what is known of each clip's objects as it ends, and how many stand where no training object stood."""
+    judged, outside = defaultdict(list), Counter()
     for clip, batch in batches:
-        parts = terms.setdefault(clip.clip, [np.zeros((0, len(teacher.terms)), np.float32)])
         if batch is not None:
             batch = {key: value.to(device) for key, value in batch.items()}
-            parts.append(teacher.score(batch).cpu().numpy())
+            judged[clip.clip].append([values.cpu().numpy() for values in teacher.judge(batch)])
             outside[clip.clip] += int(teacher.outside(batch).sum())
             continue
-        joined = np.concatenate(terms.pop(clip.clip))
-        if not np.isfinite(joined).all():
+        nothing = (np.zeros((0, len(teacher.terms))), np.zeros((0, 0)))
+        terms, features = map(np.concatenate, zip(*judged.pop(clip.clip, [nothing]), strict=True))
+        features = features.clip(-HALF, HALF)
+        if not (np.isfinite(terms).all() and np.isfinite(features).all()):
             raise InputError(f"clip {clip.clip}: the teacher {teacher.name} gives scores that are not finite")
-        fields = (clip.clip, clip.frames, clip.size, clip.scene, clip.frame, clip.box, joined)
+        fields = (clip.clip, clip.frames, clip.size, clip.scene, clip.frame, clip.box, terms, features)
         yield object_scores.ObjectScores(*fields), outside[clip.clip]
 
 

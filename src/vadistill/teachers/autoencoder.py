@@ -78,15 +78,15 @@ class Stream(nn.Module):
         """Return the second decoder's output; the encoder receives its gradient times minus ``weight``."""
         return self.adversary(_Reverse.apply(self.encoder(view), weight))
 
-    def judge(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the classifier's logits (N, 2) and the mean squared errors (N,) of reconstruction.
+    def judge(self, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits (N, 2), mean squared errors (N,) and the latent features (N, 16, S/8, S/8).
 
         No gradient reaches the auto-encoder.
         """
         with torch.no_grad():
             latent = self.encoder(view)
             errors = (view - self.decoder(latent)).abs()
-        return self.classifier(errors, latent), errors.square().mean(dim=(1, 2, 3))
+        return self.classifier(errors, latent), errors.square().mean(dim=(1, 2, 3)), latent
 
 
 def reconstruct_both(stream: Stream, normal: Tensor, pseudo: Tensor) -> dict[str, Tensor]:
@@ -116,6 +116,6 @@ def bounded_ascent(weight: float, stream: Stream, normal: Tensor, pseudo: Tensor
 
 def classify(stream: Stream, normal: Tensor, pseudo: Tensor) -> dict[str, Tensor]:
     """Cross-entropy of normal (class 0) and pseudo-abnormal (class 1) objects, and the share that is right."""
-    logits, _ = stream.judge(torch.cat([normal, pseudo]))
+    logits, *_ = stream.judge(torch.cat([normal, pseudo]))
     labels = torch.arange(2, device=logits.device).repeat_interleave(len(normal))
     return {"loss": F.cross_entropy(logits, labels), "accuracy": (logits.argmax(1) == labels).float().mean()}

@@ -129,11 +129,15 @@ class BackgroundAgnostic(Teacher):
         """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
         return self.unit.outside(batch) if isinstance(self.unit, SceneUnit) else super().outside(batch)
 
-    def measure(self, batch: Batch) -> Tensor:
-        """Return P(abnormal) of the three classifiers and the errors of the three auto-encoders (N, 6)."""
+    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return P(abnormal) of the three classifiers and the errors of the three auto-encoders (N, 6).
+
+        The features are the latent ones of the three auto-encoders, their means over the crop (N, 48).
+        """
         views = self._views(*self._normal(batch))
-        logits, errors = zip(*(self.streams[name].judge(views[name]) for name in STREAMS), strict=True)
-        return torch.stack([*(values.softmax(1)[:, 1] for values in logits), *errors], dim=1)
+        logits, errors, latent = zip(*(self.streams[name].judge(views[name]) for name in STREAMS), strict=True)
+        terms = torch.stack([*(values.softmax(1)[:, 1] for values in logits), *errors], dim=1)
+        return terms, torch.cat([values.mean((2, 3)) for values in latent], dim=1)
 
     def _normal(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return crops (N, C, S, S) in [0, 1] and what moves: flow (N, 2, 2, S, S) in units, not cut.

@@ -134,11 +134,18 @@ class Teacher(nn.Module, ABC):
         return torch.zeros(len(batch["box"]), dtype=torch.bool)
 
     @abstractmethod
-    def measure(self, batch: Batch) -> Tensor:
-        """Return the terms (N, K) of a batch; ``score`` calls it without gradients in evaluation mode."""
+    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the terms (N, K) of a batch and the features (N, D) that they are measured of.
+
+        ``judge`` calls it without gradients in evaluation mode.
+        """
 
     @torch.no_grad()
-    def score(self, batch: Batch) -> Tensor:
-        """Return the terms (N, K) of the objects; leaves the teacher in evaluation mode."""
+    def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return terms (N, K) and features (N, D) of the objects; leaves the teacher in evaluation mode."""
         self.eval()
         return self.measure(batch)
+
+    def score(self, batch: Batch) -> Tensor:
+        """Return the terms (N, K) of the objects alone; otherwise as ``judge``."""
+        return self.judge(batch)[0]

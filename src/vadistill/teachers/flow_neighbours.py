@@ -69,16 +69,16 @@ class FlowNeighbours(Teacher):
         """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
         return self.unit.outside(batch)
 
-    def measure(self, batch: Batch) -> Tensor:
-        """Return the mean Euclidean distance (N, 1) to the nearest normal objects."""
-        normal = self.normal[: self.count]
+    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the mean Euclidean distance (N, 1) to the nearest normal objects, and the features."""
+        normal, features = self.normal[: self.count], self.features(batch)
         parts = []
-        for part in self.features(batch).split(CHUNK):
+        for part in features.split(CHUNK):
             # The faster way by a matrix product loses the digits of small distances.
             distance = torch.cdist(part, normal, compute_mode="donot_use_mm_for_euclid_dist")
             nearest = distance.topk(min(self.settings.neighbours, len(normal)), dim=1, largest=False).values
             parts.append(nearest.mean(dim=1, keepdim=True))
-        return torch.cat(parts)
+        return torch.cat(parts), features
 
 
 def direction_histogram(flow: Tensor, bins: int) -> Tensor:

@@ -135,13 +135,14 @@ class MultiTask(Teacher):
         losses = partial(self._loss, True), partial(self._loss, False)
         return [Phase("tasks", settings.epochs, optimiser, [self], *losses)]
 
-    def measure(self, batch: Batch) -> Tensor:
+    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return of the chosen tasks P(backward), P(intermittent), mean absolute errors of middle crop and classes.
 
-        The mean of the four, (N, 4), is the object's score (arXiv 2011.07491, inference).
+        The mean of the four, (N, 4), is the object's score (arXiv 2011.07491, inference). The features are the shared
+        network's, their mean over the crop.
         """
         sequences = _sequences(batch["colour"])
-        features = self._trunk(sequences) if any(VIEWS[task] for task in self.terms) else None
+        features = self._trunk(sequences)
         measured = []
         for task in self.terms:
             if task in PROBABILITIES:
@@ -152,7 +153,7 @@ class MultiTask(Teacher):
             else:
                 made = self.distillation(features)[:, : self.classes]
                 measured.append((made - batch["probabilities"]).abs().mean(1))
-        return torch.stack(measured, dim=1)
+        return torch.stack(measured, dim=1), features.mean((2, 3))
 
     def _middle(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
         """Return the middle crops (N, 3, S, S) and their prediction from the six other crops."""
