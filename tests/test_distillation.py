@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -165,6 +166,19 @@ def test_the_student_learns_features_where_there_are_objects():
     total = logs[0]["distillation_loss"] + 0.5 * logs[0]["feature_loss"]
     torch.testing.assert_close(logs[0]["train_loss"], total)
     assert set(made.result.state_dict()) == set(distiller().result.state_dict())  # the student is as without
+
+
+def test_jitter_changes_contrast_and_brightness_of_whole_samples():
+    frames, targets = batch(40)
+    frames = 0.5 * frames
+    made, same, _ = augmented(frames, targets, Distillation(jitter=0.2), torch.Generator().manual_seed(0))
+    assert same is targets
+    fits = [np.polyfit(before.flatten(), after.flatten(), 1) for before, after in zip(frames, made, strict=True)]
+    for line, before, after in zip(fits, frames, made, strict=True):
+        torch.testing.assert_close(after, float(line[0]) * before + float(line[1]), atol=1e-4, rtol=0)
+    slopes, shifts = np.array(fits).T
+    assert 0.8 <= slopes.min() < 0.9 and 1.1 < slopes.max() <= 1.2
+    assert -0.2 <= shifts.min() < -0.1 and 0.1 < shifts.max() <= 0.2
 
 
 def test_what_teachers_saw_does_not_count_for_changed_samples():

@@ -87,9 +87,19 @@ def test_distance_is_the_mean_to_the_nearest_neighbours(neighbours):
 def test_fewer_normal_objects_than_neighbours():
     normal = objects_of(3, 0)
     teacher = prepared(normal)
-    features = teacher.features(normal)
-    expected = (features[:, None] - features).norm(dim=2).mean(1)
-    torch.testing.assert_close(teacher.score(normal)[:, 0], expected)
+    asked = objects_of(20, 1)
+    expected = (teacher.features(asked)[:, None] - teacher.features(normal)).norm(dim=2).mean(1)
+    torch.testing.assert_close(teacher.score(asked)[:, 0], expected)
+
+
+def test_an_object_is_not_its_own_neighbour():
+    normal = objects_of(60, 0)
+    teacher = prepared(normal, replace(SMALL, neighbours=5))
+    features = teacher.features(normal).double()
+    search = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(features)
+    expected = search.kneighbors(features)[0][:, 1:].mean(1, keepdims=True)
+    np.testing.assert_allclose(teacher.score(normal), expected, rtol=1e-4, atol=1e-5)
+    assert prepared(objects_of(1, 0)).score(objects_of(1, 0)).item() == 0
 
 
 def test_abnormal_motion_and_size_are_further_away():

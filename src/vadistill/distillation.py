@@ -167,9 +167,10 @@ def augmented(
     generator: torch.Generator,
     seen: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Maps], Tensor | None]:
-    """Return frames (N, 3 * F, H, W) and targets, each sample mirrored or its frames reversed by chance, as set.
+    """Return frames (N, 3 * F, H, W) and targets, samples mirrored, reversed in time, brighter or darker, as set.
 
-    What the teachers saw of a sample's objects is left out where the sample is changed: they would see something else.
+    What the teachers saw of a sample's objects is left out where it is mirrored or reversed: they would see something
+    else.
     """
     mirror, reverse = (
         (torch.rand(len(frames), generator=generator) < 0.5).to(frames.device)[:, None, None, None] for _ in range(2)
@@ -181,6 +182,12 @@ def augmented(
             for name, maps in targets.items()
         }
         seen = None if seen is None else torch.where(mirror, 0.0, seen)
+    if settings.jitter:
+        contrast, brightness = (
+            settings.jitter * (2 * torch.rand(len(frames), 1, 1, 1, generator=generator).to(frames.device) - 1)
+            for _ in range(2)
+        )
+        frames = (frames * (1 + contrast) + brightness).clamp(-1, 1)
     if settings.reverse:
         seen = None if seen is None else torch.where(reverse, 0.0, seen)
         frames = torch.where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)

@@ -15,6 +15,7 @@ from vadistill.teachers.base import Batch, CropRequest, Teacher
 from vadistill.teachers.scene import SceneTable, SceneUnit, object_speed
 
 CHUNK = 1024  # objects
+ITSELF = 1e-4  # nearer than any other object: rounding
 LEAST_DEVIATION = 0.05  # of the logarithm of a box's side: few or equal boxes do not make others infinitely strange
 
 
@@ -70,14 +71,19 @@ class FlowNeighbours(Teacher):
         return self.unit.outside(batch)
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean Euclidean distance (N, 1) to the nearest normal objects, and the features."""
+        """Return the mean Euclidean distance (N, 1) to the nearest normal objects, and the features.
+
+        An object that is among the normal ones is not its own neighbour: otherwise training objects, which the student
+        learns from, would be nearer than the same ones in a test clip.
+        """
         normal, features = self.normal[: self.count], self.features(batch)
         parts = []
         for part in features.split(CHUNK):
             # The faster way by a matrix product loses the digits of small distances.
             distance = torch.cdist(part, normal, compute_mode="donot_use_mm_for_euclid_dist")
+            distance.masked_fill_(distance < ITSELF, torch.nan)  # which counts as the largest
             nearest = distance.topk(min(self.settings.neighbours, len(normal)), dim=1, largest=False).values
-            parts.append(nearest.mean(dim=1, keepdim=True))
+            parts.append(nearest.nanmean(dim=1, keepdim=True).nan_to_num(0))
         return torch.cat(parts), features
 
 
