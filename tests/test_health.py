@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vadistill.averages import Averages
 from vadistill.health import complaints_of_maps, complaints_of_training
 from vadistill.losses import map_statistics
 from vadistill.provenance import data_fingerprint, provenance
@@ -22,6 +23,15 @@ def test_dead_maps_of_a_student_are_reported():
     ]
     alive = map_statistics({4: torch.full((2, 1, 4, 4), 0.02)}, target)
     assert complaints_of_training({name: float(value) for name, value in alive.items()}) == []
+
+
+def test_batches_without_objects_make_no_dead_map_alive():
+    averages, target = Averages(), {"multi_task": {4: torch.full((2, 1, 4, 4), 0.5)}}
+    averages.add(map_statistics({4: torch.zeros(2, 1, 4, 4)}, target), 2)
+    for _ in range(9):
+        averages.add(map_statistics({4: torch.ones(2, 1, 4, 4)}, {"multi_task": {4: torch.zeros(2, 1, 4, 4)}}), 2)
+    assert len(complaints_of_training(averages.means())) == 1
+    assert complaints_of_training({"object_cells_4x4": 0.0, "dead_cells_4x4": 0.0}) == []
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,8 @@ def test_map_statistics_against_numpy():
     statistics = map_statistics({4: torch.from_numpy(student)}, {"a": {4: torch.from_numpy(target)}})
     used = target > 0
     assert statistics["correlation_a_4x4"].item() == pytest.approx(np.corrcoef(student[used], target[used])[0, 1])
-    assert statistics["dead_4x4"].item() == pytest.approx((student[used] < 0.01).mean()) and used[1].any()
+    assert statistics["object_cells_4x4"].item() == pytest.approx(used.sum() / 3) and used[1].any()
+    assert statistics["dead_cells_4x4"].item() == pytest.approx((student[used] < 0.01).sum() / 3)
 
 
 @pytest.mark.parametrize("target", [torch.zeros(9, 1, 2, 2), torch.full((9, 1, 2, 2), 0.3)])

@@ -20,9 +20,9 @@ def complaints_of_training(metrics: Mapping[str, float]) -> list[str]:
     """
     found = []
     for name, value in metrics.items():
-        if name.startswith("dead_") and value >= DEAD_SHARE:
-            side = name.removeprefix("dead_")
-            found.append(f"the student's {side} maps are dead: below {DEAD} in {value:.0%} of the cells with an object")
+        side = name.removeprefix("object_cells_")
+        if side != name and value and (share := metrics[f"dead_cells_{side}"] / value) >= DEAD_SHARE:
+            found.append(f"the student's {side} maps are dead: below {DEAD} in {share:.0%} of the cells with an object")
         if not name.startswith("discriminator_accuracy_"):
             continue
         teacher = name.removeprefix("discriminator_accuracy_")

@@ -149,16 +149,16 @@ def map_statistics(student: Maps, teachers: Mapping[str, Maps]) -> dict[str, Ten
     """Return what tells whether the student's maps are alive, as scalars.
 
     ``correlation_TEACHER_GxG``: Pearson's, over the batch's cells whose target is above 0 (the loss is dominated by
-    the empty ones); 0 where it is undefined. ``dead_GxG``: of the cells where a teacher has an object, the share in
-    which the student's value is below 0.01.
+    the empty ones); 0 where it is undefined. ``object_cells_GxG``: cells a frame where a teacher has an object;
+    ``dead_cells_GxG``: those of them in which the student's value is below 0.01.
     """
     statistics = {}
     for side, grid in student.items():
         for name, maps in teachers.items():
             statistics[f"correlation_{name}_{side}x{side}"] = _correlation(grid.float(), maps[side].float())
         objects = torch.stack([maps[side] > 0 for maps in teachers.values()]).any(0)
-        dead = (grid < DEAD) & objects
-        statistics[f"dead_{side}x{side}"] = dead.float().sum() / objects.float().sum().clamp(min=1)
+        statistics[f"object_cells_{side}x{side}"] = objects.float().sum() / len(grid)
+        statistics[f"dead_cells_{side}x{side}"] = ((grid < DEAD) & objects).float().sum() / len(grid)
     return statistics
 
 

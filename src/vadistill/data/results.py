@@ -15,7 +15,7 @@ from vadistill.data.object_scores import columns_of
 from vadistill.data.store import attribute, by_teacher, json_attribute, read_attribute, reading
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_frame_scores
-from vadistill.fusion import Scores, mean_scores
+from vadistill.fusion import Scores
 from vadistill.localisation import box_regions
 from vadistill.metrics import frame_scores_from_objects
 from vadistill.provenance import data_fingerprint
@@ -52,22 +52,15 @@ class TeacherResult:
     Attributes:
         objects: Its calibrated objects.
         maps: Its maps.
-        resolutions: Sides of the maps that its map scores are made of.
     """
 
     objects: Objects
     maps: MapStore
-    resolutions: tuple[int, ...]
 
     @property
     def scores(self) -> Scores:
         """The highest object score of each frame, 0 without an object (the value of an empty map)."""
         return highest(self.objects)
-
-    @property
-    def map_scores(self) -> Scores:
-        """Frame scores as the student makes them: the mean of the maps' maxima."""
-        return mean_scores(map_maxima(self.maps, self.resolutions).values())
 
 
 def scored_objects(scores: list[Path], calibrator: Calibrator) -> Objects:
@@ -135,9 +128,7 @@ def objects_by_teacher(scores: list[Path], calibrations: list[Path]) -> dict[str
     }
 
 
-def read_teachers(
-    scores: list[Path], maps: list[Path], calibrations: list[Path], resolutions: tuple[int, ...]
-) -> dict[str, TeacherResult]:
+def read_teachers(scores: list[Path], maps: list[Path], calibrations: list[Path]) -> dict[str, TeacherResult]:
     """Read every teacher's results.
 
     Raises:
@@ -148,9 +139,7 @@ def read_teachers(
         raise InputError(f"object scores are of {sorted(score_files)}, maps of {sorted(map_files)}, "
                          f"calibrations of {sorted(fits)}; expected the same teachers")  # fmt: skip
     return {
-        name: TeacherResult(
-            scored_objects(files, Calibrator.from_json(fits[name]["score"])), MapStore(map_files[name]), resolutions
-        )
+        name: TeacherResult(scored_objects(files, Calibrator.from_json(fits[name]["score"])), MapStore(map_files[name]))
         for name, files in score_files.items()
     }
 

@@ -11,7 +11,6 @@ from vadistill.data.maps import MapStore
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import TeacherResult, read_teachers
 from vadistill.data.run_files import read_trainings
-from vadistill.data.store import json_attribute
 from vadistill.files import whole_folder
 from vadistill.metrics import auc, smooth
 from vadistill.report.plots import HIGH, loss_plot, map_strip, pick_times, score_plot
@@ -44,9 +43,8 @@ def draw_strip(path: Path, frames, scores: np.ndarray, labels, student: MapStore
 def main(args) -> None:
     """Draw the pictures of every test clip."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
-    resolutions = section("maps", json_attribute(args.student, "model_settings")["maps"]).resolutions
     student, stores = MapStore([args.student]), frame_stores(args.frames)
-    teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
+    teachers = read_teachers(args.scores, args.maps, args.calibrations)
     scores = {"student": {clip: student.score(clip) for clip in stores}}
     scores |= {name: teacher.scores for name, teacher in teachers.items()}
     clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}

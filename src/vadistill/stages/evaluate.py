@@ -40,10 +40,12 @@ def main(args) -> None:
     result = judged(raw, labels, sigma)
     result["by_resolution"] = {f"{g}x{g}": in_short(scores, labels, sigma) for g, scores in maxima.items()}
     teachers, warnings = {}, trained.get("warnings", []) + complaints_of_maps("student", maxima)
-    found = read_teachers(args.scores, args.maps, args.calibrations, resolutions)
+    found = read_teachers(args.scores, args.maps, args.calibrations)
     for name, teacher in found.items():
-        teachers[name] = judged(teacher.scores, labels, sigma) | {"maps": in_short(teacher.map_scores, labels, sigma)}
-        warnings += complaints_of_maps(name, map_maxima(teacher.maps, resolutions))
+        by_resolution = map_maxima(teacher.maps, resolutions)
+        map_scores = mean_scores(by_resolution.values())
+        teachers[name] = judged(teacher.scores, labels, sigma) | {"maps": in_short(map_scores, labels, sigma)}
+        warnings += complaints_of_maps(name, by_resolution)
     mean = mean_scores(teacher.scores for teacher in found.values())
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
     content = {

@@ -29,7 +29,7 @@ def rates(tracks: dict[str, Tracks], regions: dict[str, Regions], frames: int) -
 def main(args) -> None:
     """Compare where the student and its teachers see anomalies with where they are."""
     settings = section("localisation", args.settings["localisation"])
-    teachers = read_teachers(args.scores, args.maps, args.calibrations, resolutions=())
+    teachers = read_teachers(args.scores, args.maps, args.calibrations)
     detectors = Detectors(MapStore([args.student]), MapStore([args.normal]), teachers, settings)
     located: list[Located] = []
     regions: dict[str, dict[str, Regions]] = defaultdict(dict)
