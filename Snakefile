@@ -7,6 +7,7 @@ configfile: "config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/running.smk"
 include: "workflow/rules/demo.smk"
 include: "workflow/rules/frames.smk"

@@ -1,4 +1,7 @@
 # Frames to boxes with class probabilities.
+import re
+
+
 rule detect_objects:
     input:
         weights=ancient(weights),
