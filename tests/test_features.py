@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -10,6 +11,7 @@ from vadistill.data.features import COMPONENTS, ObjectFeatures
 from vadistill.data.object_scores import ObjectScores
 from vadistill.data.store import write_attributes, writing
 from vadistill.errors import InputError
+from vadistill.stages.score_objects import scored_clips
 
 FRAMES, SIZE, SIDE = 6, (40, 60), 5
 
@@ -79,9 +81,64 @@ def test_what_is_missing_or_other_is_named(tmp_path):
     paths = stored(tmp_path / "1.h5", "one", one)
     with pytest.raises(InputError, match="clip a: two has scored other objects than one"):
         ObjectFeatures({"one": paths, "two": stored(tmp_path / "2.h5", "two", other)}, SIDE)
+    longer = objects("a", 31)
+    with pytest.raises(InputError, match="clip a: two has scored other objects than one"):
+        ObjectFeatures({"one": paths, "two": stored(tmp_path / "4.h5", "two", longer)}, SIDE)
+    more = stored(tmp_path / "5.h5", "two", one, objects("b", 20))
+    with pytest.raises(InputError, match="clip b: two has scored other objects than one"):
+        ObjectFeatures({"one": paths, "two": more}, SIDE)
+    with pytest.raises(InputError, match="clip b: not all of one, two have scored its objects"):
+        ObjectFeatures({"one": more, "two": paths}, SIDE)
     with pytest.raises(InputError, match="one has scored no object"):
         ObjectFeatures({"one": stored(tmp_path / "3.h5", "one", objects("a", 0))}, SIDE)
     seen = ObjectFeatures({"one": paths}, SIDE)
-    for clip, frame in (("b", 0), ("a", FRAMES)):
-        with pytest.raises(InputError, match=f"clip {clip}: frame {frame} has no object scores"):
-            seen(clip, frame)
+    seen.check({"a": FRAMES})
+    for clip, found in (("b", 0), ("a", FRAMES)):
+        with pytest.raises(InputError, match=f"clip {clip}: objects are scored in {found} frames, expected 9"):
+            seen.check({clip: 9})
+
+
+def test_held_out_objects_and_constant_features_decide_on_nothing(tmp_path):
+    clip, other = objects("a", 300), objects("b", 20, seed=1)
+    late = clip.frame >= FRAMES / 2
+    changed = replace(clip, features=np.where(late[:, None], 100 * clip.features, clip.features))
+    made = [
+        ObjectFeatures({"one": stored(tmp_path / f"{i}.h5", "one", part, other)}, SIDE, {"a": 0.5})
+        for i, part in enumerate((clip, changed))
+    ]
+    assert np.array_equal(made[0]._features["b"], made[1]._features["b"])
+    flat = replace(clip, features=np.concatenate([clip.features, 1 + 1e-3 * (clip.features[:, :1] > 3)], 1))
+    seen = ObjectFeatures({"one": stored(tmp_path / "flat.h5", "one", flat)}, SIDE)
+    plain = ObjectFeatures({"one": stored(tmp_path / "plain.h5", "one", clip)}, SIDE)
+    np.testing.assert_allclose(*(np.abs(part._features["a"].astype(float)) for part in (seen, plain)), atol=0.05)
+
+
+def test_what_is_not_finite_is_refused_and_what_is_large_is_cut(tmp_path):
+    clip = objects("a", 5)
+    for name, value in (("terms", np.inf), ("features", np.inf), ("features", np.nan)):
+        wrong = replace(clip, **{name: np.full_like(getattr(clip, name), value)})
+        with pytest.raises(InputError, match="clip a: the teacher gives terms or features that are not finite"):
+            stored(tmp_path / "wrong.h5", "one", wrong)
+    paths = stored(tmp_path / "large.h5", "one", replace(clip, features=1e6 * np.ones((5, 2))))
+    assert next(object_scores.read_shards(paths, features=True)).features.max() == 65504
+    assert next(object_scores.read_shards(paths)).features is None
+
+
+def test_batches_of_clips_become_terms_and_features_of_each_object():
+    class Fake:
+        terms = ("sum",)
+
+        def judge(self, batch):
+            return batch["box"].sum(1, keepdim=True), 2 * batch["box"]
+
+        def outside(self, batch):
+            return batch["box"][:, 0] > 20
+
+    clip, empty = objects("a", 7), objects("empty", 0)
+    parts = torch.from_numpy(clip.box).split(4)
+    batches = [(clip, {"box": parts[0]}), (empty, None), (clip, {"box": parts[1]}), (clip, None)]
+    made = {scored.clip: (scored, outside) for scored, outside in scored_clips(Fake(), batches, torch.device("cpu"))}
+    np.testing.assert_allclose(made["a"][0].terms[:, 0], clip.box.sum(1))
+    np.testing.assert_allclose(made["a"][0].features, 2 * clip.box)
+    assert made["a"][1] == (clip.box[:, 0] > 20).sum() and made["empty"][1] == 0
+    assert made["empty"][0].terms.shape == (0, 1) and made["empty"][0].features.shape == (0, 0)

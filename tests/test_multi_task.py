@@ -103,7 +103,7 @@ def test_middle_crop_is_never_in_the_input_of_the_middle_box():
         assert seen.shape[2] == 6
         assert torch.equal(seen[:, :, 2], objects["colour"][:, 2].long())
         assert torch.equal(seen[:, :, 3], objects["colour"][:, 4].long())
-    target, _ = teacher._middle(objects["colour"].transpose(1, 2).float())
+    target, *_ = teacher._middle(objects["colour"].transpose(1, 2).float())
     assert torch.equal(target.long(), middle)
 
 
@@ -236,11 +236,16 @@ def test_chosen_tasks_alone_are_learned_and_scored(tasks):
 
 def test_a_task_alone_is_measured_as_among_all():
     teacher, objects = made(), walkers(4, 0)
-    together = teacher.score(objects)
+    together, features = teacher.judge(objects)
+    sequences = objects["colour"].flip(2).transpose(1, 2).float() / 255
+    expected = teacher.shared(sequences).mean((2, 3))
+    assert np.corrcoef(features.flatten(), expected.detach().flatten())[0, 1] > 0.999  # bfloat16 where it is fast
     for column, task in enumerate(TASKS):
         alone = made(replace(FAST, tasks=(task,)))
         alone.load_state_dict({key: teacher.state_dict()[key] for key in alone.state_dict()})
-        torch.testing.assert_close(alone.score(objects)[:, 0], together[:, column])
+        terms, seen = alone.judge(objects)
+        torch.testing.assert_close(terms[:, 0], together[:, column])
+        assert torch.equal(seen, features) == (task != "middle_box")  # which sees six crops of the seven
 
 
 def test_requests_carry_the_shape_of_the_windows():

@@ -25,7 +25,7 @@ class Distiller:
     """The student, its discriminators and their optimisers.
 
     With ``adversarial_weight`` 0 there are no discriminators; with ``average`` 0 there is no average of the weights.
-    With ``features``, their number, a layer that is used in training only makes them of the student's.
+    With ``features``, the number of the teachers' features, a 1x1 convolution predicts them, in training only.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Distiller:
         Args:
             frames: (N, 3 * F, H, W) scaled frames.
             targets: Each teacher's maps {g: (N, 1, g, g)}.
-            generator: For mirroring and for the noise on the discriminators' real maps.
+            generator: For what changes the samples and for the noise on the discriminators' real maps.
             where: Epoch and batch, for the error when a loss is not finite.
             seen: (N, 1 + D, g, g) what the teachers saw of the objects (``data.features.ObjectFeatures``).
 

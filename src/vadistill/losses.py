@@ -58,14 +58,13 @@ def distillation_loss(
 
 
 def feature_loss(made: Tensor, seen: Tensor) -> Tensor:
-    """Return the mean squared error between features where there are objects (arXiv 1412.6550, eq 3).
+    """Return the squared error between features, summed over them, mean over cells with objects.
+
+    It is twice the loss of arXiv 1412.6550, eq 3. A constant in place of the student has an error of one a teacher.
 
     Args:
         made: (N, D, g, g) the student's.
         seen: (N, 1 + D, g, g) whether there is an object, and what the teachers saw of it.
-
-    Returns:
-        The squared error, summed over the features, per cell with an object.
     """
     here, target = seen[:, :1], seen[:, 1:]
     return (here * (made.float() - target).square()).sum() / here.sum().clamp(min=1)

@@ -304,7 +304,9 @@ class Distillation:
     )
     flip: bool = option(False, "mirror half of the samples")
     reverse: bool = option(False, "reverse the frames of half of the samples in time")
-    jitter: float = number(0.0, "largest change of a sample's contrast and brightness, as a share", 0, 1)
+    jitter: float = number(
+        0.0, "largest change of a sample's contrast, as a share, and of its brightness, in 128 grey levels", 0, 1
+    )
     average: float = number(0.999, "decay of a moving average of the weights, which is kept; 0: none", 0, 1)
     selection: str = option(
         "last",

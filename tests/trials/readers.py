@@ -178,8 +178,8 @@ def _object_scores(root):
 def _read_object_scores(root):
     path = root / "0.h5"
     about = attribute(path, "teacher"), object_scores.term_names(path), attribute(path, "settings")
-    rows = [(c.clip, c.frames, c.size, c.scene, *(_digest(getattr(c, n)) for n in object_scores.KINDS))
-            for c in object_scores.read_shards([path])]  # fmt: skip
+    rows = [(c.clip, c.frames, c.size, c.scene, *(_digest(getattr(c, n)) for n in (*object_scores.KINDS, "features")))
+            for c in object_scores.read_shards([path], features=True)]  # fmt: skip
     return about, rows
 
 

@@ -1,27 +1,31 @@
 """What the teachers saw of every object, as targets for the student's features (arXiv 1412.6550, "hints")."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vadistill.data.object_scores import ObjectScores, read_shards
+from vadistill.data.shards import first_held_out
+from vadistill.data.store import by_teacher, named_teachers
 from vadistill.errors import InputError
 from vadistill.rasterize import rasterize
 
 COMPONENTS = 8  # of each teacher
+LEAST_DEVIATION = 0.01  # of the median one: a feature that hardly varies is noise
 
 
 class ObjectFeatures:
     """The features of all teachers for the objects of many clips, on the cells that the objects cover.
 
     Each feature is divided by its deviation over all objects, and each teacher's are reduced to their first principal
-    components, which are scaled so that their variances sum to one: an error of one is that of a constant. Where
-    objects overlap, a cell shows the one that stands nearest, by its lower edge.
+    components, which are scaled so that their variances sum to one. Where objects overlap, a cell shows the one that
+    stands nearest, by its lower edge.
 
     Args:
         scores: Each teacher's object scores, by its name.
         side: Rows and columns of the grid.
+        held_out: Clips of which only the objects before this share of their frames decide on the components.
 
     Attributes:
         channels: Number D of features of all teachers together.
@@ -30,32 +34,52 @@ class ObjectFeatures:
         InputError: The teachers have scored different objects, or there are none.
     """
 
-    def __init__(self, scores: Mapping[str, Sequence[Path]], side: int) -> None:
+    def __init__(
+        self, scores: Mapping[str, Sequence[Path]], side: int, held_out: Mapping[str, float] | None = None
+    ) -> None:
+        first = next(iter(scores))
         self._nearest: dict[str, np.ndarray] = {}
         parts: dict[str, list[np.ndarray]] = {}
+        places: dict[str, np.ndarray] = {}
         for name, paths in scores.items():
-            mean, directions = _principal_components(name, paths)
-            for objects in read_shards(paths):
-                grid = _nearest_object(objects, side)
-                if not np.array_equal(self._nearest.setdefault(objects.clip, grid), grid):
-                    raise InputError(f"clip {objects.clip}: {name} has scored other objects than {next(iter(scores))}")
+            mean, directions = _principal_components(name, paths, held_out or {})
+            for objects in read_shards(paths, features=True):
                 reduced = (_rows(objects, len(mean)) - mean) @ directions
                 parts.setdefault(objects.clip, []).append(reduced.astype(np.float16))
+                place = np.column_stack([objects.frame, objects.box])
+                if name == first:
+                    self._nearest[objects.clip], places[objects.clip] = _nearest_object(objects, side), place
+                elif not np.array_equal(places.get(objects.clip), place):
+                    raise InputError(f"clip {objects.clip}: {name} has scored other objects than {first}")
+        for clip, made in parts.items():
+            if len(made) != len(scores):
+                raise InputError(f"clip {clip}: not all of {', '.join(scores)} have scored its objects")
         # Row 0 stands for no object.
         self._features = {clip: np.pad(np.concatenate(made, 1), ((1, 0), (0, 0))) for clip, made in parts.items()}
         self.channels = next(iter(self._features.values())).shape[1]
 
-    def __call__(self, clip: str, frame: int) -> np.ndarray:
-        """Return (1 + D, side, side) float32 of a frame: whether there is an object, and its features.
+    def check(self, frames: Mapping[str, int]) -> None:
+        """Check that there is something of every clip, given its number of frames.
 
         Raises:
-            InputError: The clip, or this frame of it, has not been scored.
+            InputError: A clip is missing, or was longer or shorter.
         """
-        if clip not in self._nearest or frame >= len(self._nearest[clip]):
-            raise InputError(f"clip {clip}: frame {frame} has no object scores; expected those of every frame")
+        for clip, count in frames.items():
+            if (found := len(self._nearest.get(clip, ()))) != count:
+                raise InputError(f"clip {clip}: objects are scored in {found} frames, expected {count}")
+
+    def __call__(self, clip: str, frame: int) -> np.ndarray:
+        """Return (1 + D, side, side) float32 of a frame: whether there is an object, and its features."""
         nearest = self._nearest[clip][frame]
         seen = np.concatenate([(nearest > 0)[..., None], self._features[clip][nearest]], axis=2)
         return seen.transpose(2, 0, 1).astype(np.float32)
+
+
+def features_of_teachers(
+    paths: list[Path], names: Sequence[str], side: int, held_out: Mapping[str, float]
+) -> ObjectFeatures:
+    """Return the features of the named teachers, whose object scores these files are; errors as in the class."""
+    return ObjectFeatures(named_teachers(by_teacher(paths), names, "object scores"), side, held_out)
 
 
 def _nearest_object(objects: ObjectScores, side: int) -> np.ndarray:
@@ -71,18 +95,27 @@ def _rows(objects: ObjectScores, width: int) -> np.ndarray:
     return objects.features.astype(np.float64).reshape(-1, width)  # a clip without objects does not know the width
 
 
-def _principal_components(name: str, paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _fitted_on(paths: Sequence[Path], held_out: Mapping[str, float]) -> Iterator[np.ndarray]:
+    """Yield the features (N, F) of each clip's objects in the frames that are not held out."""
+    for objects in read_shards(paths, features=True):
+        end = first_held_out(held_out.get(objects.clip, 1.0), objects.frames)
+        if (kept := objects.frame < end).any():
+            yield objects.features[kept].astype(np.float64)
+
+
+def _principal_components(
+    name: str, paths: Sequence[Path], held_out: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean (F,) of a teacher's features and what they are multiplied with to be reduced, (F, COMPONENTS)."""
     count, total, products = 0, 0.0, 0.0
-    for objects in read_shards(paths):
-        if len(objects.frame):
-            rows = objects.features.astype(np.float64)
-            count, total, products = count + len(rows), total + rows.sum(0), products + rows.T @ rows
+    for rows in _fitted_on(paths, held_out):
+        count, total, products = count + len(rows), total + rows.sum(0), products + rows.T @ rows
     if not count:
         raise InputError(f"{name} has scored no object; features need some")
     mean = total / count
     covariance = products / count - np.outer(mean, mean)
-    deviation = np.sqrt(np.maximum(covariance.diagonal(), 1e-12))
+    deviation = np.sqrt(np.maximum(covariance.diagonal(), 0))
+    deviation = np.maximum(deviation, max(LEAST_DEVIATION * np.median(deviation), 1e-6))
     variances, directions = np.linalg.eigh(covariance / np.outer(deviation, deviation))
     kept = directions[:, ::-1][:, :COMPONENTS]
     scale = np.sqrt(max(variances[::-1][:COMPONENTS].sum(), 1e-12))

@@ -1,7 +1,7 @@
 """What one teacher measured of the objects: one HDF5 file a shard, one group a clip."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -10,7 +10,9 @@ import numpy as np
 from vadistill.data.store import attribute, read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.errors import InputError
 
-KINDS = {"frame": "i4", "box": "f4", "terms": "f4", "features": "f2"}
+KINDS = {"frame": "i4", "box": "f4", "terms": "f4"}
+FEATURES = {"features": "f2"}
+HALF = np.finfo(np.float16).max
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class ObjectScores:
         frame: (N,) frame numbers.
         box: (N, 4) xyxy in pixels of the stored frame.
         terms: (N, K) the teacher's terms, larger is more abnormal.
-        features: (N, D) what they were measured of.
+        features: (N, D) what they were measured of, as far as float16 reaches; D is the teacher's own number, and 0 in
+            a clip without objects. None where they were not read.
     """
 
     clip: str
@@ -35,7 +38,7 @@ class ObjectScores:
     frame: np.ndarray
     box: np.ndarray
     terms: np.ndarray
-    features: np.ndarray
+    features: np.ndarray | None
 
     @property
     def row(self) -> np.ndarray:
@@ -44,21 +47,30 @@ class ObjectScores:
 
 
 def write_clip(file: h5py.File, scores: ObjectScores) -> None:
-    """Add one clip's terms and features to an open file."""
+    """Add one clip's terms and features to an open file.
+
+    Raises:
+        InputError: They are not finite.
+    """
+    if not (np.isfinite(scores.terms).all() and np.isfinite(scores.features).all()):
+        raise InputError(f"clip {scores.clip}: the teacher gives terms or features that are not finite")
+    scores = replace(scores, features=scores.features.clip(-HALF, HALF))
     group = file.create_group(scores.clip)
     write_attributes(group, frames=scores.frames, height=scores.size[0], width=scores.size[1], scene=scores.scene)
-    write_columns(group, scores, KINDS)
+    write_columns(group, scores, KINDS | FEATURES)
 
 
-def read_shards(paths: Sequence[Path]) -> Iterator[ObjectScores]:
-    """Read terms and features of every clip of the given shards, one clip at a time."""
+def read_shards(paths: Sequence[Path], features: bool = False) -> Iterator[ObjectScores]:
+    """Read the terms of every clip of the given shards, and the features where they are wanted, one clip at a time."""
+    kinds = KINDS | FEATURES if features else KINDS
     for path in paths:
         with reading(path) as file:
             for clip in file:
                 group = file[clip]
                 size = (int(group.attrs["height"]), int(group.attrs["width"]))
                 frames, scene = int(group.attrs["frames"]), read_attribute(group, "scene")
-                yield ObjectScores(clip, frames, size, scene, **read_columns(group, KINDS))
+                columns = {"features": None, **read_columns(group, kinds)}
+                yield ObjectScores(clip, frames, size, scene, **columns)
 
 
 def term_names(path: Path, which: str = "terms") -> list[str]:

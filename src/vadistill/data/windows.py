@@ -34,7 +34,7 @@ class FrameWindows(Dataset):
         features: What the teachers saw of the objects.
 
     Raises:
-        InputError: A teacher has no maps, or too few, of a clip.
+        InputError: A teacher has no maps, or too few, of a clip; objects of a clip were not scored.
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class FrameWindows(Dataset):
             first_held_out((held_out or {}).get(store.clip, 1.0), length)
             for store, length in zip(self.stores, self.lengths, strict=True)
         ]
+        if features:
+            features.check({store.clip: length for store, length in zip(self.stores, self.lengths, strict=True)})
         starts = self._ends - self.lengths
         self.drawn = np.concatenate([start + np.arange(n) for start, n in zip(starts, kept, strict=True)])
         # Held in memory, two bytes a cell: to find single maps in their files costs more than to decode the frames.

@@ -6,27 +6,19 @@ from pathlib import Path
 
 import torch
 
-from vadistill.data.features import ObjectFeatures
+from vadistill.data.features import features_of_teachers
 from vadistill.data.maps import maps_of_teachers
-from vadistill.data.store import by_teacher, named_teachers
 from vadistill.distillation import Distiller
 from vadistill.health import complaints_of_training
 from vadistill.machine import pick_device
 from vadistill.provenance import data_fingerprint
-from vadistill.settings import Distillation, canonical, section
+from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student_scoring import judges_of, validation_auc, windows_of
 from vadistill.student_training import train_epoch
 from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
 
 log = logging.getLogger(__name__)
-
-
-def features_of_teachers(scores: list[Path], settings: Distillation, sides: tuple[int, ...]) -> ObjectFeatures | None:
-    """Return what the teachers saw of the objects, where the student learns from it."""
-    if not settings.feature_weight:
-        return None
-    return ObjectFeatures(named_teachers(by_teacher(scores), settings.teachers, "object scores"), max(sides))
 
 
 def main(args) -> None:
@@ -36,7 +28,8 @@ def main(args) -> None:
     resolutions = section("maps", args.settings["maps"]).resolutions
     maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device()
     torch.manual_seed(settings.seed)
-    features = features_of_teachers(args.scores, settings, resolutions)
+    held_out = args.settings["held_out_clips"]
+    features = features_of_teachers(args.scores, settings.teachers, max(resolutions), held_out) if args.scores else None
     distiller = Distiller(network, settings, resolutions, device, features.channels if features else 0)
     inputs = [*args.frames, *args.maps, *args.scores, *args.validation, *args.boxes]
     used = dict(args.settings)
@@ -52,7 +45,7 @@ def main(args) -> None:
         network,
         maps=maps,
         resolutions=resolutions,
-        held_out=args.settings["held_out_clips"],
+        held_out=held_out,
         features=features,
     )
     judges = judges_of(args.validation, args.boxes, network) if settings.selection == "validation" else None

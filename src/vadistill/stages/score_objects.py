@@ -13,7 +13,6 @@ from vadistill.data import object_scores
 from vadistill.data.detections import read_objects
 from vadistill.data.objects import batches_of_clips, frame_stores
 from vadistill.data.store import attribute, json_attribute, write_attributes, writing
-from vadistill.errors import InputError
 from vadistill.machine import cores, pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -23,7 +22,6 @@ from vadistill.training import drop_state, fitting, load_model
 
 log = logging.getLogger(__name__)
 BATCH = 128  # objects
-HALF = 65504.0  # largest number of the type that features are stored in
 
 
 def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_scores.ObjectScores, int]]:
@@ -37,9 +35,6 @@ def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_sco
             continue
         nothing = (np.zeros((0, len(teacher.terms))), np.zeros((0, 0)))
         terms, features = map(np.concatenate, zip(*judged.pop(clip.clip, [nothing]), strict=True))
-        features = features.clip(-HALF, HALF)
-        if not (np.isfinite(terms).all() and np.isfinite(features).all()):
-            raise InputError(f"clip {clip.clip}: the teacher {teacher.name} gives scores that are not finite")
         fields = (clip.clip, clip.frames, clip.size, clip.scene, clip.frame, clip.box, terms, features)
         yield object_scores.ObjectScores(*fields), outside[clip.clip]
 

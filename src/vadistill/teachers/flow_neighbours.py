@@ -73,18 +73,23 @@ class FlowNeighbours(Teacher):
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the mean Euclidean distance (N, 1) to the nearest normal objects, and the features.
 
-        An object that is among the normal ones is not its own neighbour: otherwise training objects, which the student
-        learns from, would be nearer than the same ones in a test clip.
+        An object that is among the normal ones is not its own neighbour: training objects, which the student learns
+        from, would be nearer than the same ones in a test clip. The same person in other frames remains one.
         """
         normal, features = self.normal[: self.count], self.features(batch)
         parts = []
         for part in features.split(CHUNK):
             # The faster way by a matrix product loses the digits of small distances.
             distance = torch.cdist(part, normal, compute_mode="donot_use_mm_for_euclid_dist")
-            distance.masked_fill_(distance < ITSELF, torch.nan)  # which counts as the largest
-            nearest = distance.topk(min(self.settings.neighbours, len(normal)), dim=1, largest=False).values
-            parts.append(nearest.nanmean(dim=1, keepdim=True).nan_to_num(0))
+            parts.append(self._mean_of_nearest(distance))
         return torch.cat(parts), features
+
+    def _mean_of_nearest(self, distance: Tensor) -> Tensor:
+        """Return the mean (N, 1) of the smallest distances (N, M), without the very smallest where it is none."""
+        count, there = self.settings.neighbours, distance.shape[1]
+        nearest = distance.topk(min(count + 1, there), dim=1, largest=False).values
+        itself = (nearest[:, :1] < ITSELF) & (there > 1)
+        return torch.where(itself, nearest[:, 1:].mean(1, keepdim=True), nearest[:, :count].mean(1, keepdim=True))
 
 
 def direction_histogram(flow: Tensor, bins: int) -> Tensor:
