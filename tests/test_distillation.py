@@ -170,6 +170,8 @@ def test_the_student_learns_features_where_there_are_objects():
 
 def test_jitter_changes_contrast_and_brightness_of_whole_samples():
     frames, targets = batch(40)
+    made, *_ = augmented(frames, targets, Distillation(jitter=0.5), torch.Generator().manual_seed(0))
+    assert made.abs().max() == 1
     frames = 0.5 * frames
     made, same, _ = augmented(frames, targets, Distillation(jitter=0.2), torch.Generator().manual_seed(0))
     assert same is targets

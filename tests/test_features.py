@@ -107,7 +107,9 @@ def test_held_out_objects_and_constant_features_decide_on_nothing(tmp_path):
         for i, part in enumerate((clip, changed))
     ]
     assert np.array_equal(made[0]._features["b"], made[1]._features["b"])
-    flat = replace(clip, features=np.concatenate([clip.features, 1 + 1e-3 * (clip.features[:, :1] > 3)], 1))
+    constant = np.ones((300, 20))
+    constant[7, 3] += 1e-3
+    flat = replace(clip, features=np.concatenate([clip.features, constant], 1))
     seen = ObjectFeatures({"one": stored(tmp_path / "flat.h5", "one", flat)}, SIDE)
     plain = ObjectFeatures({"one": stored(tmp_path / "plain.h5", "one", clip)}, SIDE)
     np.testing.assert_allclose(*(np.abs(part._features["a"].astype(float)) for part in (seen, plain)), atol=0.05)
@@ -117,7 +119,7 @@ def test_what_is_not_finite_is_refused_and_what_is_large_is_cut(tmp_path):
     clip = objects("a", 5)
     for name, value in (("terms", np.inf), ("features", np.inf), ("features", np.nan)):
         wrong = replace(clip, **{name: np.full_like(getattr(clip, name), value)})
-        with pytest.raises(InputError, match="clip a: the teacher gives terms or features that are not finite"):
+        with pytest.raises(InputError, match="clip a: the teacher one gives terms or features that are not finite"):
             stored(tmp_path / "wrong.h5", "one", wrong)
     paths = stored(tmp_path / "large.h5", "one", replace(clip, features=1e6 * np.ones((5, 2))))
     assert next(object_scores.read_shards(paths, features=True)).features.max() == 65504

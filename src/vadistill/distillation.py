@@ -38,13 +38,14 @@ class Distiller:
     ) -> None:
         self.settings, self.device, self.finest = settings, device, max(resolutions)
         self.student = Student(network, resolutions).to(device, memory_format=torch.channels_last)
-        width = self.student.backbone.width
-        self.feature_head = torch.nn.Conv2d(width, features, 1).to(device) if features else None
-        self.optimiser = self._adam(self.student, self.feature_head)
         named = settings.teachers if settings.adversarial_weight else ()
         self.conditional = bool(named) and settings.discriminator == "conditional"
         condition = CONDITION if self.conditional else 0
         self.discriminators = {name: Discriminator(resolutions, condition).to(device) for name in named}
+        # Made last, so that everything else begins as it does without features.
+        width = self.student.backbone.width
+        self.feature_head = torch.nn.Conv2d(width, features, 1).to(device) if features else None
+        self.optimiser = self._adam(self.student, self.feature_head)
         self.discriminator_optimisers = {name: self._adam(network) for name, network in self.discriminators.items()}
         self._average = copy.deepcopy(self.student) if settings.average else None
 

@@ -60,7 +60,7 @@ def distillation_loss(
 def feature_loss(made: Tensor, seen: Tensor) -> Tensor:
     """Return the squared error between features, summed over them, mean over cells with objects.
 
-    It is twice the loss of arXiv 1412.6550, eq 3. A constant in place of the student has an error of one a teacher.
+    Twice the loss of arXiv 1412.6550, eq 3. A constant in place of the student has an error of about one a teacher.
 
     Args:
         made: (N, D, g, g) the student's.

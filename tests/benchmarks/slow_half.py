@@ -279,7 +279,7 @@ def student_loader(results: Path, device: torch.device, budget: float) -> tuple[
     shares = []
 
     def network_alone() -> None:
-        for frames, targets in held:
+        for frames, targets, *_ in held:
             moved = {name: {g: grid.to(device) for g, grid in made.items()} for name, made in targets.items()}
             distiller.step(scale_frames(frames.to(device)), moved, generator, "benchmark")
 

@@ -12,15 +12,16 @@ from vadistill.errors import InputError
 from vadistill.rasterize import rasterize
 
 COMPONENTS = 8  # of each teacher
+LIMIT = 5.0  # of a component: the loss is squared, and a single object is not worth a batch
 LEAST_DEVIATION = 0.01  # of the median one: a feature that hardly varies is noise
 
 
 class ObjectFeatures:
     """The features of all teachers for the objects of many clips, on the cells that the objects cover.
 
-    Each feature is divided by its deviation over all objects, and each teacher's are reduced to their first principal
-    components, which are scaled so that their variances sum to one. Where objects overlap, a cell shows the one that
-    stands nearest, by its lower edge.
+    Each feature is divided by its deviation over the objects that are not held out, and each teacher's are reduced to
+    their first principal components, which are scaled so that their variances sum to one, and cut. Where objects
+    overlap, a cell shows the one that stands nearest, by its lower edge.
 
     Args:
         scores: Each teacher's object scores, by its name.
@@ -44,7 +45,7 @@ class ObjectFeatures:
         for name, paths in scores.items():
             mean, directions = _principal_components(name, paths, held_out or {})
             for objects in read_shards(paths, features=True):
-                reduced = (_rows(objects, len(mean)) - mean) @ directions
+                reduced = ((_rows(objects, len(mean)) - mean) @ directions).clip(-LIMIT, LIMIT)
                 parts.setdefault(objects.clip, []).append(reduced.astype(np.float16))
                 place = np.column_stack([objects.frame, objects.box])
                 if name == first:
@@ -115,7 +116,8 @@ def _principal_components(
     mean = total / count
     covariance = products / count - np.outer(mean, mean)
     deviation = np.sqrt(np.maximum(covariance.diagonal(), 0))
-    deviation = np.maximum(deviation, max(LEAST_DEVIATION * np.median(deviation), 1e-6))
+    usual = np.median(deviation[deviation > 0]) if deviation.any() else 1.0
+    deviation = np.maximum(deviation, LEAST_DEVIATION * usual)
     variances, directions = np.linalg.eigh(covariance / np.outer(deviation, deviation))
     kept = directions[:, ::-1][:, :COMPONENTS]
     scale = np.sqrt(max(variances[::-1][:COMPONENTS].sum(), 1e-12))

@@ -47,13 +47,14 @@ class ObjectScores:
 
 
 def write_clip(file: h5py.File, scores: ObjectScores) -> None:
-    """Add one clip's terms and features to an open file.
+    """Add one clip's terms and features to an open file that names the teacher.
 
     Raises:
         InputError: They are not finite.
     """
     if not (np.isfinite(scores.terms).all() and np.isfinite(scores.features).all()):
-        raise InputError(f"clip {scores.clip}: the teacher gives terms or features that are not finite")
+        teacher = read_attribute(file, "teacher")
+        raise InputError(f"clip {scores.clip}: the teacher {teacher} gives terms or features that are not finite")
     scores = replace(scores, features=scores.features.clip(-HALF, HALF))
     group = file.create_group(scores.clip)
     write_attributes(group, frames=scores.frames, height=scores.size[0], width=scores.size[1], scene=scores.scene)

@@ -9,6 +9,7 @@ import torch
 from vadistill.data.features import features_of_teachers
 from vadistill.data.maps import maps_of_teachers
 from vadistill.distillation import Distiller
+from vadistill.errors import InputError
 from vadistill.health import complaints_of_training
 from vadistill.machine import pick_device
 from vadistill.provenance import data_fingerprint
@@ -29,6 +30,8 @@ def main(args) -> None:
     maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device()
     torch.manual_seed(settings.seed)
     held_out = args.settings["held_out_clips"]
+    if bool(args.scores) != bool(settings.feature_weight):
+        raise InputError("--scores and distillation.feature_weight: expected both or neither")
     features = features_of_teachers(args.scores, settings.teachers, max(resolutions), held_out) if args.scores else None
     distiller = Distiller(network, settings, resolutions, device, features.channels if features else 0)
     inputs = [*args.frames, *args.maps, *args.scores, *args.validation, *args.boxes]

@@ -139,7 +139,7 @@ class MultiTask(Teacher):
         """Return of the chosen tasks P(backward), P(intermittent), mean absolute errors of middle crop and classes.
 
         The mean of the four, (N, 4), is the object's score (arXiv 2011.07491, inference). The features are the shared
-        network's, their mean over the crop.
+        network's, their mean over the crop; with the middle box as the only task, those of the six other crops.
         """
         sequences = _sequences(batch["colour"])
         features = self._trunk(sequences) if any(VIEWS[task] for task in self.terms) else None
@@ -155,7 +155,7 @@ class MultiTask(Teacher):
                 measured.append((made - batch["probabilities"]).abs().mean(1))
         return torch.stack(measured, dim=1), (of_others if features is None else features).mean((2, 3))
 
-    def _middle(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
+    def _middle(self, sequences: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the middle crops (N, 3, S, S), their prediction from the six others, and the features of these."""
         others = torch.cat([sequences[:, :, :MIDDLE], sequences[:, :, MIDDLE + 1 :]], dim=2)
         features = self._trunk(others)
