@@ -142,7 +142,7 @@ def test_training_left_metrics_and_no_state(results, model):
 
 
 def test_the_student_learned_features_of_all_teachers(results):
-    records = pd.read_json(results / "student/distilled.metrics.jsonl", lines=True)
+    records = pd.read_json(results.parent / "tiny_seed1/student/distilled.metrics.jsonl", lines=True)
     assert 0 < records["feature_loss"].iloc[-1] < records["feature_loss"].iloc[0]
     for teacher, width in (("background_agnostic", 48), ("multi_task", 32), ("flow_neighbours", 18)):
         paths = sorted((results / f"object_scores/{teacher}/synthetic").glob("*.h5"))

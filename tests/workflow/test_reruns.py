@@ -40,7 +40,7 @@ def test_an_ablation_shares_what_lies_before_the_student(finished):
     ("section", "values", "rules"),
     [
         ("distillation", {"learning_rate": 5e-4}, DISTILLED),
-        ("distillation", {"feature_weight": 0.0}, DISTILLED),
+        ("distillation", {"feature_weight": 0.1}, DISTILLED),
         ("pretraining", {"epochs": 4}, {"pretrain_student", *DISTILLED}),
         ("student", {"depth": 2}, {"pretrain_student", *DISTILLED}),
         ("maps", {"resolutions": "[2, 8]"}, MAPPED),
