@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from vadistill.data.features import COMPONENTS, ObjectFeatures
 from vadistill.data.object_scores import ObjectScores
 from vadistill.data.store import write_attributes, writing
 from vadistill.errors import InputError
+from vadistill.stages import distill_student
 from vadistill.stages.score_objects import scored_clips
 
 FRAMES, SIZE, SIDE = 6, (40, 60), 5
@@ -70,6 +73,13 @@ def test_teachers_stand_side_by_side_and_a_constant_has_error_one(tmp_path):
         assert (part**2).sum(1).mean() == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize(("weight", "scores"), [(0.1, []), (0.0, [Path("0.h5")])])
+def test_a_weight_without_scores_or_scores_without_weight_are_refused(weight, scores):
+    settings = {"student": {}, "distillation": {"feature_weight": weight}}
+    with pytest.raises(InputError, match=r"--scores and distillation\.feature_weight: expected both or neither"):
+        distill_student.main(SimpleNamespace(settings=settings, scores=scores))
+
+
 def test_clips_without_objects_are_empty(tmp_path):
     nothing = replace(objects("none", 0), features=np.zeros((0, 0)))
     seen = ObjectFeatures({"one": stored(tmp_path / "0.h5", "one", objects("a", 30), nothing)}, SIDE)
@@ -109,6 +119,11 @@ def test_held_out_objects_and_constant_features_decide_on_nothing(tmp_path):
     assert np.array_equal(made[0]._features["b"], made[1]._features["b"])
     constant = np.ones((300, 20))
     constant[7, 3] += 1e-3
+    crowd = objects("a", 3000)
+    wild = crowd.features.copy()
+    wild[3, 2] = 6e4
+    seen = ObjectFeatures({"one": stored(tmp_path / "wild.h5", "one", replace(crowd, features=wild))}, SIDE)
+    assert np.abs(seen._features["a"]).max() == 5
     flat = replace(clip, features=np.concatenate([clip.features, constant], 1))
     seen = ObjectFeatures({"one": stored(tmp_path / "flat.h5", "one", flat)}, SIDE)
     plain = ObjectFeatures({"one": stored(tmp_path / "plain.h5", "one", clip)}, SIDE)

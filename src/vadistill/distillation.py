@@ -50,7 +50,7 @@ class Distiller:
         self._average = copy.deepcopy(self.student) if settings.average else None
 
     def _adam(self, *networks: torch.nn.Module | None) -> torch.optim.Adam:
-        parameters = [parameter for network in networks if network for parameter in network.parameters()]
+        parameters = [parameter for network in networks if network is not None for parameter in network.parameters()]
         return torch.optim.Adam(parameters, self.settings.learning_rate, weight_decay=self.settings.weight_decay)
 
     @torch.no_grad()

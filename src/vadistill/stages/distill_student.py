@@ -26,12 +26,12 @@ def main(args) -> None:
     """Distil the teachers into the student."""
     network = section("student", args.settings["student"])
     settings = section("distillation", args.settings["distillation"])
+    if bool(args.scores) != bool(settings.feature_weight):
+        raise InputError("--scores and distillation.feature_weight: expected both or neither")
     resolutions = section("maps", args.settings["maps"]).resolutions
     maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device()
     torch.manual_seed(settings.seed)
     held_out = args.settings["held_out_clips"]
-    if bool(args.scores) != bool(settings.feature_weight):
-        raise InputError("--scores and distillation.feature_weight: expected both or neither")
     features = features_of_teachers(args.scores, settings.teachers, max(resolutions), held_out) if args.scores else None
     distiller = Distiller(network, settings, resolutions, device, features.channels if features else 0)
     inputs = [*args.frames, *args.maps, *args.scores, *args.validation, *args.boxes]
