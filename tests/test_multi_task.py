@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,12 +7,15 @@ import torch
 import torchvision
 from teacher_objects import CLASSES, bare, train
 
+from vadistill import teacher_training
 from vadistill.errors import InputError
-from vadistill.models.imagenet import cached_resnet50, load_resnet50
+from vadistill.models.imagenet import load_resnet50
+from vadistill.models.pretrained import cached_weights
 from vadistill.settings import TASKS
 from vadistill.settings import MultiTask as Settings
 from vadistill.teachers import build
 from vadistill.teachers.base import random_gaps
+from vadistill.training import TrainingRun
 
 FAST = Settings(crop=32, width="narrow", depth="shallow", flip=False)
 
@@ -337,14 +341,14 @@ def test_resnet50_from_a_file_gives_targets_and_stays_out_of_the_state(tmp_path)
 
 def test_weights_are_looked_for_in_the_cache_of_torch(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert cached_resnet50() is None
+    assert cached_weights("resnet50") is None
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / "fasterrcnn_resnet50_fpn.pth").touch()
-    assert cached_resnet50() is None
+    assert cached_weights("resnet50") is None
     for name in ("resnet50-2.pth", "resnet50-1.pth"):
         (folder / name).touch()
-    assert cached_resnet50() == folder / "resnet50-1.pth"
+    assert cached_weights("resnet50") == folder / "resnet50-1.pth"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no weights", {"weight": torch.zeros(3)}, [1, 2], 5])
@@ -365,3 +369,47 @@ def test_state_loads_into_a_new_teacher():
     other = made(replace(FAST, seed=1))
     other.load_state_dict(teacher.state_dict())
     assert torch.equal(other.score(objects), teacher.score(objects))
+
+
+class Samples:
+    """Objects in memory in place of those that are read from clips."""
+
+    def __init__(self, objects):
+        self.objects = objects
+
+    def __len__(self):
+        return len(self.objects["box"])
+
+    def sample(self, epoch):
+        return self.objects
+
+    def read_ahead(self, epoch):
+        pass
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_learning_rate_of_every_epoch_also_after_a_break(tmp_path, monkeypatch, schedule):
+    chosen = replace(FAST, schedule=schedule, epochs=5, batch=8, learning_rate=0.01)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.Adam([weight], lr=0.01)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=5)
+    expected, used = [], []
+    for _ in range(5):
+        expected.append(optimiser.param_groups[0]["lr"] if schedule == "cosine" else 0.01)
+        optimiser.step()
+        scheduler.step()
+
+    def train_one_epoch(teacher, phase, objects, batch, generator, device, epoch):
+        used.append(phase.optimiser.param_groups[0]["lr"])
+        if len(used) == 3:
+            raise KeyboardInterrupt
+        return {"train_loss": 1.0}
+
+    monkeypatch.setattr(teacher_training, "train_one_epoch", train_one_epoch)
+    samples, start = Samples(walkers(8, 0)), partial(TrainingRun, tmp_path / "model.pt", "stamp", 0)
+    with pytest.raises(KeyboardInterrupt):
+        teacher_training.fit(made(chosen), chosen, samples, Samples({"box": []}), start, torch.device("cpu"))
+    used.append(None)  # the epoch is done again
+    teacher_training.fit(made(chosen), chosen, samples, Samples({"box": []}), start, torch.device("cpu"))
+    assert used.pop(3) is None and used.pop(2) == pytest.approx(expected[2])
+    assert used == pytest.approx(expected)

@@ -14,6 +14,7 @@ from vadistill.data.score_files import read_frame_labels, read_scores
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
 from vadistill.models.imagenet import load_resnet50
+from vadistill.models.raft import Raft
 from vadistill.training import TrainingRun, load_model
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,7 @@ def test_no_call_of_the_package_runs_what_it_reads():
         lambda path: load_model(path, "student"),
         lambda path: load_backend("eager-fp32", path),
         load_resnet50,
+        lambda path: Raft().load(path),
     ],
 )
 def test_a_pickle_in_weights_is_not_run(tmp_path, read):

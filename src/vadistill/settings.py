@@ -131,7 +131,9 @@ class BackgroundAgnostic:
     )
     appearance: str = option("gray", "colour of the appearance crops", enum=["gray", "colour"])
     motion: str = option(
-        "dis", "dense flow by DIS or Farneback, or image gradients", enum=["dis", "farneback", "gradient"]
+        "dis",
+        "dense flow by DIS, Farneback or RAFT (resources/weights/raft_small*.pth), or image gradients",
+        enum=["dis", "farneback", "raft", "gradient"],
     )
     context: float = number(0.0, "share of the box's sides that a crop adds on each side", 0, 2)
     aspect: str = option("stretch", "crops stretch the box to a square, or keep its shape", enum=["stretch", "keep"])
@@ -161,6 +163,11 @@ class BackgroundAgnostic:
     patience: int = number(3, "epochs without a better held-out loss before a phase stops", 1)
     seed: int = number(0, "initial weights, order, pseudo-anomalies")
 
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it needs; empty for none."""
+        return "raft_small" if self.motion == "raft" else ""
+
 
 @dataclass(frozen=True)
 class MultiTask:
@@ -182,12 +189,20 @@ class MultiTask:
     batch: int = number(64, "objects a step", 2)
     epochs: int = number(30, "at most", 1)
     learning_rate: float = number(1e-3, "Adam")
+    schedule: str = option(
+        "constant", "of the learning rate; cosine falls with every epoch", enum=["constant", "cosine"]
+    )
     distillation_weight: float = number(0.2, "weight of the distillation loss in the joint loss")
     max_skip: int = number(4, "irregular sequences skip 1 to this many frames a step", 1)
     flip: bool = option(True, "mirror half of the training objects")
     jitter: float = number(0.0, "random change of brightness and contrast of training objects", 0, 1)
     patience: int = number(4, "epochs without a better held-out loss before training stops", 1)
     seed: int = number(0, "initial weights, order, sequences")
+
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it learns from where its weights are at hand; empty for none."""
+        return "resnet50" if self.imagenet and "distillation" in self.tasks else ""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ def fit(
         for epoch, generator in training.epochs(phase.name, phase.epochs, parts, early):
             if epoch == 0:
                 phase.start()
+            if phase.rate:
+                for group in phase.optimiser.param_groups:
+                    group["lr"] = phase.rate(epoch)
             begun = time.monotonic()
             if epoch and teacher.redraw:
                 objects = None  # the old sample goes before the new one comes

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import ROOT
 from trees import write_avi
 
@@ -226,7 +227,7 @@ def teaching_of(results, teacher, **used):
 
 
 AGNOSTIC = {"batch": 16, "autoencoder_epochs": 4, "adversarial_epochs": 3, "classifier_epochs": 3}
-TASKS = {"batch": 16, "epochs": 6, "imagenet": False, "width": "narrow", "depth": "shallow"}
+TASKS = {"batch": 16, "epochs": 6, "schedule": "cosine", "imagenet": False, "width": "narrow", "depth": "shallow"}
 
 
 @pytest.mark.parametrize(
@@ -267,6 +268,31 @@ def test_a_teacher_without_training_is_the_same_to_the_bit(finished, tmp_path):
     for name in ("one.pt", "two.pt"):
         assert run_stage(finished, "train_teacher", settings, *inputs, "--output", tmp_path / name)[0] == 0
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+
+
+def test_learned_flow_needs_weights_and_goes_with_the_model(finished, tmp_path, monkeypatch):
+    """With weights that nobody trained, since no others are at hand; the flow's worth is another question."""
+    results = finished.folder / "results/tiny"
+    settings, inputs = teaching_of(results, "background_agnostic", motion="raft", **dict.fromkeys(AGNOSTIC, 1))
+    settings["background_agnostic"] |= {"batch": 16, "max_objects": 20}
+    inputs = [*inputs, "--output", tmp_path / "model.pt"]
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    code, output = run_stage(finished, "train_teacher", settings, *inputs)
+    assert code == 1 and "motion is raft, but there is no raft_small*.pth" in one_error(output)
+    torch.manual_seed(0)
+    network = torchvision.models.optical_flow.raft_small(weights=None)
+    torch.save(network.state_dict(), tmp_path / "raft_small.pth")
+    code, output = run_stage(finished, "train_teacher", settings, *inputs, "--network", tmp_path / "raft_small.pth")
+    assert code == 0, output
+    (tmp_path / "raft_small.pth").unlink()
+    kept = torch.load(tmp_path / "model.pt", weights_only=True)["weights"]
+    assert torch.equal(kept["raft.network.feature_encoder.convnormrelu.0.weight"],
+                       network.state_dict()["feature_encoder.convnormrelu.0.weight"])  # fmt: skip
+    scored = [part for name in ("frames", "detections", "moving")
+              for part in (f"--{name}", *sorted(results.glob(f"{name}/test/*.h5"))[:1])]  # fmt: skip
+    options = ["--teacher", "background_agnostic", "--model", tmp_path / "model.pt", "--output", tmp_path / "scores.h5"]
+    code, output = run_stage(finished, "score_objects", {"objects": settings["objects"]}, *scored, *options)
+    assert code == 0 and (tmp_path / "scores.h5").exists(), output
 
 
 def test_a_loss_that_is_not_finite_names_the_batch_and_its_clips(finished, tmp_path):

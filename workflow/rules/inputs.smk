@@ -101,21 +101,19 @@ def image_pool(wildcards):
     return pool or []
 
 
-def imagenet_weights(wildcards):
-    """ResNet-50's ImageNet weights in resources/weights, where the teacher wants them.
+def network_weights(wildcards):
+    """The weights in resources/weights of the pre-trained network that a teacher wants: ResNet-50 or RAFT.
 
     The stage itself looks into torch's cache: what lies outside the project is no input of a rule.
     """
-    settings = dataset_section(config, wildcards.dataset, "multi_task")
-    if wildcards.teacher != "multi_task" or not settings.imagenet or "distillation" not in settings.tasks:
-        return []
-    found = sorted(Path("resources/weights").glob("resnet50*.pth"))
+    network = getattr(dataset_section(config, wildcards.dataset, wildcards.teacher), "network", "")
+    found = sorted(Path("resources/weights").glob(f"{network}*.pth")) if network else []
     return str(found[0]) if found else []
 
 
 def training_settings(wildcards):
     """Settings of train_teacher, with the content of what lies outside the data set."""
-    pool, weights = image_pool(wildcards), imagenet_weights(wildcards)
+    pool, weights = image_pool(wildcards), network_weights(wildcards)
     folders = sorted({path.parent for path in Path(pool).rglob("*")}) if pool else []
     content = {str(path): fingerprint(path) for path in [*folders, *([weights] if weights else [])]}
     content = {"resources": content} if content else {}

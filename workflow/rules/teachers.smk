@@ -5,7 +5,7 @@ rule train_teacher:
         detections=sharded("detections", "train"),
         moving=moving("train"),
         image_pool=lambda wildcards: ancient(image_pool(wildcards)) if image_pool(wildcards) else [],
-        imagenet=lambda wildcards: ancient(imagenet_weights(wildcards)) if imagenet_weights(wildcards) else [],
+        network=lambda wildcards: ancient(network_weights(wildcards)) if network_weights(wildcards) else [],
     output:
         "results/{dataset}/teachers/{teacher}/model.pt",
     log:
@@ -24,7 +24,7 @@ rule train_teacher:
     shell:
         "python -m vadistill.stages.train_teacher --settings {params.settings:q} --teacher {wildcards.teacher}"
         " --frames {input.frames:q} --detections {input.detections:q} --moving {input.moving:q}"
-        " --image-pool {input.image_pool:q} --imagenet {input.imagenet:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --image-pool {input.image_pool:q} --network {input.network:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule score_objects:

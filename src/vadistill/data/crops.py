@@ -7,7 +7,7 @@ import numpy as np
 
 from vadistill.data.frames import FrameStore, window_indices
 from vadistill.rasterize import clip_to_pixels
-from vadistill.teachers.base import CropRequest, random_gaps
+from vadistill.teachers.base import CropRequest, DenseFlow, random_gaps
 
 
 class ClipCrops:
@@ -90,13 +90,18 @@ class ClipCrops:
             self._flows[start, end] = (
                 np.zeros((self.store.height, self.store.width, 2), np.float32)
                 if start == end
-                else self._dense_flow(self._gray(start), self._gray(end))
+                else self._dense_flow(*map(self._colours_for_flow, (start, end)))
             )
         return self._flows[start, end]
 
+    def _colours_for_flow(self, index: int) -> np.ndarray:
+        return self._frame(index) if callable(self.request.flow_method) else self._gray(index)
 
-def _dense_flow(method: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the function of two gray images (H, W) uint8 to the flow (H, W, 2) float32 between them."""
+
+def _dense_flow(method: str | DenseFlow) -> DenseFlow:
+    """Return the function of two images uint8, gray unless it was given, to the flow (H, W, 2) float32 between them."""
+    if callable(method):
+        return method
     if method == "dis":
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         return lambda start, end: dis.calc(start, end, None)

@@ -1,13 +1,12 @@
 """ResNet-50 as a source of targets for distillation."""
 
-import pickle
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vadistill.errors import InputError
+from vadistill.models.pretrained import load_weights
 
 CLASSES = 1000
 SIDE = 224
@@ -28,11 +27,6 @@ class ImageNetOutputs:
         return self.network.to(crops.device)((resized - mean) / deviation)
 
 
-def cached_resnet50() -> Path | None:
-    """Return the file of ResNet-50's weights in torch's cache (``TORCH_HOME``), or None."""
-    return next(iter(sorted(Path(torch.hub.get_dir(), "checkpoints").glob("resnet50*.pth"))), None)
-
-
 def load_resnet50(path: Path) -> ImageNetOutputs:
     """Return torchvision's ResNet-50 with the weights in a file.
 
@@ -42,8 +36,5 @@ def load_resnet50(path: Path) -> ImageNetOutputs:
     import torchvision  # takes a second, and most trainings need no ResNet-50
 
     network = torchvision.models.resnet50(weights=None)
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, EOFError, RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: not the weights of torchvision's ResNet-50 with {CLASSES} classes") from error
+    load_weights(network, path, f"ResNet-50 with {CLASSES} classes")
     return ImageNetOutputs(network)

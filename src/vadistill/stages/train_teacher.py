@@ -10,8 +10,10 @@ import torch
 from vadistill.data.detections import class_names, index_objects
 from vadistill.data.images import read_image_pool
 from vadistill.data.objects import TrainingObjects, frame_stores, hold_out
+from vadistill.errors import InputError
 from vadistill.machine import cores, pick_device
-from vadistill.models.imagenet import cached_resnet50, load_resnet50
+from vadistill.models.imagenet import load_resnet50
+from vadistill.models.pretrained import cached_weights
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teacher_training import fit
@@ -21,18 +23,23 @@ from vadistill.training import TrainingRun, file_stamp
 log = logging.getLogger(__name__)
 
 
-def imagenet_weights(given: Path | None, settings, device: torch.device) -> Path | None:
-    """Return the file of ResNet-50's weights, where the settings want its outputs as targets and there is one."""
-    if not (getattr(settings, "imagenet", False) and "distillation" in settings.tasks):
+def network_weights(given: Path | None, network: str, device: torch.device) -> Path | None:
+    """Return the file of the weights of a pre-trained network, where the settings want one and there is one.
+
+    Raises:
+        InputError: There is none, and the teacher cannot do without.
+    """
+    if not network:
         return None
-    path = given or cached_resnet50()
+    path = given or cached_weights(network)
     if path:
-        slow = "; at 224x224 pixels that is slow on a CPU" if device.type == "cpu" else ""
-        log.info("ImageNet targets of ResNet-50 with the weights in %s%s", path, slow)
-    else:
-        log.warning("ImageNet targets are left out: there is no resnet50*.pth in resources/weights or %s/checkpoints",
-                    torch.hub.get_dir())  # fmt: skip
-    return path
+        log.info("%s with the weights in %s%s", network, path, "; slow on a CPU" if device.type == "cpu" else "")
+        return path
+    missing = f"there is no {network}*.pth in resources/weights or {torch.hub.get_dir()}/checkpoints"
+    if network == "raft_small":
+        raise InputError(f"background_agnostic.motion is raft, but {missing}; expected torchvision's weights")
+    log.warning("ImageNet targets are left out: %s", missing)
+    return None
 
 
 def main(args) -> None:
@@ -46,9 +53,11 @@ def main(args) -> None:
     teacher = build(args.teacher, settings, len(classes), len(scenes)).to(device)
     if args.image_pool:
         teacher.pool = torch.from_numpy(read_image_pool(args.image_pool, 2 * settings.crop))
-    imagenet = imagenet_weights(args.imagenet, settings, device)
-    if imagenet:
-        teacher.imagenet = load_resnet50(imagenet)
+    network = network_weights(args.network, getattr(settings, "network", ""), device)
+    if network and settings.network == "resnet50":
+        teacher.imagenet = load_resnet50(network)
+    elif network:
+        teacher.raft.load(network)
     fitted, held = hold_out(clips, share)
     if share and not held:
         log.warning("no object in the held-out clips: every phase runs to its last epoch")
@@ -56,12 +65,12 @@ def main(args) -> None:
                     request=teacher.training_crops(), threads=cores())  # fmt: skip
     limit, seed = settings.max_objects, settings.seed
     held_samples = drawn(parts=held, limit=max(1, round(limit * share)), seed=(seed, 1))
-    inputs = [*args.frames, *args.detections, *args.moving, *([imagenet] if imagenet else [])]
+    inputs = [*args.frames, *args.detections, *args.moving, *([network] if network else [])]
     start = partial(TrainingRun, args.output, file_stamp(canonical(args.settings), inputs), seed)
     with closing(drawn(parts=fitted, limit=limit, seed=(seed, 0))) as samples:
         training, weights = fit(teacher, settings, samples, held_samples, start, device)
     content = {"settings": canonical(args.settings[args.teacher]), "classes": classes, "scenes": scenes}
-    content["imagenet"] = imagenet.name if imagenet else None
+    content["network"] = network.name if network else None
     training.finish({"kind": args.teacher, **content, "weights": weights})
 
 
@@ -70,6 +79,6 @@ if __name__ == "__main__":
     arguments.add_argument("--teacher", required=True)
     add_paths(arguments, "output", many=("frames", "detections"))
     arguments.add_argument("--moving", type=Path, nargs="*", default=[])
-    for name in ("image-pool", "imagenet"):
+    for name in ("image-pool", "network"):
         arguments.add_argument(f"--{name}", type=Path, nargs="?")
     run(main, arguments)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vadistill.models.raft import Raft
 from vadistill.teachers import pseudo_anomalies
 from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
@@ -30,6 +31,7 @@ class BackgroundAgnostic(Teacher):
     Attributes:
         pool: (P, 3, S', S') uint8 BGR images from which pseudo-anomalies of appearance are cut, to be set before
             ``prepare``; None: they are procedural.
+        raft: The network that gives the flow, if the settings name it; its weights are to be loaded before training.
     """
 
     name = "background_agnostic"
@@ -49,6 +51,7 @@ class BackgroundAgnostic(Teacher):
         self.streams = nn.ModuleDict({"appearance": appearance, **motion})
         self.streams.to(memory_format=torch.channels_last)  # faster on CPU and GPU
         self.unit = None if settings.motion == "gradient" else make_unit(settings.normalise, scenes)
+        self.raft = Raft() if settings.motion == "raft" else None
         # What prepare() finds anew is not worth a place in the state.
         self.usual_speed = 1.0
         self.register_buffer("bank", torch.zeros(0), persistent=False)
@@ -66,7 +69,7 @@ class BackgroundAgnostic(Teacher):
             context=settings.context,
             aspect=settings.aspect,
             border=settings.border,
-            flow_method="dis" if gradient else settings.motion,
+            flow_method=self.raft.flow if self.raft else "dis" if gradient else settings.motion,
         )
 
     def scoring_crops(self) -> CropRequest:

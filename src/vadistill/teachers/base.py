@@ -18,6 +18,9 @@ Batch = dict[str, Tensor]
 - ``confidence`` (N,) and ``probabilities`` (N, C) float32, of the detector.
 """
 
+DenseFlow = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Gives the flow (H, W, 2) float32, (x, y) in pixels, from one image (H, W[, 3]) uint8 to another."""
+
 Loss = Callable[[Batch, torch.Generator], dict[str, Tensor]]
 
 
@@ -37,7 +40,7 @@ class CropRequest:
             centre, moved inside the frame where it would leave it.
         border: What stands for frames beyond the clip's ends: ``clamp`` moves the centre of the windows inside,
             ``repeat`` takes the frame of the object itself.
-        flow_method: ``dis`` or ``farneback``.
+        flow_method: ``dis`` or ``farneback``, of gray frames, or a function of two BGR frames.
     """
 
     side: int
@@ -48,7 +51,7 @@ class CropRequest:
     context: float = 0.0
     aspect: str = "stretch"
     border: str = "clamp"
-    flow_method: str = "dis"
+    flow_method: str | DenseFlow = "dis"
 
     @property
     def reach(self) -> int:
@@ -80,6 +83,7 @@ class Phase:
             with an equally seeded generator.
         early_stop: Whether the lowest held-out loss chooses the epoch; otherwise the phase keeps its last weights.
         start: Called once before the first epoch, not when training resumes within the phase.
+        rate: The learning rate of an epoch, counted from 0; None: the optimiser's own throughout.
     """
 
     name: str
@@ -90,6 +94,7 @@ class Phase:
     held_out_loss: Loss
     early_stop: bool = True
     start: Callable[[], None] = lambda: None
+    rate: Callable[[int], float] | None = None
 
 
 class Teacher(nn.Module, ABC):

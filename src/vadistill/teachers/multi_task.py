@@ -5,6 +5,7 @@ out, what the middle crop shows when it is withheld, and what the detector sees.
 errors score the object.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -133,7 +134,13 @@ class MultiTask(Teacher):
         settings = self.settings
         optimiser = torch.optim.Adam(self.parameters(), lr=settings.learning_rate)
         losses = partial(self._loss, True), partial(self._loss, False)
-        return [Phase("tasks", settings.epochs, optimiser, [self], *losses)]
+        cosine = settings.schedule == "cosine"
+        return [Phase("tasks", settings.epochs, optimiser, [self], *losses, rate=self._falling if cosine else None)]
+
+    def _falling(self, epoch: int) -> float:
+        """Return the learning rate of an epoch: half a cosine (arXiv 1608.03983, equation 5, without restarts)."""
+        settings = self.settings
+        return settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return of the chosen tasks P(backward), P(intermittent), mean absolute errors of middle crop and classes.

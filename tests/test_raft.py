@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from stored_clips import numbered_clip
+from teacher_objects import CLASSES
+from torchvision.models.optical_flow import Raft_Small_Weights
+
+from vadistill.data.crops import ClipCrops
+from vadistill.errors import InputError
+from vadistill.models.raft import Raft
+from vadistill.settings import BackgroundAgnostic as Settings
+from vadistill.teachers import build
+
+LEARNED = Settings(crop=32, motion="raft")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Random weights in a file, as no others are at hand; and the network that they are of."""
+    torch.manual_seed(0)
+    network = torchvision.models.optical_flow.raft_small(weights=None).eval()
+    path = tmp_path_factory.mktemp("weights") / "raft_small.pth"
+    torch.save(network.state_dict(), path)
+    return path, network
+
+
+def images(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), np.uint8)
+
+
+@torch.no_grad()
+def expected(network, start, end):
+    """The flow (H, W, 2) as torchvision's documentation has it, for sides that the network takes."""
+    rgb = (torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None] for image in (start, end))
+    return network(*Raft_Small_Weights.DEFAULT.transforms()(*rgb))[-1][0].permute(1, 2, 0).numpy()
+
+
+def test_flow_is_that_of_torchvision(weights):
+    path, network = weights
+    raft = Raft()
+    raft.load(path)
+    start, end = images(128, 160)
+    made = raft.flow(start, end)
+    assert made.shape == (128, 160, 2) and made.dtype == np.float32
+    np.testing.assert_allclose(made, expected(network, start, end), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width", "padded"), [(130, 131, (136, 136)), (60, 200, (128, 200))])
+def test_other_sides_are_filled_up_with_the_rim(weights, height, width, padded):
+    path, network = weights
+    raft = Raft()
+    raft.load(path)
+    start, end = images(height, width)
+    fill = ((0, padded[0] - height), (0, padded[1] - width), (0, 0))
+    whole = expected(network, *(np.pad(image, fill, mode="edge") for image in (start, end)))
+    np.testing.assert_allclose(raft.flow(start, end), whole[:height, :width], rtol=1e-3, atol=1e-3)
+
+
+def test_the_teacher_keeps_the_network_and_does_not_train_it(weights):
+    teacher = build("background_agnostic", LEARNED, CLASSES)
+    teacher.raft.load(weights[0])
+    learned = {id(weight) for phase in teacher.phases() for group in phase.optimiser.param_groups
+               for weight in group["params"]}  # fmt: skip
+    teacher.train()
+    assert not any(module.training for module in teacher.raft.network.modules())
+    assert not learned & {id(weight) for weight in teacher.raft.parameters()}
+    loaded = build("background_agnostic", LEARNED, CLASSES)
+    loaded.load_state_dict(teacher.state_dict())
+    start, end = images(128, 128)
+    np.testing.assert_array_equal(loaded.raft.flow(start, end), teacher.raft.flow(start, end))
+    assert build("background_agnostic", replace(LEARNED, motion="dis"), CLASSES).raft is None
+
+
+def test_crops_hold_the_flow_of_colour_frames(tmp_path):
+    teacher, store, seen = build("background_agnostic", LEARNED, CLASSES), numbered_clip(tmp_path), []
+
+    def flow(start, end):
+        seen.append((start, end))
+        return np.full((*start.shape[:2], 2), len(seen), np.float32)
+
+    teacher.raft.flow = flow
+    made = ClipCrops(store, teacher.scoring_crops()).cut(10, np.array([[10, 5, 40, 50]]), np.random.default_rng(0))
+    assert made["flow"][0, :, 0, 0, 0].tolist() == [1, 2]
+    for (start, end), other in zip(seen, (7, 13), strict=True):
+        np.testing.assert_array_equal(start, store.read(10))
+        np.testing.assert_array_equal(end, store.read(other))
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save({"layer.weight": torch.zeros(1)}, tmp_path / "raft_small.pth")
+    with pytest.raises(InputError, match=r"raft_small\.pth: not the weights of torchvision's RAFT"):
+        Raft().load(tmp_path / "raft_small.pth")
