@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,16 @@ def test_other_sides_are_filled_up_with_the_rim(weights, height, width, padded):
     fill = ((0, padded[0] - height), (0, padded[1] - width), (0, 0))
     whole = expected(network, *(np.pad(image, fill, mode="edge") for image in (start, end)))
     np.testing.assert_allclose(raft.flow(start, end), whole[:height, :width], rtol=1e-3, atol=1e-3)
+
+
+def test_threads_get_the_flow_of_their_own_frames(weights):
+    raft = Raft()
+    raft.load(weights[0])
+    pairs = [images(128, side, seed) for seed, side in enumerate((128, 160, 128, 160))]
+    serial = [raft.flow(*pair) for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        for made, expected in zip(pool.map(lambda pair: raft.flow(*pair), pairs), serial, strict=True):
+            np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_teacher_keeps_the_network_and_does_not_train_it(weights):

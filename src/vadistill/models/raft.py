@@ -1,6 +1,7 @@
 """Learned dense flow: the small RAFT (arXiv 2003.12039) of torchvision."""
 
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ class Raft(nn.Module):
         import torchvision  # takes a second, and hardly any teacher needs it
 
         self.network = torchvision.models.optical_flow.raft_small(weights=None).requires_grad_(False).eval()
+        # torchvision's network keeps its correlations in itself while it computes, and clips are read by several threads.
+        self._one_at_a_time = Lock()
 
     def train(self, mode: bool = True) -> "Raft":
         """Stay in evaluation mode: nothing is learned here."""
@@ -40,7 +43,9 @@ class Raft(nn.Module):
         pair = torch.from_numpy(np.stack([start, end])).to(next(self.parameters()).device)
         pair = pair.flip(3).permute(0, 3, 1, 2).float() / 127.5 - 1  # RGB in [-1, 1], as it was trained on
         pair = F.pad(pair, (0, _missing(width), 0, _missing(height)), mode="replicate")
-        flow = self.network(pair[:1], pair[1:])[-1]  # the last of its refinements
+        with self._one_at_a_time:
+            flow = self.network(pair[:1], pair[1:])[-1]  # the last of its refinements
+            self.network.corr_block.corr_pyramid = []  # as large as it is, it is not to wait for the next pair
         return flow[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()
 
 
