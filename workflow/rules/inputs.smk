@@ -108,7 +108,7 @@ def network_weights(wildcards):
     """
     network = getattr(dataset_section(config, wildcards.dataset, wildcards.teacher), "network", "")
     found = sorted(Path("resources/weights").glob(f"{network}*.pth")) if network else []
-    return str(found[0]) if found else []
+    return str(found[-1]) if found else []
 
 
 def training_settings(wildcards):

@@ -90,11 +90,11 @@ class ClipCrops:
             self._flows[start, end] = (
                 np.zeros((self.store.height, self.store.width, 2), np.float32)
                 if start == end
-                else self._dense_flow(*map(self._colours_for_flow, (start, end)))
+                else self._dense_flow(*map(self._image_for_flow, (start, end)))
             )
         return self._flows[start, end]
 
-    def _colours_for_flow(self, index: int) -> np.ndarray:
+    def _image_for_flow(self, index: int) -> np.ndarray:
         return self._frame(index) if callable(self.request.flow_method) else self._gray(index)
 
 

@@ -10,17 +10,19 @@ from vadistill.errors import InputError
 
 
 def cached_weights(network: str) -> Path | None:
-    """Return the file of a network's weights in torch's cache (``TORCH_HOME``), or None."""
-    return next(iter(sorted(Path(torch.hub.get_dir(), "checkpoints").glob(f"{network}*.pth"))), None)
+    """Return the file of a network's weights in torch's cache (``TORCH_HOME``), or None; of several the last by name."""
+    return max(Path(torch.hub.get_dir(), "checkpoints").glob(f"{network}*.pth"), default=None)
 
 
 def load_weights(network: nn.Module, path: Path, what: str) -> None:
     """Load the weights in a file.
 
     Raises:
-        InputError: The file does not hold the state of this network, which ``what`` names.
+        InputError: The file does not hold the state of this network, which ``what`` names, or one that is not finite.
     """
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, EOFError, RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: not the weights of torchvision's {what}") from error
+    if not all(values.isfinite().all() for values in network.state_dict().values()):
+        raise InputError(f"{path}: holds weights that are not finite; expected those of torchvision's {what}")

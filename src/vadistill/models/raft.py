@@ -21,7 +21,7 @@ class Raft(nn.Module):
         import torchvision  # takes a second, and hardly any teacher needs it
 
         self.network = torchvision.models.optical_flow.raft_small(weights=None).requires_grad_(False).eval()
-        # torchvision's network keeps its correlations in itself while it computes, and clips are read by several threads.
+        # torchvision's network keeps correlations in itself while it computes, and several threads read clips.
         self._one_at_a_time = Lock()
 
     def train(self, mode: bool = True) -> "Raft":

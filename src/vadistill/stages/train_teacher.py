@@ -12,7 +12,6 @@ from vadistill.data.images import read_image_pool
 from vadistill.data.objects import TrainingObjects, frame_stores, hold_out
 from vadistill.errors import InputError
 from vadistill.machine import cores, pick_device
-from vadistill.models.imagenet import load_resnet50
 from vadistill.models.pretrained import cached_weights
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -54,10 +53,8 @@ def main(args) -> None:
     if args.image_pool:
         teacher.pool = torch.from_numpy(read_image_pool(args.image_pool, 2 * settings.crop))
     network = network_weights(args.network, getattr(settings, "network", ""), device)
-    if network and settings.network == "resnet50":
-        teacher.imagenet = load_resnet50(network)
-    elif network:
-        teacher.raft.load(network)
+    if network:
+        teacher.load_network(network)
     fitted, held = hold_out(clips, share)
     if share and not held:
         log.warning("no object in the held-out clips: every phase runs to its last epoch")

@@ -5,6 +5,7 @@ classifier of its latent features and errors; the object's score is the mean pro
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,6 +76,10 @@ class BackgroundAgnostic(Teacher):
     def scoring_crops(self) -> CropRequest:
         """Return the same as for training."""
         return self.training_crops()
+
+    def load_network(self, path: Path) -> None:
+        """Take RAFT's weights from a file; they become part of the teacher's own."""
+        self.raft.load(path)
 
     def prepare(self, objects: Batch) -> None:
         """Fit the unit of speed to the training objects and draw the pseudo-anomalies of appearance."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -126,6 +127,14 @@ class Teacher(nn.Module, ABC):
     @abstractmethod
     def scoring_crops(self) -> CropRequest:
         """Return what the terms need of each object."""
+
+    def load_network(self, path: Path) -> None:
+        """Take the pre-trained network that the settings name (``network``) from a file, before ``prepare``.
+
+        Raises:
+            InputError: The file does not hold it.
+        """
+        raise NotImplementedError
 
     def prepare(self, objects: Batch) -> None:
         """Fit tables on the training objects; called in every process that trains, before a state is loaded."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vadistill.machine import autocast
+from vadistill.models.imagenet import load_resnet50
 from vadistill.settings import TASKS
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 
@@ -114,6 +116,10 @@ class MultiTask(Teacher):
     def _crops(self, **options: Any) -> CropRequest:
         shape = {name: getattr(self.settings, name) for name in ("context", "aspect", "border")}
         return CropRequest(self.settings.crop, colour=OFFSETS, **shape, **options)
+
+    def load_network(self, path: Path) -> None:
+        """Take ResNet-50 from a file; it gives targets and does not become part of the teacher."""
+        self.imagenet = load_resnet50(path)
 
     def prepare(self, objects: Batch) -> None:
         """Take mean and deviation of ResNet-50's outputs over the training objects, if they are distilled."""
