@@ -348,7 +348,7 @@ def test_weights_are_looked_for_in_the_cache_of_torch(tmp_path, monkeypatch):
     assert cached_weights("resnet50") is None
     for name in ("resnet50-2.pth", "resnet50-1.pth"):
         (folder / name).touch()
-    assert cached_weights("resnet50") == folder / "resnet50-1.pth"
+    assert cached_weights("resnet50") == folder / "resnet50-2.pth"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no weights", {"weight": torch.zeros(3)}, [1, 2], 5])

@@ -100,6 +100,14 @@ def test_crops_hold_the_flow_of_colour_frames(tmp_path):
         np.testing.assert_array_equal(end, store.read(other))
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path, weights):
+    state = torch.load(weights[0], weights_only=True)
+    state["update_block.flow_head.conv2.bias"] = torch.full((2,), torch.nan)
+    torch.save(state, tmp_path / "raft_small.pth")
+    with pytest.raises(InputError, match=r"raft_small\.pth: holds weights that are not finite"):
+        Raft().load(tmp_path / "raft_small.pth")
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"layer.weight": torch.zeros(1)}, tmp_path / "raft_small.pth")
     with pytest.raises(InputError, match=r"raft_small\.pth: not the weights of torchvision's RAFT"):

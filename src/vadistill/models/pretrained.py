@@ -10,7 +10,7 @@ from vadistill.errors import InputError
 
 
 def cached_weights(network: str) -> Path | None:
-    """Return the file of a network's weights in torch's cache (``TORCH_HOME``), or None; of several the last by name."""
+    """Return the file of weights in torch's cache (``TORCH_HOME``), or None; of several the last by name."""
     return max(Path(torch.hub.get_dir(), "checkpoints").glob(f"{network}*.pth"), default=None)
 
 

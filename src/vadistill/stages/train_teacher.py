@@ -31,14 +31,14 @@ def network_weights(given: Path | None, network: str, device: torch.device) -> P
     if not network:
         return None
     path = given or cached_weights(network)
+    missing = f"there is no {network}*.pth in resources/weights or {torch.hub.get_dir()}/checkpoints"
     if path:
         log.info("%s with the weights in %s%s", network, path, "; slow on a CPU" if device.type == "cpu" else "")
-        return path
-    missing = f"there is no {network}*.pth in resources/weights or {torch.hub.get_dir()}/checkpoints"
-    if network == "raft_small":
+    elif network == "raft_small":
         raise InputError(f"background_agnostic.motion is raft, but {missing}; expected torchvision's weights")
-    log.warning("ImageNet targets are left out: %s", missing)
-    return None
+    else:
+        log.warning("ImageNet targets are left out: %s", missing)
+    return path
 
 
 def main(args) -> None:
@@ -52,8 +52,7 @@ def main(args) -> None:
     teacher = build(args.teacher, settings, len(classes), len(scenes)).to(device)
     if args.image_pool:
         teacher.pool = torch.from_numpy(read_image_pool(args.image_pool, 2 * settings.crop))
-    network = network_weights(args.network, getattr(settings, "network", ""), device)
-    if network:
+    if network := network_weights(args.network, getattr(settings, "network", ""), device):
         teacher.load_network(network)
     fitted, held = hold_out(clips, share)
     if share and not held:
