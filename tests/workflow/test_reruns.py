@@ -76,6 +76,31 @@ def test_one_teachers_setting_leaves_the_other_teacher_alone(finished):
     assert present and finished.planned(*present, config=[config]) == set()
 
 
+def test_the_content_of_a_pretrained_network_is_among_the_settings(finished):
+    config = finished.changed(override("background_agnostic", motion="raft"))
+    weights = finished.folder / "resources/weights/raft_small_C_T_V2.pth"
+
+    def command():
+        model = "results/tiny/teachers/background_agnostic/model.pt"
+        printed = finished.snakemake("-n", "-p", model, config=[config])
+        return next(line for line in printed.stdout.splitlines() if "stages.train_teacher" in line)
+
+    without = command()
+    assert "raft_small" not in without
+    try:
+        weights.write_bytes(b"one")
+        one = command()
+        assert "--network resources/weights/raft_small_C_T_V2.pth" in one
+        touch(weights)
+        assert command() == one
+        weights.write_bytes(b"two")
+        assert command() not in (one, without)
+        other = override("background_agnostic", motion="farneback")
+        assert "raft_small" not in finished.snakemake("-n", "-p", TARGET, config=[finished.changed(other)]).stdout
+    finally:
+        weights.unlink()
+
+
 def test_synthetic_anomalies_rerun_the_validation_split_only(finished):
     config = finished.changed(override("validation", seed=5))
     rules = finished.planned("results/tiny/teachers_validation.csv", config=[config])
