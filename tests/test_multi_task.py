@@ -325,7 +325,7 @@ def test_resnet50_from_a_file_gives_targets_and_stays_out_of_the_state(tmp_path)
     torch.save(network.state_dict(), tmp_path / "resnet50.pth")
     teacher, objects = made(), walkers(3, 0)
     names = set(teacher.state_dict())
-    teacher.imagenet = load_resnet50(tmp_path / "resnet50.pth")
+    teacher.load_network(tmp_path / "resnet50.pth")
     teacher.prepare(objects)
     teacher.train()
     crops = objects["colour"][:, 3].flip(1).float() / 255
@@ -337,6 +337,15 @@ def test_resnet50_from_a_file_gives_targets_and_stays_out_of_the_state(tmp_path)
     teacher.phases()[0].loss(objects, torch.Generator())["loss"].backward()
     assert all(parameter.grad is None for parameter in teacher.imagenet.network.parameters())
     assert set(teacher.state_dict()) == names
+
+
+@pytest.mark.parametrize(
+    ("changed", "warned"), [({}, True), ({"imagenet": False}, False), ({"tasks": ("arrow",)}, False)]
+)
+def test_missing_resnet50_is_warned_of_where_it_is_wanted(caplog, changed, warned):
+    teacher = made(replace(FAST, **changed))
+    teacher.load_network(None)
+    assert ("there is no resnet50*.pth" in caplog.text) == warned and teacher.imagenet is None
 
 
 def test_weights_are_looked_for_in_the_cache_of_torch(tmp_path, monkeypatch):

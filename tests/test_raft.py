@@ -1,3 +1,4 @@
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -11,8 +12,10 @@ from torchvision.models.optical_flow import Raft_Small_Weights
 
 from vadistill.data.crops import ClipCrops
 from vadistill.errors import InputError
+from vadistill.models.imagenet import load_resnet50
 from vadistill.models.raft import Raft
 from vadistill.settings import BackgroundAgnostic as Settings
+from vadistill.settings import FlowNeighbours
 from vadistill.teachers import build
 
 LEARNED = Settings(crop=32, motion="raft")
@@ -66,13 +69,13 @@ def test_threads_get_the_flow_of_their_own_frames(weights):
     pairs = [images(128, side, seed) for seed, side in enumerate((128, 160, 128, 160))]
     serial = [raft.flow(*pair) for pair in pairs]
     with ThreadPoolExecutor(4) as pool:
-        for made, expected in zip(pool.map(lambda pair: raft.flow(*pair), pairs), serial, strict=True):
-            np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-3)
+        for made, alone in zip(pool.map(lambda pair: raft.flow(*pair), pairs), serial, strict=True):
+            np.testing.assert_allclose(made, alone, rtol=1e-3, atol=1e-3)
 
 
 def test_the_teacher_keeps_the_network_and_does_not_train_it(weights):
     teacher = build("background_agnostic", LEARNED, CLASSES)
-    teacher.raft.load(weights[0])
+    teacher.load_network(weights[0])
     learned = {id(weight) for phase in teacher.phases() for group in phase.optimiser.param_groups
                for weight in group["params"]}  # fmt: skip
     teacher.train()
@@ -83,6 +86,14 @@ def test_the_teacher_keeps_the_network_and_does_not_train_it(weights):
     start, end = images(128, 128)
     np.testing.assert_array_equal(loaded.raft.flow(start, end), teacher.raft.flow(start, end))
     assert build("background_agnostic", replace(LEARNED, motion="dis"), CLASSES).raft is None
+
+
+def test_only_learned_flow_cannot_do_without_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=rf"motion is raft, but there is no raft_small\*\.pth in .*{tmp_path}"):
+        build("background_agnostic", LEARNED, CLASSES).load_network(None)
+    build("background_agnostic", replace(LEARNED, motion="dis"), CLASSES).load_network(None)
+    build("flow_neighbours", FlowNeighbours(), CLASSES).load_network(None)
 
 
 def test_crops_hold_the_flow_of_colour_frames(tmp_path):
@@ -112,3 +123,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save({"layer.weight": torch.zeros(1)}, tmp_path / "raft_small.pth")
     with pytest.raises(InputError, match=r"raft_small\.pth: not the weights of torchvision's RAFT"):
         Raft().load(tmp_path / "raft_small.pth")
+
+
+@pytest.mark.parametrize("load", [Raft, lambda: load_resnet50("resnet50.pth")])
+def test_without_torchvision_one_line_says_so(monkeypatch, load):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(InputError, match="torchvision is not installed"):
+        load()

@@ -220,6 +220,11 @@ class FlowNeighbours:
     max_objects: int = number(20000, "normal objects kept; more are thinned out evenly", 1)
     seed: int = number(0, "which objects are kept")
 
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it wants: none."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Calibration:

@@ -106,7 +106,7 @@ def network_weights(wildcards):
 
     The stage itself looks into torch's cache: what lies outside the project is no input of a rule.
     """
-    network = getattr(dataset_section(config, wildcards.dataset, wildcards.teacher), "network", "")
+    network = dataset_section(config, wildcards.dataset, wildcards.teacher).network
     found = sorted(Path("resources/weights").glob(f"{network}*.pth")) if network else []
     return str(found[-1]) if found else []
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vadistill.models.pretrained import load_weights
+from vadistill.models.pretrained import load_weights, torchvision_models
 
 CLASSES = 1000
 SIDE = 224
@@ -31,10 +31,8 @@ def load_resnet50(path: Path) -> ImageNetOutputs:
     """Return torchvision's ResNet-50 with the weights in a file.
 
     Raises:
-        InputError: The file does not hold the state of a ResNet-50 with 1000 classes.
+        InputError: The file does not hold the state of a ResNet-50 with 1000 classes, or torchvision is not installed.
     """
-    import torchvision  # takes a second, and most trainings need no ResNet-50
-
-    network = torchvision.models.resnet50(weights=None)
+    network = torchvision_models().resnet50(weights=None)
     load_weights(network, path, f"ResNet-50 with {CLASSES} classes")
     return ImageNetOutputs(network)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vadistill.models.pretrained import load_weights
+from vadistill.models.pretrained import load_weights, torchvision_models
 
 STRIDE, LEAST = 8, 128  # pixels: the network takes sides that are multiples of the one and not below the other
 
@@ -18,9 +18,7 @@ class Raft(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        import torchvision  # takes a second, and hardly any teacher needs it
-
-        self.network = torchvision.models.optical_flow.raft_small(weights=None).requires_grad_(False).eval()
+        self.network = torchvision_models().optical_flow.raft_small(weights=None).requires_grad_(False).eval()
         # torchvision's network keeps correlations in itself while it computes, and several threads read clips.
         self._one_at_a_time = Lock()
 

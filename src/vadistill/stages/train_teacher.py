@@ -10,7 +10,6 @@ import torch
 from vadistill.data.detections import class_names, index_objects
 from vadistill.data.images import read_image_pool
 from vadistill.data.objects import TrainingObjects, frame_stores, hold_out
-from vadistill.errors import InputError
 from vadistill.machine import cores, pick_device
 from vadistill.models.pretrained import cached_weights
 from vadistill.settings import canonical, section
@@ -23,21 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def network_weights(given: Path | None, network: str, device: torch.device) -> Path | None:
-    """Return the file of the weights of a pre-trained network, where the settings want one and there is one.
-
-    Raises:
-        InputError: There is none, and the teacher cannot do without.
-    """
-    if not network:
-        return None
-    path = given or cached_weights(network)
-    missing = f"there is no {network}*.pth in resources/weights or {torch.hub.get_dir()}/checkpoints"
+    """Return the file of the weights of the pre-trained network that the settings want, if any is there."""
+    path = given or (cached_weights(network) if network else None)
     if path:
         log.info("%s with the weights in %s%s", network, path, "; slow on a CPU" if device.type == "cpu" else "")
-    elif network == "raft_small":
-        raise InputError(f"background_agnostic.motion is raft, but {missing}; expected torchvision's weights")
-    else:
-        log.warning("ImageNet targets are left out: %s", missing)
     return path
 
 
@@ -52,8 +40,8 @@ def main(args) -> None:
     teacher = build(args.teacher, settings, len(classes), len(scenes)).to(device)
     if args.image_pool:
         teacher.pool = torch.from_numpy(read_image_pool(args.image_pool, 2 * settings.crop))
-    if network := network_weights(args.network, getattr(settings, "network", ""), device):
-        teacher.load_network(network)
+    network = network_weights(args.network, settings.network, device)
+    teacher.load_network(network)
     fitted, held = hold_out(clips, share)
     if share and not held:
         log.warning("no object in the held-out clips: every phase runs to its last epoch")

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vadistill.errors import InputError
+from vadistill.models.pretrained import missing_weights
 from vadistill.models.raft import Raft
 from vadistill.teachers import pseudo_anomalies
 from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
@@ -77,8 +79,17 @@ class BackgroundAgnostic(Teacher):
         """Return the same as for training."""
         return self.training_crops()
 
-    def load_network(self, path: Path) -> None:
-        """Take RAFT's weights from a file; they become part of the teacher's own."""
+    def load_network(self, path: Path | None) -> None:
+        """Take RAFT's weights from a file, where it gives the flow; they become part of the teacher's own.
+
+        Raises:
+            InputError: There is no file, or it does not hold them.
+        """
+        if self.raft is None:
+            return
+        if path is None:
+            missing = missing_weights(self.settings.network)
+            raise InputError(f"background_agnostic.motion is raft, but {missing}; expected torchvision's weights")
         self.raft.load(path)
 
     def prepare(self, objects: Batch) -> None:

@@ -128,13 +128,17 @@ class Teacher(nn.Module, ABC):
     def scoring_crops(self) -> CropRequest:
         """Return what the terms need of each object."""
 
-    def load_network(self, path: Path) -> None:
+    def load_network(self, path: Path | None) -> None:
         """Take the pre-trained network that the settings name (``network``) from a file, before ``prepare``.
 
+        A teacher that wants none has nothing to take.
+
+        Args:
+            path: The file of its weights; None: none was found.
+
         Raises:
-            InputError: The file does not hold it.
+            InputError: The file does not hold it, or there is no file and the teacher cannot do without.
         """
-        raise NotImplementedError
 
     def prepare(self, objects: Batch) -> None:
         """Fit tables on the training objects; called in every process that trains, before a state is loaded."""

@@ -5,6 +5,7 @@ out, what the middle crop shows when it is withheld, and what the detector sees.
 errors score the object.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +19,11 @@ from torch import Tensor, nn
 
 from vadistill.machine import autocast
 from vadistill.models.imagenet import load_resnet50
+from vadistill.models.pretrained import missing_weights
 from vadistill.settings import TASKS
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 
+log = logging.getLogger(__name__)
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 MIDDLE = 3
 CONVOLUTIONS = {"shallow": 1, "deep": 2, "deeper": 3}
@@ -117,9 +120,16 @@ class MultiTask(Teacher):
         shape = {name: getattr(self.settings, name) for name in ("context", "aspect", "border")}
         return CropRequest(self.settings.crop, colour=OFFSETS, **shape, **options)
 
-    def load_network(self, path: Path) -> None:
-        """Take ResNet-50 from a file; it gives targets and does not become part of the teacher."""
-        self.imagenet = load_resnet50(path)
+    def load_network(self, path: Path | None) -> None:
+        """Take ResNet-50 from a file; it gives targets and does not become part of the teacher. Without one, warn.
+
+        Raises:
+            InputError: The file does not hold it.
+        """
+        if path:
+            self.imagenet = load_resnet50(path)
+        elif self.settings.network:
+            log.warning("ImageNet targets are left out: %s", missing_weights(self.settings.network))
 
     def prepare(self, objects: Batch) -> None:
         """Take mean and deviation of ResNet-50's outputs over the training objects, if they are distilled."""
