@@ -3,7 +3,7 @@
 ``bytes`` holds the encoded images one after another, (B,) uint8 with checksums; image t is
 ``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64, and ``crc32[t]`` is its checksum. The attributes
 say which clip it is, and ``repaired`` which of its frames stand for images that could not be decoded
-(``vadistill.data.video.images_of``).
+(``vadistill.data.image_folder.images_of``).
 """
 
 import os
@@ -25,7 +25,8 @@ from vadistill.data.store import (
     write_attributes,
     writing,
 )
-from vadistill.data.video import SourceFrame, decode_image, frame_rate, frames_of, images_of
+from vadistill.data.image_folder import SourceFrame, decode_image, images_of
+from vadistill.data.video import frame_rate, frames_of
 from vadistill.errors import InputError
 
 VERSION = 1

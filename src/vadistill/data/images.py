@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from vadistill.data.clips import IMAGE_SUFFIXES, visible
-from vadistill.data.video import decode_image
+from vadistill.data.image_folder import decode_image
 from vadistill.errors import InputError
 
 

@@ -13,7 +13,7 @@ import scipy.io
 
 from vadistill.data.arrays import load_arrays
 from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, read_intervals, spelling, visible
-from vadistill.data.video import decode_image
+from vadistill.data.image_folder import decode_image
 from vadistill.errors import InputError
 
 
