@@ -1,0 +1,264 @@
+"""Whether a video is whole: what its file states, and what FFmpeg meets on the way through it."""
+
+import logging
+import re
+from array import array
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vadistill.data.stated_size import stated_size
+from vadistill.errors import InputError
+
+log = logging.getLogger(__name__)
+LEAST, SHARE = 2, 0.01  # so many frames, or this share of all, may be lost; then a line of the log says so
+TIMED = {"matroska", "flv", "asf", "nut", "mxf", "gxf", "wtv", "rm"}  # formats that state how long they last
+STEADY, JUMP = 0.9, 3.0  # share of the distances in time that are alike at a constant rate, and what is a jump there
+REMEDY = "if it plays to its end, encode it again or give its frames as a folder of images"
+
+
+class Evidence:
+    """What speaks for and against a video's being whole, gathered while it is read.
+
+    Three things can be lost. Up to two frames of each kind, or one percent of all, are tolerated and logged; more are
+    refused:
+
+    - the **head**: frames before the first key frame. They cannot be decoded, or come out as rubbish, and are left out.
+      Frames that are stored after the first key frame but shown before it (of an open group of pictures) are left out
+      as well, as every player does it, and only logged.
+    - the **middle**: packets that cannot be read, that the demuxer marks as corrupt, whose decoding fails, or whose
+      frame the decoder marks as corrupt. A gap in time alone is no loss: the rate may vary, or a recorder may have
+      paused; in a film of a constant rate it is logged.
+    - the **end**, by the film's own clock. A file that is shorter than it states (``stated_size``) has lost the frames
+      that its index or its length name beyond what could be read. One that has its full size is whole, whatever it
+      declares. Where no size is stated, a stated length counts, and every stream must end before it: another track may
+      be longer than the film. Transport and program streams and bare codec streams state no length, so that nothing but
+      a damaged last frame tells of a cut.
+    """
+
+    def __init__(self, path: Path, container: InputContainer, film: VideoStream) -> None:
+        """Note what the file states.
+
+        Args:
+            path: The file.
+            container: The file, opened.
+            film: Its stream that is decoded.
+        """
+        self._path, self._film = path, film
+        self._formats = set(container.format.name.split(","))
+        self._frame = 1 / float(film.guessed_rate or 25)  # seconds
+        self._start = _Start(film)
+        self._length = _stated_length(container, film, self._formats)
+        self._packets = self._bad = 0
+        self._first, self._last, self._reach = float("inf"), float("-inf"), float("-inf")
+        self._words: list[str] = []
+        self._times = array("d")
+
+    def packet(self, packet: Packet) -> None:
+        """Note a packet of any stream."""
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None:
+            start = float(time * packet.time_base)
+            self._reach = max(self._reach, start + float((packet.duration or 0) * packet.time_base))
+        if packet.stream.index == self._film.index:
+            self._packets += 1
+            self._start.packet(packet)
+            if time is not None:
+                self._first = min(self._first, start)
+                self._last = max(self._last, start + self._frame)
+
+    def frames(self, packet: Packet | None, frames: Sequence[VideoFrame], words: Sequence[str]) -> list[VideoFrame]:
+        """Note what was decoded of a packet, or at the end, and return what of it can be used."""
+        used = [frame for frame in frames if self._start.usable(frame)]
+        if (packet is not None and packet.is_corrupt) or any(frame.is_corrupt for frame in used):
+            self._bad += 1
+        self._words += words
+        self._times.extend(float(frame.pts * self._film.time_base) for frame in used if frame.pts is not None)
+        return used
+
+    def undecodable(self, packet: Packet | None, error: av.FFmpegError, words: Sequence[str]) -> None:
+        """Note that the decoder failed at a packet; before the first key frame that is no news."""
+        if not self._start.lacks_key(packet):
+            self._bad += 1
+        self._words += words or [error.strerror]
+
+    def unreadable(self, error: av.FFmpegError, words: Sequence[str]) -> None:
+        """Note that the file could not be read at a place."""
+        self._bad += 1
+        self._words += words or [error.strerror]
+
+    def said(self, words: Sequence[str]) -> None:
+        """Note what FFmpeg complains of without a loss."""
+        self._words += words
+
+    def judge(self, decoded: int) -> None:
+        """Refuse the video or log what it lacks, after its last frame; see above.
+
+        Args:
+            decoded: How many frames came of it.
+
+        Raises:
+            InputError: It is not whole, or there were no frames.
+        """
+        most, head = max(LEAST, SHARE * self._packets), self._start.lost
+        if head > most or (head and not decoded):
+            raise InputError(
+                f"{self._path}: starts between key frames: its first {_frames(head)} cannot be decoded{self._said()}; "
+                "expected a file that begins with a key frame (ffmpeg -i IN -c copy OUT drops them; labels then count "
+                "from the first one that is left)"
+            )
+        if not decoded:
+            raise InputError(f"{self._path}: no frame could be decoded{self._said()}; expected a video with frames")
+        self._judge_end(decoded, most)
+        if self._bad > most:
+            raise InputError(
+                f"{self._path}: damaged: {self._bad} of {self._packets} frames are lost or damaged{self._said()}; "
+                f"expected a whole file ({REMEDY})"
+            )
+        self._log_rest(decoded)
+
+    def _judge_end(self, decoded: int, most: float) -> None:
+        """Refuse a video that ends too early; log how it differs from what it declares."""
+        size, stated = self._path.stat().st_size, stated_size(self._path)
+        declared = self._declared_frames()
+        unread, whole = declared - self._packets, 0 < stated <= size
+        short = self._early(size, stated) if not declared else 0 if whole else unread
+        if short > most:
+            total = declared or decoded + short
+            raise InputError(
+                f"{self._path}: truncated: {decoded} of {total} frames could be decoded{self._said()}; expected a "
+                f"whole file ({REMEDY})"
+            )
+        if unread > 0:
+            log.warning("%s: %d frames decoded, %d declared; the decoded ones count", self._path, decoded, declared)
+        if size < stated:
+            log.warning(
+                "%s: ends after %d of the %d bytes that it states; its last frames may be damaged",
+                self._path,
+                size,
+                stated,
+            )
+
+    def _declared_frames(self) -> int:
+        """Return how many frames the file lists, 0 where it does not."""
+        if "mov" in self._formats:  # read to its end: without what edit lists leave out, with all fragments
+            return len(self._film.index_entries)
+        return self._film.frames if "avi" in self._formats else 0
+
+    def _early(self, size: int, stated: int) -> int:
+        """Return how many frames before the stated length the film ends, as a whole number, 0 where nothing is known.
+
+        Of a file that is cut, the bytes that are missing say it, too, and the lower number counts: what is missing may
+        be an index behind the frames. Its clock may begin anywhere, and the stated length may count from there or not.
+        """
+        if not self._packets or self._length is None:
+            return 0
+        if size < stated:
+            missing = (stated - size) / (size / self._packets)
+            end = self._last - max(0.0, self._first)
+            return int(max(0.0, min(missing, (self._length - end) / self._frame)))
+        if stated:
+            return 0
+        reach = max(self._reach, self._last)
+        longest = max((after - before for before, after in pairwise(self._times)), default=0.0)
+        early = self._length - max(reach, reach - self._first)
+        return int(max(0.0, early - longest) / self._frame)
+
+    def _log_rest(self, decoded: int) -> None:
+        """Log what is tolerated."""
+        lost = {
+            "before the first key frame": self._start.lost,
+            "that belong to what was before the first key frame": self._start.leading,
+            "lost or damaged": self._bad,
+        }
+        found = [f"{_frames(count)} {text}" for text, count in lost.items() if count]
+        if found or self._words:
+            text = ", ".join(found) or "FFmpeg complains"
+            log.warning("%s: %s; the %d decoded ones count%s", self._path, text, decoded, self._said())
+        distances = [after - before for before, after in pairwise(self._times)]
+        usual = median(distances) if distances else 0.0
+        jumps = [t for t, distance in enumerate(distances, start=1) if distance > JUMP * usual > 0]
+        if jumps and sum(abs(d - usual) < usual / 4 for d in distances) >= STEADY * len(distances):
+            seconds = distances[jumps[0] - 1]
+            more = f" and {len(jumps) - 1} others" if jumps[1:] else ""
+            text = "%s: time jumps by %.2f s before frame %d%s; frames may be missing there"
+            log.warning(text, self._path, seconds, jumps[0], more)
+
+    def _said(self) -> str:
+        """Return FFmpeg's first words, as part of a line."""
+        if not self._words:
+            return ""
+        more = f", and {len(self._words) - 1} more" if len(self._words) > 1 else ""
+        return f" (FFmpeg: {self._words[0][:200]}{more})"
+
+
+class _Start:
+    """Finds the first frame of a film that can be used, and counts what is lost before it.
+
+    Attributes:
+        leading: Frames stored after the first key frame and shown before it.
+        lost: Frames stored before the first key frame, and others that the decoder needed to come right.
+    """
+
+    def __init__(self, film: VideoStream) -> None:
+        self.leading = 0
+        self._begun = film.codec_context.codec.intra_only
+        self._key, self._key_time, self._before = False, None, 0
+        self._times: list[int] = []  # of frames from the key frame on
+
+    @property
+    def lost(self) -> int:
+        return self._before if self._begun or not self._times else self._before + len(self._times)
+
+    def packet(self, packet: Packet) -> None:
+        """Note a packet of the film."""
+        if self._begun or packet.is_discard:
+            return
+        if not self._key and packet.is_keyframe:
+            self._key, self._key_time = True, packet.pts
+        if not self._key:
+            self._before += 1
+        elif packet.pts is not None and self._key_time is not None:
+            if packet.pts < self._key_time:
+                self.leading += 1
+            else:
+                self._times.append(packet.pts)
+
+    def lacks_key(self, packet: Packet | None) -> bool:
+        """Return whether a packet cannot be decoded because it needs a key frame that is not there."""
+        if self._begun or packet is None:
+            return False
+        return not self._key or (None not in (packet.pts, self._key_time) and packet.pts < self._key_time)
+
+    def usable(self, frame: VideoFrame) -> bool:
+        """Return whether a frame can be used: it is a key frame, or is shown after one."""
+        if not self._begun:
+            late = frame.pts is None or self._key_time is None or frame.pts >= self._key_time
+            self._begun = bool(frame.key_frame) or (self._key and late)
+            if self._begun:
+                if not self._key:  # the container does not say which are key frames
+                    self._before = 0
+                self._before += sum(time < frame.pts for time in self._times) if frame.pts is not None else 0
+        return self._begun
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'s' if count != 1 else ''}"
+
+
+def _stated_length(container: InputContainer, film: VideoStream, formats: set[str]) -> float | None:
+    """Return how many seconds a file says its film lasts, or without that the whole file; None where it does not."""
+    tag = next((film.metadata[name] for name in film.metadata if name.upper().startswith("DURATION")), "")
+    if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", tag):
+        hours, minutes, seconds = found.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if formats & TIMED and container.duration:
+        return container.duration / av.time_base
+    return None
