@@ -14,6 +14,8 @@ from av.video.stream import VideoStream
 log = logging.getLogger(__name__)
 # Of a stream's fields, as FFmpeg numbers their orders: which one is shown first.
 FIRST_FIELD = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
+# Codecs that say of every frame whether it is interlaced; FFmpeg's names.
+TELLING = {"h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "cavs", "dvvideo", "prores"}
 
 
 class Pictures:
@@ -21,15 +23,15 @@ class Pictures:
 
     Colours are converted as ``ffmpeg -pix_fmt bgr24`` does it. From the first interlaced frame on, interlaced frames
     are deinterlaced by FFmpeg's ``bwdif``; others pass it untouched. A frame is interlaced where its decoder says so,
-    and of codecs that code every frame by itself, many of which have no word for it, where the container says so. The
-    pictures are then turned and mirrored as the film's display matrix says, to the nearest quarter turn.
+    and of codecs without a word for it where the container says so. The pictures are then turned and mirrored as the
+    film's display matrix says, to the nearest quarter turn.
     """
 
     def __init__(self, path: Path, film: VideoStream) -> None:
         """Prepare for the frames of one film."""
         self._path = path
         context = film.codec_context
-        self._first_field = FIRST_FIELD.get(context.field_order) if context.codec.intra_only else None
+        self._first_field = None if context.codec.canonical_name in TELLING else FIRST_FIELD.get(context.field_order)
         self._graph: Graph | None = None
         self._kind: tuple | None = None  # what a graph takes; another one is made where it changes
         self._interlaced = False

@@ -1,30 +1,28 @@
 """How many bytes a video file says that it has."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
 UNKNOWN = 0
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # elements of Matroska and WebM
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 TRANSPORT_PACKETS = (188, 192, 204)
 
 
-def stated_size(path: Path) -> int:
-    """Return how many bytes an AVI, MP4, Matroska or transport stream file says it has, 0 where nothing is known.
+def stated_size(path: Path, formats: Collection[str]) -> int:
+    """Return how many bytes an AVI, MP4, Matroska, ASF or transport stream file says it has, 0 where nothing is known.
 
     A file that is still being written, or whose writer was killed, often says nothing. Of a transport stream it is the
     size in whole packets.
+
+    Args:
+        path: The file.
+        formats: FFmpeg's names of its format.
     """
     there = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(16)
-        file.seek(0)
-        if head.startswith(b"RIFF"):
-            return _riff(file, there)
-        if head.startswith(EBML):
-            return _matroska(file)
-        if head[4:8].isalnum():
-            return _boxes(file, there)
-        return _transport(file, there)
+        return next((read(file, there) for name, read in READERS.items() if name in formats), UNKNOWN)
 
 
 def _riff(file: BinaryIO, there: int) -> int:
@@ -44,6 +42,8 @@ def _boxes(file: BinaryIO, there: int) -> int:
     while end < there:
         file.seek(end)
         head = file.read(16)
+        if len(head) < 8:
+            return end + 8
         if not head[4:8].isalnum():
             break
         size = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
@@ -53,8 +53,9 @@ def _boxes(file: BinaryIO, there: int) -> int:
     return end
 
 
-def _matroska(file: BinaryIO) -> int:
-    file.seek(len(EBML))
+def _matroska(file: BinaryIO, there: int) -> int:
+    if file.read(len(EBML)) != EBML:
+        return UNKNOWN
     file.seek(_number(file) or 0, 1)
     if file.read(len(SEGMENT)) != SEGMENT:
         return UNKNOWN
@@ -79,3 +80,12 @@ def _transport(file: BinaryIO, there: int) -> int:
         if len(start) > first + 2 * size and all(start[first + turn * size] == 0x47 for turn in range(3)):
             return -(-there // size) * size
     return UNKNOWN
+
+
+def _asf(file: BinaryIO, there: int) -> int:
+    head = file.read(1 << 16)
+    at = head.find(ASF_PROPERTIES) + 40  # behind its own size and the file's number
+    return int.from_bytes(head[at : at + 8], "little") if at >= 40 else UNKNOWN
+
+
+READERS = {"avi": _riff, "mov": _boxes, "matroska": _matroska, "mpegts": _transport, "asf": _asf}

@@ -22,6 +22,7 @@ from vadistill.data.video_check import Evidence
 from vadistill.data.video_file import ffmpeg_words, film_of, opened
 
 log = logging.getLogger(__name__)
+BACK = 0.5  # seconds; a frame that is earlier by less is out of order, by more there is a new clock
 MOST_FAILURES = 1000  # of reading, one after the other; then the rest of the file is given up
 
 Listener = Callable[[], AbstractContextManager[Sequence[str]]]  # collects what FFmpeg says
@@ -65,8 +66,9 @@ def frame_rate(source: str | Path) -> float | None:
         return None
     with closing(opened(Path(source))) as container:
         film = film_of(container, Path(source))
-        rate = film.average_rate or film.guessed_rate
-    return float(rate) if rate else None
+        # The mean is off where few frames are known (DV), the guess where the rate varies: each is then too high.
+        rates = [rate for rate in (film.average_rate, film.guessed_rate) if rate]
+    return float(min(rates)) if rates else None
 
 
 def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.ndarray]:
@@ -74,11 +76,12 @@ def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.nda
         film = film_of(container, path)
         if len(container.streams.video) > 1:
             log.warning("%s: stream %d is taken of several with pictures: %s", path, film.index, _listed(container))
-        evidence, clock, pictures = Evidence(path, container, film), _Clock(film), Pictures(path, film)
+        evidence, clock, pictures = Evidence(path, container, film), _Clock(container, film), Pictures(path, film)
         times, size, count = deque(), None, 0
         for frame in _decoded(container, film, evidence, threads):
             if frame is not None:
                 times.append(clock.time(frame))
+                evidence.shown(times[-1])
             for picture in pictures.rest() if frame is None else pictures.of(frame):
                 size = size or picture.shape
                 check_size(picture, size, f"{path}: frame {count}")
@@ -139,23 +142,35 @@ def _packets(container: InputContainer, film: VideoStream, evidence: Evidence, l
 class _Clock:
     """Times of frames in seconds after the first one, from their presentation times.
 
-    A frame without one follows the one before at the film's rate. Where the clock jumps back, as where the parts of a
-    recording were joined, time goes on at that rate, too.
+    Where those are out of order, or the container has none (AVI), the decoding times of the packets by which the frames
+    came out tell them, as FFmpeg guesses it. A frame without either follows the one before at the film's rate. Where
+    the clock jumps back, as where parts of a recording were joined, time goes on at that rate, too.
     """
 
-    def __init__(self, film: VideoStream) -> None:
+    def __init__(self, container: InputContainer, film: VideoStream) -> None:
         self._tick, self._step = float(film.time_base), 1 / float(film.guessed_rate or 25)
-        self._zero: int | None = None  # the presentation time that stands for ``_shift`` seconds
-        self._shift, self._next = 0.0, 0.0
+        self._last = {"pts": None, "dts": None}
+        self._faults = {"pts": int(container.format.name == "avi"), "dts": 0}
+        self._zero: int | None = None  # the stated time that stands for ``_shift`` seconds
+        self._shift, self._time = 0.0, None
 
     def time(self, frame: VideoFrame) -> float:
         """Return the time of the next frame."""
-        time = self._next
-        if frame.pts is not None:
-            stated = None if self._zero is None else self._shift + (frame.pts - self._zero) * self._tick
-            if stated is None or stated < self._next - self._step:
-                self._zero, self._shift = frame.pts, self._next
-            else:
-                time = stated
-        self._next = time + self._step
-        return time
+        stated, following = self._stated(frame), 0.0 if self._time is None else self._time + self._step
+        if stated is None:
+            self._time = following
+            return following
+        time = following if self._zero is None else self._shift + (stated - self._zero) * self._tick
+        if self._zero is None or time < self._time - BACK:
+            self._zero, self._shift, time = stated, following, following
+        self._time = time if self._time is None else max(time, self._time)
+        return self._time
+
+    def _stated(self, frame: VideoFrame) -> int | None:
+        for name in ("pts", "dts"):
+            value, last = getattr(frame, name), self._last[name]
+            if value is not None:
+                self._faults[name] += last is not None and value <= last
+                self._last[name] = value
+        by_pts = frame.dts is None or self._faults["pts"] <= self._faults["dts"]
+        return frame.pts if by_pts and frame.pts is not None else frame.dts

@@ -4,11 +4,10 @@ import logging
 import re
 from array import array
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -20,7 +19,15 @@ from vadistill.errors import InputError
 log = logging.getLogger(__name__)
 LEAST, SHARE = 2, 0.01  # so many frames, or this share of all, may be lost; then a line of the log says so
 TIMED = {"matroska", "flv", "asf", "nut", "mxf", "gxf", "wtv", "rm"}  # formats that state how long they last
-STEADY, JUMP = 0.9, 3.0  # share of the distances in time that are alike at a constant rate, and what is a jump there
+STEADY, JUMP = 0.9, 3.0  # share of the distances in time that are alike at a constant rate, and what is a gap there
+NEAR = 25  # frames between a damaged packet and a gap that it explains: decoders wait, and need other frames
+ONE_EACH = {
+    "h264",
+    "hevc",
+    "vvc",
+    "mpeg1video",
+    "mpeg2video",
+}  # codecs whose packets are one frame each, or a field
 REMEDY = "if it plays to its end, encode it again or give its frames as a folder of images"
 
 
@@ -33,9 +40,10 @@ class Evidence:
     - the **head**: frames before the first key frame. They cannot be decoded, or come out as rubbish, and are left out.
       Frames that are stored after the first key frame but shown before it (of an open group of pictures) are left out
       as well, as every player does it, and only logged.
-    - the **middle**: packets that cannot be read, that the demuxer marks as corrupt, whose decoding fails, or whose
-      frame the decoder marks as corrupt. A gap in time alone is no loss: the rate may vary, or a recorder may have
-      paused; in a film of a constant rate it is logged.
+    - the **middle**: packets that cannot be read, that the demuxer marks as corrupt, that come to nothing when decoded,
+      or whose frame the decoder marks as corrupt; and what is missing in a gap in time beside such a packet, in a film
+      of a constant rate. A gap alone is no loss: the rate may vary, or a recorder may have paused. In a film of a
+      constant rate it is logged.
     - the **end**, by the film's own clock. A file that is shorter than it states (``stated_size``) has lost the frames
       that its index or its length name beyond what could be read. One that has its full size is whole, whatever it
       declares. Where no size is stated, a stated length counts, and every stream must end before it: another track may
@@ -56,7 +64,9 @@ class Evidence:
         self._frame = 1 / float(film.guessed_rate or 25)  # seconds
         self._start = _Start(film)
         self._length = _stated_length(container, film, self._formats)
-        self._packets = self._bad = 0
+        self._packets = self._used = 0
+        self._bad: list[int] = []  # how many frames there were before each packet that was lost or damaged
+        self._fields = film.codec_context.codec.canonical_name not in ONE_EACH
         self._first, self._last, self._reach = float("inf"), float("-inf"), float("-inf")
         self._words: list[str] = []
         self._times = array("d")
@@ -78,20 +88,25 @@ class Evidence:
         """Note what was decoded of a packet, or at the end, and return what of it can be used."""
         used = [frame for frame in frames if self._start.usable(frame)]
         if (packet is not None and packet.is_corrupt) or any(frame.is_corrupt for frame in used):
-            self._bad += 1
+            self._bad.append(self._used)
         self._words += words
-        self._times.extend(float(frame.pts * self._film.time_base) for frame in used if frame.pts is not None)
+        self._used += len(used)
+        self._fields = self._fields or any(frame.interlaced_frame for frame in used)
         return used
+
+    def shown(self, seconds: float) -> None:
+        """Note the time of the next frame."""
+        self._times.append(seconds)
 
     def undecodable(self, packet: Packet | None, error: av.FFmpegError, words: Sequence[str]) -> None:
         """Note that the decoder failed at a packet; before the first key frame that is no news."""
         if not self._start.lacks_key(packet):
-            self._bad += 1
+            self._bad.append(self._used)
         self._words += words or [error.strerror]
 
     def unreadable(self, error: av.FFmpegError, words: Sequence[str]) -> None:
         """Note that the file could not be read at a place."""
-        self._bad += 1
+        self._bad.append(self._used)
         self._words += words or [error.strerror]
 
     def said(self, words: Sequence[str]) -> None:
@@ -117,21 +132,42 @@ class Evidence:
         if not decoded:
             raise InputError(f"{self._path}: no frame could be decoded{self._said()}; expected a video with frames")
         self._judge_end(decoded, most)
-        if self._bad > most:
+        gaps = self._gaps()
+        lost = max(len(self._bad), self._silent()) + sum(
+            count for t, count in gaps.items() if any(abs(t - bad) <= NEAR for bad in self._bad)
+        )
+        if lost > most:
             raise InputError(
-                f"{self._path}: damaged: {self._bad} of {self._packets} frames are lost or damaged{self._said()}; "
-                f"expected a whole file ({REMEDY})"
+                f"{self._path}: damaged: {_frames(lost)} of {decoded + lost} lost or damaged{self._said()}; expected a "
+                f"whole file ({REMEDY})"
             )
-        self._log_rest(decoded)
+        self._log_rest(decoded, lost)
+        if gaps:
+            text = "%s: time jumps before frame %d%s; there may be %d frames missing"
+            more = f" and {_frames(len(gaps) - 1)} more" if len(gaps) > 1 else ""
+            log.warning(text, self._path, min(gaps), more, sum(gaps.values()))
+
+    def _silent(self) -> int:
+        """Return how many packets came to nothing, of a film where each one is a frame, not a field of one."""
+        return 0 if self._fields else max(0, self._packets - self._start.unused - self._used)
+
+    def _gaps(self) -> dict[int, int]:
+        """Return by frame how many are missing before it, in a film of a constant rate."""
+        distances = np.diff(self._times)
+        usual = float(np.median(distances)) if len(distances) else 0.0
+        if not usual or (np.abs(distances - usual) < usual / 4).mean() < STEADY:
+            return {}
+        return {int(t) + 1: round(distances[t] / usual) - 1 for t in np.flatnonzero(distances > JUMP * usual)}
 
     def _judge_end(self, decoded: int, most: float) -> None:
         """Refuse a video that ends too early; log how it differs from what it declares."""
-        size, stated = self._path.stat().st_size, stated_size(self._path)
+        size, stated = self._path.stat().st_size, stated_size(self._path, self._formats)
         declared = self._declared_frames()
-        unread, whole = declared - self._packets, 0 < stated <= size
-        short = self._early(size, stated) if not declared else 0 if whole else unread
+        unread = declared - self._packets
+        whole = 0 < stated <= size and "mov" not in self._formats  # whose index is exact, and fragments end anywhere
+        short = 0 if whole else unread if self._film.frames else max(unread, self._early(size, stated))
         if short > most:
-            total = declared or decoded + short
+            total = max(declared, decoded + short)
             raise InputError(
                 f"{self._path}: truncated: {decoded} of {total} frames could be decoded{self._said()}; expected a "
                 f"whole file ({REMEDY})"
@@ -150,7 +186,7 @@ class Evidence:
         """Return how many frames the file lists, 0 where it does not."""
         if "mov" in self._formats:  # read to its end: without what edit lists leave out, with all fragments
             return len(self._film.index_entries)
-        return self._film.frames if "avi" in self._formats else 0
+        return self._film.frames if self._formats & {"avi", "ivf"} else 0
 
     def _early(self, size: int, stated: int) -> int:
         """Return how many frames before the stated length the film ends, as a whole number, 0 where nothing is known.
@@ -158,38 +194,28 @@ class Evidence:
         Of a file that is cut, the bytes that are missing say it, too, and the lower number counts: what is missing may
         be an index behind the frames. Its clock may begin anywhere, and the stated length may count from there or not.
         """
-        if not self._packets or self._length is None:
-            return 0
-        if size < stated:
+        length = self._length
+        if size < stated and "mov" not in self._formats:
             missing = (stated - size) / (size / self._packets)
-            end = self._last - max(0.0, self._first)
-            return int(max(0.0, min(missing, (self._length - end) / self._frame)))
-        if stated:
+            seconds = missing * self._frame if length is None else length - self._last + max(0.0, self._first)
+            return int(max(0.0, min(missing, seconds / self._frame)))
+        if length is None:
             return 0
         reach = max(self._reach, self._last)
-        longest = max((after - before for before, after in pairwise(self._times)), default=0.0)
-        early = self._length - max(reach, reach - self._first)
-        return int(max(0.0, early - longest) / self._frame)
+        longest = max(np.diff(self._times), default=0.0)
+        return int(max(0.0, length - max(reach, reach - self._first) - longest) / self._frame)
 
-    def _log_rest(self, decoded: int) -> None:
+    def _log_rest(self, decoded: int, lost: int) -> None:
         """Log what is tolerated."""
-        lost = {
+        kinds = {
             "before the first key frame": self._start.lost,
             "that belong to what was before the first key frame": self._start.leading,
-            "lost or damaged": self._bad,
+            "lost or damaged": lost,
         }
-        found = [f"{_frames(count)} {text}" for text, count in lost.items() if count]
+        found = [f"{_frames(count)} {text}" for text, count in kinds.items() if count]
         if found or self._words:
             text = ", ".join(found) or "FFmpeg complains"
             log.warning("%s: %s; the %d decoded ones count%s", self._path, text, decoded, self._said())
-        distances = [after - before for before, after in pairwise(self._times)]
-        usual = median(distances) if distances else 0.0
-        jumps = [t for t, distance in enumerate(distances, start=1) if distance > JUMP * usual > 0]
-        if jumps and sum(abs(d - usual) < usual / 4 for d in distances) >= STEADY * len(distances):
-            seconds = distances[jumps[0] - 1]
-            more = f" and {len(jumps) - 1} others" if jumps[1:] else ""
-            text = "%s: time jumps by %.2f s before frame %d%s; frames may be missing there"
-            log.warning(text, self._path, seconds, jumps[0], more)
 
     def _said(self) -> str:
         """Return FFmpeg's first words, as part of a line."""
@@ -204,21 +230,23 @@ class _Start:
 
     Attributes:
         leading: Frames stored after the first key frame and shown before it.
-        lost: Frames stored before the first key frame, and others that the decoder needed to come right.
+        hidden: Packets of frames that are not to be shown (edit lists).
     """
 
     def __init__(self, film: VideoStream) -> None:
-        self.leading = 0
+        self.leading = self.hidden = 0
         self._begun = film.codec_context.codec.intra_only
         self._key, self._key_time, self._before = False, None, 0
         self._times: list[int] = []  # of frames from the key frame on
 
     @property
     def lost(self) -> int:
+        """Frames stored before the first key frame, and others that the decoder needed to come right."""
         return self._before if self._begun or not self._times else self._before + len(self._times)
 
     def packet(self, packet: Packet) -> None:
         """Note a packet of the film."""
+        self.hidden += packet.is_discard
         if self._begun or packet.is_discard:
             return
         if not self._key and packet.is_keyframe:
@@ -230,6 +258,11 @@ class _Start:
                 self.leading += 1
             else:
                 self._times.append(packet.pts)
+
+    @property
+    def unused(self) -> int:
+        """Packets of which no frame is expected."""
+        return self.lost + self.leading + self.hidden
 
     def lacks_key(self, packet: Packet | None) -> bool:
         """Return whether a packet cannot be decoded because it needs a key frame that is not there."""
@@ -259,6 +292,8 @@ def _stated_length(container: InputContainer, film: VideoStream, formats: set[st
     if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", tag):
         hours, minutes, seconds = found.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if "mov" in formats and not film.frames and film.duration:  # in fragments
+        return float(film.duration * film.time_base)
     if formats & TIMED and container.duration:
         return container.duration / av.time_base
     return None
