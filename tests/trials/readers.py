@@ -78,7 +78,7 @@ def _count(path):
 
 
 def _counted(made, whole, log):
-    return made == whole or (made[1] == whole[1] and "declared" in log) or made[0] > whole[0]
+    return made == whole or (made[1] == whole[1] and "ones count" in log) or made[0] > whole[0]
 
 
 def _film(codec, suffix):

@@ -45,10 +45,10 @@ class Evidence:
       of a constant rate. A gap alone is no loss: the rate may vary, or a recorder may have paused. In a film of a
       constant rate it is logged.
     - the **end**, by the film's own clock. A file that is shorter than it states (``stated_size``) has lost the frames
-      that its index or its length name beyond what could be read. One that has its full size is whole, whatever it
-      declares. Where no size is stated, a stated length counts, and every stream must end before it: another track may
-      be longer than the film. Transport and program streams and bare codec streams state no length, so that nothing but
-      a damaged last frame tells of a cut.
+      that its index, its number of frames or its length name beyond what could be read. In one that has its full size
+      the index counts, where there is one, else the length, and every stream must end before it: another track may be
+      longer than the film. Transport and program streams, Ogg and bare codec streams state no length, so that nothing
+      but a damaged last frame tells of a cut.
     """
 
     def __init__(self, path: Path, container: InputContainer, film: VideoStream) -> None:
@@ -162,34 +162,34 @@ class Evidence:
     def _judge_end(self, decoded: int, most: float) -> None:
         """Refuse a video that ends too early; log how it differs from what it declares."""
         size, stated = self._path.stat().st_size, stated_size(self._path, self._formats)
-        declared = self._declared_frames()
-        unread = declared - self._packets
-        whole = 0 < stated <= size and "mov" not in self._formats  # whose index is exact, and fragments end anywhere
-        short = 0 if whole else unread if self._film.frames else max(unread, self._early(size, stated))
+        cut, listed = size < stated, self._listed(size < stated)
+        short = listed - (decoded + self._start.unused if cut else self._packets)
+        if not self._film.frames:
+            short = max(short, self._early(size, stated))
         if short > most:
-            total = max(declared, decoded + short)
+            total = max(listed, decoded + short)
             raise InputError(
                 f"{self._path}: truncated: {decoded} of {total} frames could be decoded{self._said()}; expected a "
                 f"whole file ({REMEDY})"
             )
-        if unread > 0:
+        declared = max(listed, self._film.frames)
+        if declared > self._packets:
             log.warning("%s: %d frames decoded, %d declared; the decoded ones count", self._path, decoded, declared)
-        if size < stated:
-            log.warning(
-                "%s: ends after %d of the %d bytes that it states; its last frames may be damaged",
-                self._path,
-                size,
-                stated,
-            )
+        if cut:
+            text = "%s: ends after %d of the %d bytes that it states; its last frames may be damaged"
+            log.warning(text, self._path, size, stated)
 
-    def _declared_frames(self) -> int:
-        """Return how many frames the file lists, 0 where it does not."""
-        if "mov" in self._formats:  # read to its end: without what edit lists leave out, with all fragments
-            return len(self._film.index_entries)
+    def _listed(self, cut: bool) -> int:
+        """Return how many frames the file lists, 0 where it does not.
+
+        The number in the head of an AVI file may be off; the index at the end of a whole one is right.
+        """
+        if "mov" in self._formats or ("avi" in self._formats and not cut):
+            return sum(entry.size > 0 for entry in self._film.index_entries)
         return self._film.frames if self._formats & {"avi", "ivf"} else 0
 
     def _early(self, size: int, stated: int) -> int:
-        """Return how many frames before the stated length the film ends, as a whole number, 0 where nothing is known.
+        """Return how many frames before the stated length the film ends, 0 where nothing is known.
 
         Of a file that is cut, the bytes that are missing say it, too, and the lower number counts: what is missing may
         be an index behind the frames. Its clock may begin anywhere, and the stated length may count from there or not.
@@ -210,6 +210,7 @@ class Evidence:
         kinds = {
             "before the first key frame": self._start.lost,
             "that belong to what was before the first key frame": self._start.leading,
+            "hidden by the file's list of edits": self._start.hidden,
             "lost or damaged": lost,
         }
         found = [f"{_frames(count)} {text}" for text, count in kinds.items() if count]
