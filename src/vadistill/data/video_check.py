@@ -19,7 +19,8 @@ from vadistill.errors import InputError
 log = logging.getLogger(__name__)
 LEAST, SHARE = 2, 0.01  # so many frames, or this share of all, may be lost; then a line of the log says so
 TIMED = {"matroska", "flv", "asf", "nut", "mxf", "gxf", "wtv", "rm"}  # formats that state how long they last
-STEADY, JUMP = 0.9, 3.0  # share of the distances in time that are alike at a constant rate, and what is a gap there
+STEADY, JUMP = 0.9, 2  # share of the distances in time that are alike at a constant rate; frames missing in a gap
+ORDER = 16  # frames; by so many a stored frame may be later than the one shown before it
 NEAR = 25  # frames between a damaged packet and a gap that it explains: decoders wait, and need other frames
 ONE_EACH = {
     "h264",
@@ -63,7 +64,8 @@ class Evidence:
         self._formats = set(container.format.name.split(","))
         self._frame = 1 / float(film.guessed_rate or 25)  # seconds
         self._start = _Start(film)
-        self._length = _stated_length(container, film, self._formats)
+        self._own_length = _tagged_length(film)
+        self._length = self._own_length or _stated_length(container, film, self._formats)
         self._packets = self._used = 0
         self._bad: list[int] = []  # how many frames there were before each packet that was lost or damaged
         self._fields = film.codec_context.codec.canonical_name not in ONE_EACH
@@ -153,11 +155,16 @@ class Evidence:
 
     def _gaps(self) -> dict[int, int]:
         """Return by frame how many are missing before it, in a film of a constant rate."""
-        distances = np.diff(self._times)
-        usual = float(np.median(distances)) if len(distances) else 0.0
+        missing = self._missing()
+        return {int(t): int(missing[t]) for t in np.flatnonzero(missing >= JUMP)}
+
+    def _missing(self) -> np.ndarray:
+        """Return how many frames are missing before each frame (T,), going by the times in a film of a constant rate."""
+        distances = np.diff(self._times, prepend=self._times[:1])
+        usual = float(np.median(distances))
         if not usual or (np.abs(distances - usual) < usual / 4).mean() < STEADY:
-            return {}
-        return {int(t) + 1: round(distances[t] / usual) - 1 for t in np.flatnonzero(distances > JUMP * usual)}
+            return np.zeros(len(distances), int)
+        return np.maximum(0, (distances / usual).round().astype(int) - 1)
 
     def _judge_end(self, decoded: int, most: float) -> None:
         """Refuse a video that ends too early; log how it differs from what it declares."""
@@ -191,19 +198,23 @@ class Evidence:
     def _early(self, size: int, stated: int) -> int:
         """Return how many frames before the stated length the film ends, 0 where nothing is known.
 
-        Of a file that is cut, the bytes that are missing say it, too, and the lower number counts: what is missing may
-        be an index behind the frames. Its clock may begin anywhere, and the stated length may count from there or not.
+        The clock may begin anywhere, and the stated length may count from there or from zero: the lower number is sure.
+        Of a file that is cut the bytes that are missing tell which it is. They may be an index behind the frames, or
+        another track's; so they and the clock must both say it, unless the length is the film's own.
         """
-        length = self._length
+        early = cut = 0.0
+        if self._length is not None:
+            reach = max(self._reach, self._last)
+            longest = max(np.diff(self._times), default=0.0)  # the last frame may last as long
+            early = self._length - max(reach, reach - self._first) - longest
         if size < stated and "mov" not in self._formats:
-            missing = (stated - size) / (size / self._packets)
-            seconds = missing * self._frame if length is None else length - self._last + max(0.0, self._first)
-            return int(max(0.0, min(missing, seconds / self._frame)))
-        if length is None:
-            return 0
-        reach = max(self._reach, self._last)
-        longest = max(np.diff(self._times), default=0.0)
-        return int(max(0.0, length - max(reach, reach - self._first) - longest) / self._frame)
+            cut = (stated - size) / (size / self._packets) * self._frame
+            if self._length is not None:
+                clocks = [self._length - self._last + start for start in (0.0, max(0.0, self._first))]
+                by_clock = min(clocks, key=lambda seconds: abs(seconds - cut))
+                cut = by_clock if self._own_length else min(cut, by_clock)
+            cut += self._missing()[-ORDER:].sum() * self._frame  # the last frames came, but not those before them
+        return int(max(0.0, early, cut) / self._frame + 0.5)
 
     def _log_rest(self, decoded: int, lost: int) -> None:
         """Log what is tolerated."""
@@ -248,10 +259,12 @@ class _Start:
     def packet(self, packet: Packet) -> None:
         """Note a packet of the film."""
         self.hidden += packet.is_discard
-        if self._begun or packet.is_discard:
+        if self._begun:
             return
         if not self._key and packet.is_keyframe:
             self._key, self._key_time = True, packet.pts
+        if packet.is_discard:
+            return
         if not self._key:
             self._before += 1
         elif packet.pts is not None and self._key_time is not None:
@@ -287,13 +300,18 @@ def _frames(count: int) -> str:
     return f"{count} frame{'s' if count != 1 else ''}"
 
 
-def _stated_length(container: InputContainer, film: VideoStream, formats: set[str]) -> float | None:
-    """Return how many seconds a file says its film lasts, or without that the whole file; None where it does not."""
+def _tagged_length(film: VideoStream) -> float | None:
+    """Return the seconds that a Matroska file's tags say its film lasts; None where they do not."""
     tag = next((film.metadata[name] for name in film.metadata if name.upper().startswith("DURATION")), "")
     if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", tag):
         hours, minutes, seconds = found.groups()
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    if "mov" in formats and not film.frames and film.duration:  # in fragments
+    return None
+
+
+def _stated_length(container: InputContainer, film: VideoStream, formats: set[str]) -> float | None:
+    """Return the seconds that a file says it lasts, of an MP4 file in fragments its film; None where it does not."""
+    if "mov" in formats and not film.frames and film.duration:
         return float(film.duration * film.time_base)
     if formats & TIMED and container.duration:
         return container.duration / av.time_base
