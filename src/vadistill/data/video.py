@@ -172,5 +172,6 @@ class _Clock:
             if value is not None:
                 self._faults[name] += last is not None and value <= last
                 self._last[name] = value
-        by_pts = frame.dts is None or self._faults["pts"] <= self._faults["dts"]
-        return frame.pts if by_pts and frame.pts is not None else frame.dts
+        if self._faults["pts"] > self._faults["dts"] or frame.pts is None:
+            return frame.dts
+        return frame.pts

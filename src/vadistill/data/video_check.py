@@ -159,7 +159,7 @@ class Evidence:
         return {int(t): int(missing[t]) for t in np.flatnonzero(missing >= JUMP)}
 
     def _missing(self) -> np.ndarray:
-        """Return how many frames are missing before each frame (T,), going by the times in a film of a constant rate."""
+        """Return how many frames are missing before each frame (T,), by their times, in a film of a constant rate."""
         distances = np.diff(self._times, prepend=self._times[:1])
         usual = float(np.median(distances))
         if not usual or (np.abs(distances - usual) < usual / 4).mean() < STEADY:
