@@ -1,17 +1,15 @@
-import csv
 import os
 import signal
 import threading
 import time
-from collections import deque
 from contextlib import closing
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from films import write_film
 from stored_clips import store_of
+from stream_parts import NETWORK, Means, Reference, joined, noise
 from trees import pictures, write_avi, write_images, write_mp4
 
 from vadistill.data.frames import FrameStore, write_frames
@@ -19,51 +17,10 @@ from vadistill.data.video import frames_of
 from vadistill.data.windows import FrameWindows, resize
 from vadistill.errors import InputError
 from vadistill.inference import stream
-from vadistill.inference.backend import Scores
-from vadistill.inference.score_table import score_all, write_scores
 from vadistill.inference.stream import FRAMES_AHEAD, StreamTimes, assemble, score_video
-from vadistill.models.student import Student, frame_scores, scale_frames
-from vadistill.settings import Student as Settings
 from vadistill.student_scoring import BATCH, score_clip, windows_of
 
-SIDES = (1, 4)
 CPU = torch.device("cpu")
-NETWORK = Settings(height=24, width=40, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4, frame_step=3)
-
-
-class Reference:
-    """A small student in torch, as it comes."""
-
-    name, size, offsets, resolutions = "reference", (24, 40), (-3, 0, 3), SIDES
-
-    def __init__(self):
-        torch.manual_seed(0)
-        self.student = Student(NETWORK, SIDES).eval()
-
-    @torch.inference_mode()
-    def __call__(self, frames):
-        maps = self.student(scale_frames(torch.from_numpy(frames)))
-        return Scores(frame_scores(maps).numpy(), {g: grid[:, 0].numpy() for g, grid in maps.items()})
-
-
-class Means:
-    """Scores that say which frame was judged."""
-
-    name, size, offsets, resolutions = "means", (8, 8), (-3, 0, 3), ()
-
-    def __call__(self, frames):
-        self.given = frames
-        return Scores(frames[:, 3:6].mean((1, 2, 3)).astype(np.float32), {})
-
-
-def noise(count, height=30, width=50):
-    return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8))
-
-
-def joined(parts):
-    parts = list(parts)
-    maps = {g: np.concatenate([part.maps[g] for part in parts]) for g in parts[0].maps}
-    return Scores(np.concatenate([part.score for part in parts]), maps)
 
 
 def assert_same(made, expected):
@@ -367,81 +324,3 @@ def test_the_parts_overlap(monkeypatch, alone):
     with closing(score_video("x.mp4", Slow(during), 16)) as scored:
         next(scored)
     assert overlaps == [True]
-
-
-def parts_of(scores, maps, batch):
-    for start in range(0, len(scores), batch):
-        chosen = slice(start, start + batch)
-        yield Scores(scores[chosen], {g: grid[chosen] for g, grid in maps.items()})
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_a_table_reads_back_as_written(known, tmp_path):
-    rng = np.random.default_rng(0)
-    scores, maps = rng.random(11, np.float32), {g: rng.random((11, g, g), np.float32) for g in SIDES}
-    moments = [0.04 * t + (t > 5) for t in range(11)]
-    path, archive = tmp_path / "new" / "a.csv", tmp_path / "new" / "a.npz"
-    write_scores(path, parts_of(scores, maps, 4), deque(moments if known else ()), archive)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["frame", "time_s", "score"]
-    assert [int(row["frame"]) for row in rows] == list(range(11))
-    assert [row["time_s"] for row in rows] == [f"{seconds:.3f}" if known else "" for seconds in moments]
-    np.testing.assert_array_equal(np.array([row["score"] for row in rows], np.float32), scores)
-    assert max(len(row["score"]) for row in rows) < 15, "no digits that float32 does not have"
-    with np.load(archive) as made:
-        assert made.files == ["1x1", "4x4"]
-        for g in SIDES:
-            np.testing.assert_array_equal(made[f"{g}x{g}"], maps[g].astype(np.float16))
-    assert sorted(file.name for file in path.parent.iterdir()) == ["a.csv", "a.npz"]
-
-
-def test_a_table_is_whole_or_not_there(tmp_path):
-    path, archive = tmp_path / "a.csv", tmp_path / "a.npz"
-    path.write_text("old")
-
-    def broken():
-        yield Scores(np.zeros(3, np.float32), {1: np.zeros((3, 1, 1), np.float32)})
-        raise InputError("cut")
-
-    with pytest.raises(InputError, match="cut"):
-        write_scores(path, broken(), deque(), archive)
-    bad = Scores(np.array([0.5, np.nan], np.float32), {})
-    with pytest.raises(InputError, match=r"a\.csv: the score of frame 1 is nan; expected a finite number"):
-        write_scores(path, iter([bad]), deque())
-    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["a.csv"]
-
-
-def test_every_readable_source_is_scored(tmp_path, caplog, alone):
-    caplog.set_level("INFO")
-    write_avi(tmp_path / "one.avi", noise(9))
-    (tmp_path / "two.mp4").write_text("no video")
-    write_images(tmp_path / "cam.3", noise(5), ".png")
-    sources = [tmp_path / name for name in ("one.avi", "two.mp4", "none.mkv", "cam.3")]
-    errors = score_all(sources, tmp_path / "out", Reference(), 4, maps=True)
-    assert len(errors) == 2 and "two.mp4: not a readable video" in errors[0] and "none.mkv: missing" in errors[1]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
-        "cam.3.csv",
-        "cam.3.npz",
-        "one.csv",
-        "one.npz",
-    ]
-    assert [line.split(" frames,")[0] for line in caplog.messages] == [f"{sources[0]}: 9", f"{sources[3]}: 5"]
-    table = np.genfromtxt(tmp_path / "out" / "one.csv", delimiter=",", names=True, dtype=np.float32)
-    np.testing.assert_array_equal(table["score"], joined(score_video(sources[0], Reference(), 4)).score)
-
-
-def test_the_table_has_presentation_times(tmp_path):
-    times = [40 * t for t in range(20)] + [800 + 200 * t for t in range(20)]
-    write_film(tmp_path / "a.mp4", "libx264", noise(40, 48, 64), times=times)
-    write_frames(tmp_path / "b.h5", "b", "test", tmp_path / "a.mp4")
-    assert not score_all([tmp_path / "a.mp4", tmp_path / "b.h5"], tmp_path / "out", Means(), 4)
-    for name in "ab":
-        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
-            assert [row["time_s"] for row in csv.DictReader(file)] == [f"{t / 1000:.3f}" for t in times]
-
-
-def test_sources_of_one_name_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"out/a\.csv: 2 sources are named 'a'"):
-        score_all([tmp_path / "x" / "a.avi", tmp_path / "y" / "a.mp4"], tmp_path / "out", Means(), 4)
-    assert not (tmp_path / "out").exists()
