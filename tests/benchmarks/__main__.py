@@ -57,9 +57,7 @@ def main() -> None:
     parser.add_argument("--students", type=Path, nargs="*", help="distilled.pt of data sets; else the demo's")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="frames of a student's batch")
     parser.add_argument("--weights", type=Path, default=Path("resources/weights/demo.pt"), help="of its detector")
-    parser.add_argument(
-        "--films", type=Path, nargs="*", default=[], help="videos to decode, besides a generated one"
-    )
+    parser.add_argument("--films", type=Path, nargs="*", default=[], help="videos to decode, besides a generated one")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for each number")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -92,7 +92,8 @@ def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.nda
 
 
 def _listed(container: InputContainer) -> str:
-    return ", ".join(f"{stream.index} ({stream.width}x{stream.height})" for stream in container.streams.video)
+    known = (stream for stream in container.streams.video if stream.codec_context)
+    return ", ".join(f"{stream.index} ({stream.width}x{stream.height})" for stream in known)
 
 
 def _decoded(
@@ -135,7 +136,7 @@ def _packets(container: InputContainer, film: VideoStream, evidence: Evidence, l
         failures = 0
         if packet.size:  # others mark the end of a stream, or a frame that is left as the one before
             evidence.packet(packet)
-            if packet.stream.index == film.index:
+            if packet.stream_index == film.index:
                 yield packet
 
 

@@ -19,7 +19,7 @@ from vadistill.errors import InputError
 log = logging.getLogger(__name__)
 LEAST, SHARE = 2, 0.01  # so many frames, or this share of all, may be lost; then a line of the log says so
 TIMED = {"matroska", "flv", "asf", "nut", "mxf", "gxf", "wtv", "rm"}  # formats that state how long they last
-STEADY, JUMP = 0.9, 2  # share of the distances in time that are alike at a constant rate; frames missing in a gap
+STEADY = 0.9  # share of the distances in time that are alike at a constant rate
 ORDER = 16  # frames; by so many a stored frame may be later than the one shown before it
 NEAR = 25  # frames between a damaged packet and a gap that it explains: decoders wait, and need other frames
 ONE_EACH = {
@@ -62,6 +62,7 @@ class Evidence:
         """
         self._path, self._film = path, film
         self._formats = set(container.format.name.split(","))
+        self._ticks = {stream.index: float(stream.time_base) for stream in container.streams if stream.time_base}
         self._frame = 1 / float(film.guessed_rate or 25)  # seconds
         self._start = _Start(film)
         self._own_length = _tagged_length(film)
@@ -77,9 +78,10 @@ class Evidence:
         """Note a packet of any stream."""
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
-            start = float(time * packet.time_base)
-            self._reach = max(self._reach, start + float((packet.duration or 0) * packet.time_base))
-        if packet.stream.index == self._film.index:
+            tick = self._ticks.get(packet.stream_index, 0.0)
+            start, end = tick * time, tick * (time + (packet.duration or 0))
+            self._reach = max(self._reach, end)
+        if packet.stream_index == self._film.index:
             self._packets += 1
             self._start.packet(packet)
             if time is not None:
@@ -145,9 +147,9 @@ class Evidence:
             )
         self._log_rest(decoded, lost)
         if gaps:
-            text = "%s: time jumps before frame %d%s; there may be %d frames missing"
-            more = f" and {_frames(len(gaps) - 1)} more" if len(gaps) > 1 else ""
-            log.warning(text, self._path, min(gaps), more, sum(gaps.values()))
+            more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+            text = "%s: time jumps before frame %d%s; %s may be missing"
+            log.warning(text, self._path, min(gaps), more, _frames(sum(gaps.values())))
 
     def _silent(self) -> int:
         """Return how many packets came to nothing, of a film where each one is a frame, not a field of one."""
@@ -156,7 +158,7 @@ class Evidence:
     def _gaps(self) -> dict[int, int]:
         """Return by frame how many are missing before it, in a film of a constant rate."""
         missing = self._missing()
-        return {int(t): int(missing[t]) for t in np.flatnonzero(missing >= JUMP)}
+        return {int(t): int(missing[t]) for t in np.flatnonzero(missing)}
 
     def _missing(self) -> np.ndarray:
         """Return how many frames are missing before each frame (T,), by their times, in a film of a constant rate."""
