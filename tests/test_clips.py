@@ -119,8 +119,8 @@ def test_folder_refuses_files_that_it_would_not_read(tmp_path):
     root = folder(tmp_path)
     (root / "train" / ".hidden").write_bytes(b"")
     assert len(read_clips("folder", root)) == 4
-    (root / "train" / "gate.webm").write_bytes(b"")
-    with pytest.raises(InputError, match=r"gate\.webm: expected only videos"):
+    (root / "train" / "gate.docx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"gate\.docx: expected only videos"):
         read_clips("folder", root)
 
 

@@ -1,13 +1,15 @@
-import csv
 import os
 import signal
 import threading
 import time
+from contextlib import closing
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from stored_clips import store_of
+from stream_parts import NETWORK, Means, Reference, joined, noise
 from trees import pictures, write_avi, write_images, write_mp4
 
 from vadistill.data.frames import FrameStore, write_frames
@@ -15,51 +17,10 @@ from vadistill.data.video import frames_of
 from vadistill.data.windows import FrameWindows, resize
 from vadistill.errors import InputError
 from vadistill.inference import stream
-from vadistill.inference.backend import Scores
-from vadistill.inference.score_table import score_all, write_scores
-from vadistill.inference.stream import FRAMES_AHEAD, StreamTimes, assemble, score_video, source_rate
-from vadistill.models.student import Student, frame_scores, scale_frames
-from vadistill.settings import Student as Settings
+from vadistill.inference.stream import FRAMES_AHEAD, StreamTimes, assemble, score_video
 from vadistill.student_scoring import BATCH, score_clip, windows_of
 
-SIDES = (1, 4)
 CPU = torch.device("cpu")
-NETWORK = Settings(height=24, width=40, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4, frame_step=3)
-
-
-class Reference:
-    """A small student in torch, as it comes."""
-
-    name, size, offsets, resolutions = "reference", (24, 40), (-3, 0, 3), SIDES
-
-    def __init__(self):
-        torch.manual_seed(0)
-        self.student = Student(NETWORK, SIDES).eval()
-
-    @torch.inference_mode()
-    def __call__(self, frames):
-        maps = self.student(scale_frames(torch.from_numpy(frames)))
-        return Scores(frame_scores(maps).numpy(), {g: grid[:, 0].numpy() for g, grid in maps.items()})
-
-
-class Means:
-    """Scores that say which frame was judged."""
-
-    name, size, offsets, resolutions = "means", (8, 8), (-3, 0, 3), ()
-
-    def __call__(self, frames):
-        self.given = frames
-        return Scores(frames[:, 3:6].mean((1, 2, 3)).astype(np.float32), {})
-
-
-def noise(count, height=30, width=50):
-    return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8))
-
-
-def joined(parts):
-    parts = list(parts)
-    maps = {g: np.concatenate([part.maps[g] for part in parts]) for g in parts[0].maps}
-    return Scores(np.concatenate([part.score for part in parts]), maps)
 
 
 def assert_same(made, expected):
@@ -106,7 +67,24 @@ def test_a_source_scores_like_its_stored_clip(kind, tmp_path, alone):
     write_frames(tmp_path / "a.h5", "a", "test", source, "png")
     expected = score_clip(backend.student, windows_of([tmp_path / "a.h5"], NETWORK), CPU)
     assert_same(joined(score_video(source, backend, BATCH)), expected)
-    assert source_rate(source) == source_rate(tmp_path / "a.h5") == (None if kind == "images" else 25)
+    assert moments_of(source) == moments_of(tmp_path / "a.h5")
+    assert moments_of(source) == pytest.approx([] if kind == "images" else [t / 25 for t in range(20)])
+
+
+def moments_of(source):
+    moments = []
+    joined(score_video(source, Means(), 6, moments=moments))
+    return moments
+
+
+def test_times_of_a_stored_clip_without_times_follow_from_its_rate(tmp_path):
+    write_mp4(tmp_path / "a.mp4", noise(7))
+    write_frames(tmp_path / "a.h5", "a", "test", tmp_path / "a.mp4")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["times"]  # as in older stores
+        file.attrs["fps"] = 5.0
+    assert moments_of(tmp_path / "a.h5") == pytest.approx([0.2 * t for t in range(7)])
+    assert moments_of(store_of(tmp_path, "b", noise(3)).path) == []
 
 
 def test_decoding_in_several_threads_gives_the_same_frames(tmp_path, alone):
@@ -231,7 +209,7 @@ def test_an_interrupt_while_waiting_ends_all_threads_before_the_batch_is_full(mo
 
     given(monkeypatch, slow())
     with pytest.raises(KeyboardInterrupt):
-        run_within(5, score_video("x.mp4", Means(), 1000))
+        run_within(20, score_video("x.mp4", Means(), 1000))
     assert len(asked) < 100
 
 
@@ -273,114 +251,76 @@ def test_bad_sources_end_in_their_line(decoders, tmp_path, alone):
             run_within(20, score_video(tmp_path / name, Means(), 2, decoders=decoders))
 
 
+class Clock:
+    """Each thread has its own time, which only its own work moves."""
+
+    def __init__(self):
+        self.times = threading.local()
+
+    def now(self):
+        return getattr(self.times, "now", 0.0)
+
+    def work(self, seconds):
+        self.times.now = self.now() + seconds
+
+
 class Slow(Means):
-    def __init__(self, seconds):
-        self.seconds = seconds
+    def __init__(self, work):
+        self.work = work
 
     def __call__(self, frames):
-        time.sleep(self.seconds * len(frames))
+        self.work(len(frames))
         return super().__call__(frames)
 
 
 @pytest.mark.parametrize("slow", ["decoding", "resizing", "inference"])
 def test_the_times_say_which_part_limits(slow, monkeypatch):
-    pauses = {"decoding": 0.0, "resizing": 0.0, "inference": 0.0, slow: 0.005}
+    clock, costs = Clock(), {"decoding": 0.001, "resizing": 0.001, "inference": 0.001, slow: 0.005}
+    monkeypatch.setattr(stream.time, "perf_counter", clock.now)
 
     def source():
         for frame in noise(40, 8, 8):
-            time.sleep(pauses["decoding"])
+            clock.work(costs["decoding"])
             yield frame
 
-    monkeypatch.setattr(stream, "resize", lambda frame, size: time.sleep(pauses["resizing"]) or resize(frame, size))
+    monkeypatch.setattr(stream, "resize", lambda frame, size: clock.work(costs["resizing"]) or resize(frame, size))
     given(monkeypatch, source())
     times = StreamTimes()
-    started = time.perf_counter()
-    list(score_video("x.mp4", Slow(pauses["inference"]), 4, times))
-    total = time.perf_counter() - started
+    for _ in score_video("x.mp4", Slow(lambda count: clock.work(costs["inference"] * count)), 4, times):
+        clock.work(0.01)
+    for part, cost in costs.items():
+        assert getattr(times, part) == pytest.approx(40 * cost)
     assert times.limit == slow and times.frames == 40
-    assert 0.2 <= getattr(times, slow) <= times.total <= total
-    assert times.inference + times.waiting <= times.total
-    assert (times.waiting > times.inference) == (slow != "inference")
+    assert times.total == pytest.approx(times.inference + 10 * 0.01), "with what the caller did in between"
     assert str(times) == f"40 frames, {40 / times.total:.1f} frames/s, limited by {slow}"
 
 
-def test_the_parts_overlap(monkeypatch):
-    """Three parts of 0.2 s each take less than the 0.6 s that they sum to."""
+def test_waiting_for_windows_is_measured(monkeypatch):
+    clock, times = Clock(), StreamTimes()
+    monkeypatch.setattr(stream.time, "perf_counter", clock.now)
+    assert list(stream._timed((clock.work(2) for _ in range(3)), times, "waiting")) == [None] * 3
+    assert times.waiting == 6
+
+
+def test_the_parts_overlap(monkeypatch, alone):
+    """The decoder waits for the scoring of the first batch to begin, and that for frames decoded and resized later."""
+    held, scoring, sizes, overlaps = 24, threading.Event(), [], []  # 16 + 3 frames make the first batch
 
     def source():
-        for frame in noise(40, 8, 8):
-            time.sleep(0.005)
+        for t, frame in enumerate(endless([])):
+            if t == held:
+                scoring.wait(60)
             yield frame
 
-    monkeypatch.setattr(stream, "resize", lambda frame, size: time.sleep(0.005) or resize(frame, size))
+    def during(count):
+        scoring.set()
+        deadline = time.monotonic() + 60
+        while len(sizes) <= held and time.monotonic() < deadline:
+            time.sleep(0.001)
+        overlaps.append(len(sizes) > held)
+
+    monkeypatch.setattr(stream, "resize", lambda frame, size: sizes.append(size) or resize(frame, size))
     given(monkeypatch, source())
-    times = StreamTimes()
-    list(score_video("x.mp4", Slow(0.005), 4, times))
-    assert times.decoding + times.resizing + times.inference > 1.5 * times.total
-
-
-def parts_of(scores, maps, batch):
-    for start in range(0, len(scores), batch):
-        chosen = slice(start, start + batch)
-        yield Scores(scores[chosen], {g: grid[chosen] for g, grid in maps.items()})
-
-
-@pytest.mark.parametrize("fps", [25.0, None])
-def test_a_table_reads_back_as_written(fps, tmp_path):
-    rng = np.random.default_rng(0)
-    scores, maps = rng.random(11, np.float32), {g: rng.random((11, g, g), np.float32) for g in SIDES}
-    path, archive = tmp_path / "new" / "a.csv", tmp_path / "new" / "a.npz"
-    write_scores(path, parts_of(scores, maps, 4), fps, archive)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["frame", "time_s", "score"]
-    assert [int(row["frame"]) for row in rows] == list(range(11))
-    assert [row["time_s"] for row in rows] == [f"{t * 0.04:.3f}" if fps else "" for t in range(11)]
-    np.testing.assert_array_equal(np.array([row["score"] for row in rows], np.float32), scores)
-    assert max(len(row["score"]) for row in rows) < 15, "no digits that float32 does not have"
-    with np.load(archive) as made:
-        assert made.files == ["1x1", "4x4"]
-        for g in SIDES:
-            np.testing.assert_array_equal(made[f"{g}x{g}"], maps[g].astype(np.float16))
-    assert sorted(file.name for file in path.parent.iterdir()) == ["a.csv", "a.npz"]
-
-
-def test_a_table_is_whole_or_not_there(tmp_path):
-    path, archive = tmp_path / "a.csv", tmp_path / "a.npz"
-    path.write_text("old")
-
-    def broken():
-        yield Scores(np.zeros(3, np.float32), {1: np.zeros((3, 1, 1), np.float32)})
-        raise InputError("cut")
-
-    with pytest.raises(InputError, match="cut"):
-        write_scores(path, broken(), 25.0, archive)
-    bad = Scores(np.array([0.5, np.nan], np.float32), {})
-    with pytest.raises(InputError, match=r"a\.csv: the score of frame 1 is nan; expected a finite number"):
-        write_scores(path, iter([bad]))
-    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["a.csv"]
-
-
-def test_every_readable_source_is_scored(tmp_path, caplog, alone):
-    caplog.set_level("INFO")
-    write_avi(tmp_path / "one.avi", noise(9))
-    (tmp_path / "two.mp4").write_text("no video")
-    write_images(tmp_path / "cam.3", noise(5), ".png")
-    sources = [tmp_path / name for name in ("one.avi", "two.mp4", "none.mkv", "cam.3")]
-    errors = score_all(sources, tmp_path / "out", Reference(), 4, maps=True)
-    assert len(errors) == 2 and "two.mp4: not a readable video" in errors[0] and "none.mkv: missing" in errors[1]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
-        "cam.3.csv",
-        "cam.3.npz",
-        "one.csv",
-        "one.npz",
-    ]
-    assert [line.split(" frames,")[0] for line in caplog.messages] == [f"{sources[0]}: 9", f"{sources[3]}: 5"]
-    table = np.genfromtxt(tmp_path / "out" / "one.csv", delimiter=",", names=True, dtype=np.float32)
-    np.testing.assert_array_equal(table["score"], joined(score_video(sources[0], Reference(), 4)).score)
-
-
-def test_sources_of_one_name_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"out/a\.csv: 2 sources are named 'a'"):
-        score_all([tmp_path / "x" / "a.avi", tmp_path / "y" / "a.mp4"], tmp_path / "out", Means(), 4)
-    assert not (tmp_path / "out").exists()
+    with closing(score_video("x.mp4", Slow(during), 16)) as scored:
+        next(scored)
+    assert overlaps == [True]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import yaml
-from benchmarks import rates, scale, slow_half
+from benchmarks import decoding, rates, scale, slow_half
 from benchmarks.estimate import ASSUMPTIONS, estimate, machines, work
 from benchmarks.output import save
 
@@ -52,11 +52,12 @@ def main() -> None:
     """Run the benchmarks that are asked for, all unless told otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--only", nargs="*", choices=["student", "slow_half", "scale", "estimate"])
+    parser.add_argument("--only", nargs="*", choices=["student", "slow_half", "scale", "estimate", "decoding"])
     parser.add_argument("--results", type=Path, default=Path("results/demo"), help="finished results of the demo")
     parser.add_argument("--students", type=Path, nargs="*", help="distilled.pt of data sets; else the demo's")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="frames of a student's batch")
     parser.add_argument("--weights", type=Path, default=Path("resources/weights/demo.pt"), help="of its detector")
+    parser.add_argument("--films", type=Path, nargs="*", default=[], help="videos to decode, besides a generated one")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for each number")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -67,6 +68,7 @@ def main() -> None:
         "slow_half": lambda: slow_half.main(given.output, given.results, given.weights, given.budget),
         "scale": lambda: scale.main(given.output, given.results),
         "estimate": lambda: whole(given.output, given.budget),
+        "decoding": lambda: decoding.main(given.output, given.films, given.budget),
     }
     for name in given.only or parts:
         parts[name]()

@@ -78,7 +78,7 @@ def _count(path):
 
 
 def _counted(made, whole, log):
-    return made == whole or (made[1] == whole[1] and "declared" in log) or made[0] > whole[0]
+    return made == whole or (made[1] == whole[1] and "film" in log) or made[0] > whole[0]
 
 
 def _film(codec, suffix):
@@ -359,6 +359,9 @@ READERS: dict[str, Reader] = {
     "video.h264.mp4": _film("libx264", ".mp4"),
     "video.h264.mov": _film("libx264", ".mov"),
     "video.h264.mkv": _film("libx264", ".mkv"),
+    "video.vp9.webm": _film("libvpx-vp9", ".webm"),
+    "video.mpeg4.avi": _film("mpeg4", ".avi"),
+    "video.flv": _film("flv", ".flv"),
     **{f"images{suffix}": _images(suffix) for suffix in (".jpg", ".png", ".bmp", ".tif")},
     "store.frames.jpeg": _frame_store("jpeg"),
     "store.frames.png": _frame_store("png"),

@@ -15,7 +15,10 @@ from pathlib import Path
 from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS, Demo
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv"})
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv",
+    ".asf", ".flv", ".dv", ".mxf", ".ogv",
+})  # fmt: skip
 FRAME = re.compile(r"\d{1,9}")  # a frame number; longer ones are no number of a frame
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 # Results of a clip have longer names than the clip, and a file system takes 255 bytes.

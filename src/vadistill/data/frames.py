@@ -3,10 +3,11 @@
 ``bytes`` holds the encoded images one after another, (B,) uint8 with checksums; image t is
 ``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64, and ``crc32[t]`` is its checksum. The attributes
 say which clip it is, and ``repaired`` which of its frames stand for images that could not be decoded
-(``vadistill.data.image_folder.images_of``).
+(``vadistill.data.image_folder.images_of``). Of a video there are ``times``, (T,) float64 seconds after the first frame.
 """
 
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import cv2
 import h5py
 import numpy as np
 
+from vadistill.data.image_folder import SourceFrame, decode_image, images_of
 from vadistill.data.store import (
     crc,
     damage_named,
@@ -25,7 +27,6 @@ from vadistill.data.store import (
     write_attributes,
     writing,
 )
-from vadistill.data.image_folder import SourceFrame, decode_image, images_of
 from vadistill.data.video import frame_rate, frames_of
 from vadistill.errors import InputError
 
@@ -60,9 +61,9 @@ def write_frames(
     Raises:
         InputError: The source cannot be read whole (see ``vadistill.data.video.frames_of``).
     """
-    source = Path(source)
-    images = images_of(source) if source.is_dir() else map(SourceFrame, frames_of(source))
-    return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source))
+    source, times = Path(source), array("d")
+    images = images_of(source) if source.is_dir() else map(SourceFrame, frames_of(source, moments=times))
+    return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source), times)
 
 
 def write_images(
@@ -102,8 +103,9 @@ def _write(
     quality: int,
     fingerprint: str,
     fps: float | None,
+    times: Sequence[float] = (),
 ) -> int:
-    """Store frames; see ``write_frames``."""
+    """Store frames; see ``write_frames``. ``times`` are complete, or still empty, after the last one."""
     offsets, sums, shape, repaired = [0], [], None, []
     with writing(path) as file:
         data = file.create_dataset("bytes", (0,), "u1", maxshape=(None,), chunks=(CHUNK_BYTES,), fletcher32=True)
@@ -122,6 +124,8 @@ def _write(
             raise InputError(f"clip {clip}: no frames; expected at least one")
         write_array(file, "offsets", np.array(offsets, np.int64))
         write_array(file, "crc32", np.array(sums, np.uint32))
+        if len(times):
+            write_array(file, "times", np.array(times, np.float64))
         write_attributes(file, version=VERSION, clip=clip, split=split, frames=len(offsets) - 1)
         write_attributes(file, height=shape[0], width=shape[1], repaired=np.array(repaired, np.int64))
         write_attributes(file, encoding=encoding, quality=quality, fingerprint=fingerprint)
@@ -155,7 +159,8 @@ class FrameStore:
         split: Split of the clip.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
-        fps: Frames a second that the video declared, or None.
+        fps: Frames a second of the video, their mean where it varies, or None.
+        times: Of the frames, (T,) float64 seconds after the first one; None of images, or in an older store.
         fingerprint: Of the source.
         repaired: Frames that stand for images that could not be decoded.
     """
@@ -180,8 +185,11 @@ class FrameStore:
             self.repaired = [int(t) for t in attributes.get("repaired", ())]
             self._offsets = read_array(file["offsets"])
             self._sums = read_array(file["crc32"]) if "crc32" in file else None  # none in older files
+            self.times = read_array(file["times"]) if "times" in file else None
             if len(self) != attributes["frames"]:
                 raise ValueError(f"{len(self)} offsets for {attributes['frames']} frames")
+            if self.times is not None and len(self.times) != len(self):
+                raise ValueError(f"{len(self.times)} times for {len(self)} frames")
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return FrameStore, (self.path,)

@@ -1,112 +1,178 @@
-"""Frames of a clip's source: a video file or a folder of images, decoded in order."""
+"""Frames of a clip's source, a video file or a folder of images, decoded in order; of a video also their times."""
 
 import logging
-import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
-# Damaged files are reported as InputError; FFmpeg's own lines would hide that one.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
-import cv2
+import av
 import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from vadistill.data.image_folder import check_size, images_of
-from vadistill.errors import InputError
+from vadistill.data.pictures import Pictures
+from vadistill.data.video_check import Evidence
+from vadistill.data.video_file import ffmpeg_words, film_of, opened
 
 log = logging.getLogger(__name__)
+BACK = 0.5  # seconds; a frame that is earlier by less is out of order, by more there is a new clock
+MOST_FAILURES = 1000  # of reading, one after the other; then the rest of the file is given up
+
+Listener = Callable[[], AbstractContextManager[Sequence[str]]]  # collects what FFmpeg says
 
 
-def frames_of(source: str | Path, threads: int = 1) -> Iterator[np.ndarray]:
+class Moments(Protocol):
+    """Takes the times of frames as they come: a list, deque or array."""
+
+    def append(self, seconds: float, /) -> None:
+        """Take one more."""
+
+
+def frames_of(source: str | Path, threads: int = 1, moments: Moments | None = None) -> Iterator[np.ndarray]:
     """Yield every frame of a video file or folder of images as (H, W, 3) uint8 BGR.
+
+    Interlaced frames are deinterlaced, and pictures turned and mirrored as the file says (``data.pictures``).
 
     Args:
         source: The video or folder.
         threads: In which FFmpeg decodes a video. More than one change nothing but what damaged frames look like.
+        moments: Gets the presentation time of each frame in seconds after the first one's, before the frame is yielded;
+            nothing of a folder.
 
     Raises:
-        InputError: There are no frames, one cannot be decoded, their sizes differ, or a video is truncated.
+        InputError: There are no frames, one cannot be decoded, their sizes differ, or a video is not whole
+            (``vadistill.data.video_check``).
     """
     source = Path(source)
     if source.is_dir():
         return (image.frame for image in images_of(source))
-    return _video_frames(source, threads)
+    return _video_frames(source, threads, deque(maxlen=0) if moments is None else moments)
 
 
 def frame_rate(source: str | Path) -> float | None:
-    """Return the frames a second that a video declares; None for a folder of images or where it says nothing."""
+    """Return the frames a second of a video, their mean where it varies; None for images or where nothing is known.
+
+    Raises:
+        InputError: As ``frames_of`` for a file that cannot be opened.
+    """
     if Path(source).is_dir():
         return None
-    rate = _open(Path(source)).get(cv2.CAP_PROP_FPS)
-    return float(rate) if np.isfinite(rate) and rate > 0 else None
+    with closing(opened(Path(source))) as container:
+        film = film_of(container, Path(source))
+        # The mean is off where few frames are known (DV), the guess where the rate varies: each is then too high.
+        rates = [rate for rate in (film.average_rate, film.guessed_rate) if rate]
+    return float(min(rates)) if rates else None
 
 
-def _open(path: Path, threads: int = 1) -> cv2.VideoCapture:
-    if not path.is_file():
-        raise InputError(f"{path}: missing; expected a video file")
-    if cv2.haveImageReader(os.path.abspath(path)):  # FFmpeg would make a film of one frame of it
-        raise InputError(f"{path}: an image; expected a video, or a folder of images")
-    # An absolute path is never taken for a protocol.
-    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
-    if not capture.isOpened():
-        raise InputError(f"{path}: not a readable video; expected a whole file in a format that FFmpeg decodes")
-    return capture
+def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.ndarray]:
+    with closing(opened(path)) as container:
+        film = film_of(container, path)
+        if len(container.streams.video) > 1:
+            log.warning("%s: stream %d is taken of several with pictures: %s", path, film.index, _listed(container))
+        evidence, clock, pictures = Evidence(path, container, film), _Clock(container, film), Pictures(path, film)
+        times, size, count = deque(), None, 0
+        for frame in _decoded(container, film, evidence, threads):
+            if frame is not None:
+                times.append(clock.time(frame))
+                evidence.shown(times[-1])
+            for picture in pictures.rest() if frame is None else pictures.of(frame):
+                size = size or picture.shape
+                check_size(picture, size, f"{path}: frame {count}")
+                count += 1
+                moments.append(times.popleft())
+                yield picture
+        evidence.judge(count)
 
 
-def _video_frames(path: Path, threads: int) -> Iterator[np.ndarray]:
-    capture = _open(path, threads)
-    rate, declared = capture.get(cv2.CAP_PROP_FPS), round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    size, decoded, last = None, 0, 0.0
-    while True:
-        there, frame = capture.read()
-        if not there:
-            break
-        size = size or frame.shape
-        check_size(frame, size, f"{path}: frame {decoded}")
-        decoded, last = decoded + 1, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        yield frame
-    if size is None:
-        raise InputError(f"{path}: no frame could be decoded; expected a video with frames")
-    _check_whole(path, decoded, declared, last, rate)
-    size = path.stat().st_size
-    if size < (stated := _stated_size(path, size)):
-        log.warning(
-            "%s: ends after %d of the %d bytes that it states; its last frames may be damaged", path, size, stated
-        )
+def _listed(container: InputContainer) -> str:
+    known = (stream for stream in container.streams.video if stream.codec_context)
+    return ", ".join(f"{stream.index} ({stream.width}x{stream.height})" for stream in known)
 
 
-def _check_whole(path: Path, decoded: int, declared: int, last: float, rate: float) -> None:
-    """Refuse a video that ends before its container says it does.
+def _decoded(
+    container: InputContainer, film: VideoStream, evidence: Evidence, threads: int
+) -> Iterator[VideoFrame | None]:
+    """Yield the frames of a film that can be used, as they are decoded, and None after the last one."""
+    decoder = film.codec_context
+    decoder.thread_count, decoder.thread_type = threads, "AUTO"
+    listen = ffmpeg_words if threads == 1 else partial(nullcontext, ())
+    for packet in chain(_packets(container, film, evidence, listen), (None,)):  # None: what the decoder still holds
+        frames, failure = [], None
+        with listen() as words:
+            try:
+                frames = decoder.decode(packet)
+            except av.FFmpegError as error:
+                failure = error
+        if failure:
+            evidence.undecodable(packet, failure, words)
+        yield from evidence.frames(packet, frames, () if failure else words)
+    yield None
 
-    The declared number of frames is exact in some containers (avi, mp4) and in others an estimate, duration times
-    rate, that is far off where the rate varies. So two things must come together: more than two frames and one
-    percent of them are missing, and the last frame's time (seconds) is that far from the declared end as well.
+
+def _packets(container: InputContainer, film: VideoStream, evidence: Evidence, listen: Listener) -> Iterator[Packet]:
+    """Yield the film's packets; reading goes on behind places that cannot be read."""
+    packets, failures = container.demux(), 0
+    while failures < MOST_FAILURES:
+        packet, failure = None, None
+        with listen() as words:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                failure = error
+        if failure:
+            evidence.unreadable(failure, words)
+            packets, failures = container.demux(), failures + 1
+            continue
+        evidence.said(words)
+        if packet is None:
+            return
+        failures = 0
+        if packet.size:  # others mark the end of a stream, or a frame that is left as the one before
+            evidence.packet(packet)
+            if packet.stream_index == film.index:
+                yield packet
+
+
+class _Clock:
+    """Times of frames in seconds after the first one, from their presentation times.
+
+    Where those are out of order, or the container has none (AVI), the decoding times of the packets by which the frames
+    came out tell them, as FFmpeg guesses it. A frame without either follows the one before at the film's rate. Where
+    the clock jumps back, as where parts of a recording were joined, time goes on at that rate, too.
     """
-    tolerated = max(2.0, 0.01 * declared)
-    missing = declared - decoded
-    if missing <= 0:
-        return
-    early = declared - 1 - last * rate
-    if missing > tolerated and early > tolerated:
-        raise InputError(
-            f"{path}: truncated: {decoded} of {declared} frames could be decoded; expected a whole file "
-            "(if it plays to its end, encode it again or give its frames as a folder of images)"
-        )
-    log.warning("%s: %d frames decoded, %d declared; the decoded ones count", path, decoded, declared)
 
+    def __init__(self, container: InputContainer, film: VideoStream) -> None:
+        self._tick, self._step = float(film.time_base), 1 / float(film.guessed_rate or 25)
+        self._last = {"pts": None, "dts": None}
+        self._faults = {"pts": int(container.format.name == "avi"), "dts": 0}
+        self._zero: int | None = None  # the stated time that stands for ``_shift`` seconds
+        self._shift, self._time = 0.0, None
 
-def _stated_size(path: Path, there: int) -> int:
-    """Return how many bytes an AVI or MP4 file of ``there`` bytes says it has, 0 where nothing is known."""
-    with path.open("rb") as file:
-        head = file.read(16)
-        if head.startswith(b"RIFF"):
-            return 8 + int.from_bytes(head[4:8], "little")
-        end = 0
-        while end < there and head[4:8].isalnum():  # a box of MP4: size, name, a larger size where the first one is 1
-            size = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
-            if size < 8:
-                return 0
-            end += size
-            file.seek(min(end, there))
-            head = file.read(16)
-        return end
+    def time(self, frame: VideoFrame) -> float:
+        """Return the time of the next frame."""
+        stated, following = self._stated(frame), 0.0 if self._time is None else self._time + self._step
+        if stated is None:
+            self._time = following
+            return following
+        time = following if self._zero is None else self._shift + (stated - self._zero) * self._tick
+        if self._zero is None or time < self._time - BACK:
+            self._zero, self._shift, time = stated, following, following
+        self._time = time if self._time is None else max(time, self._time)
+        return self._time
+
+    def _stated(self, frame: VideoFrame) -> int | None:
+        for name in ("pts", "dts"):
+            value, last = getattr(frame, name), self._last[name]
+            if value is not None:
+                self._faults[name] += last is not None and value <= last
+                self._last[name] = value
+        if self._faults["pts"] > self._faults["dts"] or frame.pts is None:
+            return frame.dts
+        return frame.pts

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from vadistill.errors import InputError
 from vadistill.files import whole_file, whole_stream
 from vadistill.inference.backend import Backend, Scores
-from vadistill.inference.stream import StreamTimes, score_video, source_rate
+from vadistill.inference.stream import StreamTimes, score_video
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ def score_all(sources: Sequence[Path], output: Path, backend: Backend, batch: in
             raise InputError(f"{output / name}.csv: {count} sources are named '{name}'; expected different names")
     errors = []
     for source, name in zip(sources, names, strict=True):
-        times, archive = StreamTimes(), output / f"{name}.npz" if maps else None
+        times, moments, archive = StreamTimes(), deque(), output / f"{name}.npz" if maps else None
         try:
-            scores = score_video(source, backend, batch, times)
-            write_scores(output / f"{name}.csv", scores, source_rate(source), archive)
+            scores = score_video(source, backend, batch, times, moments=moments)
+            write_scores(output / f"{name}.csv", scores, moments, archive)
         except (InputError, OSError) as error:
             errors.append(str(error))
         else:
@@ -44,13 +44,14 @@ def score_all(sources: Sequence[Path], output: Path, backend: Backend, batch: in
     return errors
 
 
-def write_scores(path: Path, parts: Iterable[Scores], fps: float | None = None, maps: Path | None = None) -> None:
+def write_scores(path: Path, parts: Iterable[Scores], moments: deque[float], maps: Path | None = None) -> None:
     """Write scores as they come: the CSV file, and the maps where asked for, whole or not at all.
 
     Args:
         path: The CSV file; a float32 score reads back as it was.
         parts: Scores of successive frames.
-        fps: Frames a second; without it, ``time_s`` stays empty.
+        moments: Times of the frames in seconds, which are there when their scores come and are taken out; where there
+            is none, ``time_s`` stays empty.
         maps: An .npz file for the maps, (T, g, g) float16 named "1x1", "4x4", "16x16". They wait on the disk, so that
             memory does not grow with the video.
 
@@ -67,7 +68,7 @@ def write_scores(path: Path, parts: Iterable[Scores], fps: float | None = None, 
             for score in part.score:
                 if not math.isfinite(score):
                     raise InputError(f"{path}: the score of frame {frame} is {score}; expected a finite number")
-                table.write(f"{frame},{'' if fps is None else f'{frame / fps:.3f}'},{score!s}\n")
+                table.write(f"{frame},{f'{moments.popleft():.3f}' if moments else ''},{score!s}\n")
                 frame += 1
             for g, grid in part.maps.items() if archive else ():
                 if g not in grids:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from vadistill.data.frames import FrameStore, window_indices
-from vadistill.data.video import frame_rate, frames_of
+from vadistill.data.video import Moments, frames_of
 from vadistill.data.windows import resize
 from vadistill.inference.backend import Backend, Scores
 
@@ -68,7 +68,12 @@ class StreamTimes:
 
 
 def score_video(
-    source: str | Path, backend: Backend, batch: int = 16, times: StreamTimes | None = None, decoders: int = 1
+    source: str | Path,
+    backend: Backend,
+    batch: int = 16,
+    times: StreamTimes | None = None,
+    decoders: int = 1,
+    moments: Moments | None = None,
 ) -> Iterator[Scores]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
@@ -80,12 +85,14 @@ def score_video(
         batch: Frames scored at once.
         times: Where to note how long each part takes.
         decoders: Threads in which FFmpeg decodes a video.
+        moments: Gets the time of each frame in seconds after the first one, before its score is yielded; nothing where
+            times are unknown.
 
     Raises:
         InputError: The source cannot be read to its end (see ``vadistill.data.video.frames_of``).
     """
     times = times or StreamTimes()
-    decoded = read_source(Path(source), decoders)
+    decoded = read_source(Path(source), decoders, moments)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
     windows = ReadAhead(assemble(frames, backend.size, backend.offsets, batch, times), 1)
     # The frames are closed first: who waits for them ends at once instead of after a whole batch.
@@ -97,18 +104,22 @@ def score_video(
             yield scores
 
 
-def read_source(source: Path, decoders: int = 1) -> Iterator[np.ndarray]:
-    """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip."""
+def read_source(source: Path, decoders: int = 1, moments: Moments | None = None) -> Iterator[np.ndarray]:
+    """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip; see ``score_video``.
+
+    Of a stored clip without times, frame t is at t divided by the frames a second, where they are known.
+    """
     if source.suffix != ".h5":
-        yield from frames_of(source, decoders)
+        yield from frames_of(source, decoders, moments)
         return
     with closing(FrameStore(source)) as store:
-        yield from store
-
-
-def source_rate(source: str | Path) -> float | None:
-    """Return the frames a second that a source of ``score_video`` declares, if it does."""
-    return FrameStore(source).fps if Path(source).suffix == ".h5" else frame_rate(source)
+        times = store.times
+        if times is None and store.fps:
+            times = np.arange(len(store)) / store.fps
+        for t, frame in enumerate(store):
+            if moments is not None and times is not None:
+                moments.append(float(times[t]))
+            yield frame
 
 
 def assemble(

@@ -1,0 +1,92 @@
+import csv
+from collections import deque
+
+import numpy as np
+import pytest
+from films import write_film
+from stream_parts import SIDES, Means, Reference, joined, noise
+from trees import write_avi, write_images
+
+from vadistill.data.frames import write_frames
+from vadistill.errors import InputError
+from vadistill.inference.backend import Scores
+from vadistill.inference.score_table import score_all, write_scores
+from vadistill.inference.stream import score_video
+
+
+def parts_of(scores, maps, batch):
+    for start in range(0, len(scores), batch):
+        chosen = slice(start, start + batch)
+        yield Scores(scores[chosen], {g: grid[chosen] for g, grid in maps.items()})
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_table_reads_back_as_written(known, tmp_path):
+    rng = np.random.default_rng(0)
+    scores, maps = rng.random(11, np.float32), {g: rng.random((11, g, g), np.float32) for g in SIDES}
+    moments = [0.04 * t + (t > 5) for t in range(11)]
+    path, archive = tmp_path / "new" / "a.csv", tmp_path / "new" / "a.npz"
+    write_scores(path, parts_of(scores, maps, 4), deque(moments if known else ()), archive)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["frame", "time_s", "score"]
+    assert [int(row["frame"]) for row in rows] == list(range(11))
+    assert [row["time_s"] for row in rows] == [f"{seconds:.3f}" if known else "" for seconds in moments]
+    np.testing.assert_array_equal(np.array([row["score"] for row in rows], np.float32), scores)
+    assert max(len(row["score"]) for row in rows) < 15, "no digits that float32 does not have"
+    with np.load(archive) as made:
+        assert made.files == ["1x1", "4x4"]
+        for g in SIDES:
+            np.testing.assert_array_equal(made[f"{g}x{g}"], maps[g].astype(np.float16))
+    assert sorted(file.name for file in path.parent.iterdir()) == ["a.csv", "a.npz"]
+
+
+def test_a_table_is_whole_or_not_there(tmp_path):
+    path, archive = tmp_path / "a.csv", tmp_path / "a.npz"
+    path.write_text("old")
+
+    def broken():
+        yield Scores(np.zeros(3, np.float32), {1: np.zeros((3, 1, 1), np.float32)})
+        raise InputError("cut")
+
+    with pytest.raises(InputError, match="cut"):
+        write_scores(path, broken(), deque(), archive)
+    bad = Scores(np.array([0.5, np.nan], np.float32), {})
+    with pytest.raises(InputError, match=r"a\.csv: the score of frame 1 is nan; expected a finite number"):
+        write_scores(path, iter([bad]), deque())
+    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_every_readable_source_is_scored(tmp_path, caplog):
+    caplog.set_level("INFO")
+    write_avi(tmp_path / "one.avi", noise(9))
+    (tmp_path / "two.mp4").write_text("no video")
+    write_images(tmp_path / "cam.3", noise(5), ".png")
+    sources = [tmp_path / name for name in ("one.avi", "two.mp4", "none.mkv", "cam.3")]
+    errors = score_all(sources, tmp_path / "out", Reference(), 4, maps=True)
+    assert len(errors) == 2 and "two.mp4: not a readable video" in errors[0] and "none.mkv: missing" in errors[1]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "cam.3.csv",
+        "cam.3.npz",
+        "one.csv",
+        "one.npz",
+    ]
+    assert [line.split(" frames,")[0] for line in caplog.messages] == [f"{sources[0]}: 9", f"{sources[3]}: 5"]
+    table = np.genfromtxt(tmp_path / "out" / "one.csv", delimiter=",", names=True, dtype=np.float32)
+    np.testing.assert_array_equal(table["score"], joined(score_video(sources[0], Reference(), 4)).score)
+
+
+def test_the_table_has_presentation_times(tmp_path):
+    times = [40 * t for t in range(20)] + [800 + 200 * t for t in range(20)]
+    write_film(tmp_path / "a.mp4", "libx264", noise(40, 48, 64), times=times)
+    write_frames(tmp_path / "b.h5", "b", "test", tmp_path / "a.mp4")
+    assert not score_all([tmp_path / "a.mp4", tmp_path / "b.h5"], tmp_path / "out", Means(), 4)
+    for name in "ab":
+        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
+            assert [row["time_s"] for row in csv.DictReader(file)] == [f"{t / 1000:.3f}" for t in times]
+
+
+def test_sources_of_one_name_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"out/a\.csv: 2 sources are named 'a'"):
+        score_all([tmp_path / "x" / "a.avi", tmp_path / "y" / "a.mp4"], tmp_path / "out", Means(), 4)
+    assert not (tmp_path / "out").exists()
