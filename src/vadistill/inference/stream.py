@@ -19,8 +19,10 @@ import numpy as np
 from vadistill.data.frames import FrameStore, window_indices
 from vadistill.data.video import frame_rate, frames_of
 from vadistill.data.windows import resize
+from vadistill.formats import ending
 from vadistill.inference.backend import Backend, Scores
 
+STORED = ".h5"  # ending of a clip stored by vadistill.data.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
 END = object()
 T = TypeVar("T")
@@ -38,6 +40,7 @@ class StreamTimes:
         inference: In the caller's thread.
         waiting: Of the caller's thread for windows.
         total: From the first frame asked for to the last score given, with what the caller did in between.
+        size: Width and height of the first frame in pixels; known when the first scores are.
     """
 
     frames: int = 0
@@ -47,6 +50,7 @@ class StreamTimes:
     inference: float = 0.0
     waiting: float = 0.0
     total: float = 0.0
+    size: tuple[int, int] | None = None
 
     @contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -68,7 +72,12 @@ class StreamTimes:
 
 
 def score_video(
-    source: str | Path, backend: Backend, batch: int = 16, times: StreamTimes | None = None, decoders: int = 1
+    source: str | Path,
+    backend: Backend,
+    batch: int = 16,
+    times: StreamTimes | None = None,
+    decoders: int = 1,
+    offsets: Sequence[int] | None = None,
 ) -> Iterator[Scores]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
@@ -80,6 +89,7 @@ def score_video(
         batch: Frames scored at once.
         times: Where to note how long each part takes.
         decoders: Threads in which FFmpeg decodes a video.
+        offsets: Of a window's frames from the judged one, in place of the backend's own.
 
     Raises:
         InputError: The source cannot be read to its end (see ``vadistill.data.video.frames_of``).
@@ -87,7 +97,7 @@ def score_video(
     times = times or StreamTimes()
     decoded = read_source(Path(source), decoders)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
-    windows = ReadAhead(assemble(frames, backend.size, backend.offsets, batch, times), 1)
+    windows = ReadAhead(assemble(frames, backend.size, offsets or backend.offsets, batch, times), 1)
     # The frames are closed first: who waits for them ends at once instead of after a whole batch.
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
         for given in _timed(windows, times, "waiting"):
@@ -99,7 +109,7 @@ def score_video(
 
 def read_source(source: Path, decoders: int = 1) -> Iterator[np.ndarray]:
     """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip."""
-    if source.suffix != ".h5":
+    if ending(source) != STORED:
         yield from frames_of(source, decoders)
         return
     with closing(FrameStore(source)) as store:
@@ -108,7 +118,7 @@ def read_source(source: Path, decoders: int = 1) -> Iterator[np.ndarray]:
 
 def source_rate(source: str | Path) -> float | None:
     """Return the frames a second that a source of ``score_video`` declares, if it does."""
-    return FrameStore(source).fps if Path(source).suffix == ".h5" else frame_rate(source)
+    return FrameStore(source).fps if ending(source) == STORED else frame_rate(source)
 
 
 def assemble(
@@ -145,6 +155,7 @@ def _centres(
     """
     known = 0
     for frame in frames:
+        times.size = times.size or (frame.shape[1], frame.shape[0])
         with times.measured("resizing"):
             cv2.split(resize(frame, ring.shape[2:]), list(ring[known % len(ring)]))
         known += 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from vadistill.conditions import KEY, Conditions
 from vadistill.data.features import features_of_teachers
 from vadistill.data.maps import maps_of_teachers
 from vadistill.distillation import Distiller
@@ -64,6 +65,7 @@ def main(args) -> None:
         for line in complaints_of_training(metrics):
             log.warning("epoch %d: %s", epoch + 1, line)
     used["training_data"] = data_fingerprint({store.clip: store.fingerprint for store in windows.stores})
+    used[KEY] = Conditions.of(store for store in windows.stores if store.split == "train").record()
     used["warnings"] = complaints_of_training(training.records[-1])
     weights = {key: value.cpu() for key, value in distiller.result.state_dict().items()}
     training.finish({"kind": "student", "settings": canonical(used), "weights": weights})
