@@ -30,7 +30,7 @@ NETWORK = Settings(height=24, width=40, base_width=2, downsamplings=2, depth=1, 
 class Reference:
     """A small student in torch, as it comes."""
 
-    name, size, offsets, resolutions = "reference", (24, 40), (-3, 0, 3), SIDES
+    name, size, offsets, resolutions, conditions = "reference", (24, 40), (-3, 0, 3), SIDES, None
 
     def __init__(self):
         torch.manual_seed(0)
@@ -45,7 +45,7 @@ class Reference:
 class Means:
     """Scores that say which frame was judged."""
 
-    name, size, offsets, resolutions = "means", (8, 8), (-3, 0, 3), ()
+    name, size, offsets, resolutions, conditions = "means", (8, 8), (-3, 0, 3), (), None
 
     def __call__(self, frames):
         self.given = frames
@@ -375,7 +375,11 @@ def test_every_readable_source_is_scored(tmp_path, caplog, alone):
         "one.csv",
         "one.npz",
     ]
-    assert [line.split(" frames,")[0] for line in caplog.messages] == [f"{sources[0]}: 9", f"{sources[3]}: 5"]
+    scored = [line for line in caplog.messages if " frames/s, limited by " in line]
+    assert [line.split(" frames,")[0] for line in scored] == [f"{sources[0]}: 9", f"{sources[3]}: 5"]
+    for line, name in zip(scored, ("one", "cam.3"), strict=True):
+        size = (tmp_path / "out" / f"{name}.csv").stat().st_size
+        assert f"wrote {tmp_path}/out/{name}.csv ({size} bytes), {tmp_path}/out/{name}.npz (" in line
     table = np.genfromtxt(tmp_path / "out" / "one.csv", delimiter=",", names=True, dtype=np.float32)
     np.testing.assert_array_equal(table["score"], joined(score_video(sources[0], Reference(), 4)).score)
 

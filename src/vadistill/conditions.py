@@ -81,7 +81,8 @@ class Conditions:
             found.append(f"{rate:g} frames/s (training: {self._rates_text})")
         shapes = {_orientation(one) for one in self.sizes}
         closest = min((_ratio(_aspect(size), _aspect(one)) for one in self.sizes), default=1.0)
-        if closest > 1 + ASPECT_TOLERANCE or (shapes and not shapes & {_orientation(size), "square"}):
+        turned = shapes | {_orientation(size)} == {"landscape", "portrait"} and _orientation(size) not in shapes
+        if turned or closest > 1 + ASPECT_TOLERANCE:
             known = " to ".join(dict.fromkeys(_shape_text(self.sizes[end]) for end in (0, -1)))
             found.append(f"{_shape_text(size)} (training: {known})")
         return found
