@@ -23,7 +23,7 @@ TWO = Conditions.of([clip(), clip(fps=10.0), clip(480, 480, None)])
 
 
 def test_what_is_kept_of_clips():
-    assert TWO == Conditions(3, (10.0, 25.0), ((480, 480), (640, 360)))
+    assert Conditions(3, (10.0, 25.0), ((480, 480), (640, 360))) == TWO
     assert Conditions.of([clip(fps=29.97002997)]).frames_per_second == (29.97,)
     assert Conditions.of([clip(fps=None)] * 2) == Conditions(2, (), ((640, 360),))
     many = Conditions.of(clip(100 + n, 100, 1.0 + n) for n in range(1000))

@@ -102,16 +102,20 @@ def test_every_optional_import_says_which_extra_brings_it():
 
 
 def test_a_missing_package_is_named_with_its_extra():
-    with pytest.raises(
-        InputError, match=r"the package nothing_such is missing; install vadistill with its extra 'onnx' "
+    with (
+        pytest.raises(
+            InputError, match=r"the package nothing_such is missing; install vadistill with its extra 'onnx' "
+        ),
+        extra("onnx"),
     ):
-        with extra("onnx"):
-            importlib.import_module("nothing_such")
-    with pytest.raises(
-        InputError, match=r"a package of the extra 'onnx' does not load \(libx\.so is missing\); install"
+        importlib.import_module("nothing_such")
+    with (
+        pytest.raises(
+            InputError, match=r"a package of the extra 'onnx' does not load \(libx\.so is missing\); install"
+        ),
+        extra("onnx"),
     ):
-        with extra("onnx"):
-            raise ImportError("libx.so is missing")
+        raise ImportError("libx.so is missing")
     with pytest.raises(ZeroDivisionError), extra("onnx"):
         raise ZeroDivisionError
 
@@ -123,19 +127,22 @@ def test_every_command_without_the_optional_packages(tmp_path):
     (tmp_path / "graph.onnx").write_bytes(b"a graph")
     (tmp_path / "graph").mkdir()
     (tmp_path / "video.avi").write_bytes(b"no video")
+    missing = (1, rf"error: {tmp_path}/out: missing.*\n")
     student, video, out = (str(tmp_path / name) for name in ("student.pt", "video.avi", "out"))
 
     def lacks(package, name):
-        return rf"error: the package {package} is missing; install vadistill with its extra '{name}' \(.*'\.\[{name}\]'\)\n"
+        remedy = rf"install vadistill with its extra '{name}' \(in its folder: pip install '\.\[{name}\]'\)"
+        return rf"error: the package {package} is missing; {remedy}\n"
 
+    score = ("score", video, "--output", out, "--model")
     expected = {
         ("--help",): (0, ""),
-        ("auc", "--scores", out, "--labels", out): (1, rf"error: {out}: missing.*\n"),
-        ("regions", "--tracks", out, "--detections", out, "--num-frames", "9"): (1, rf"error: {out}: missing.*\n"),
-        ("score", video, "--model", student, "--output", out): (1, r"(?s).*\nerror: .*video\.avi: [^\n]*\n"),
-        ("score", video, "--model", student, "--output", out, "--backend", "onnx-fp32"): (1, lacks("onnxruntime", "onnx")),
-        ("score", video, "--model", f"{tmp_path}/graph.onnx", "--output", out): (1, lacks("onnxruntime", "onnx")),
-        ("score", video, "--model", f"{tmp_path}/graph", "--output", out): (1, lacks("openvino", "openvino")),
+        ("auc", "--scores", out, "--labels", out): missing,
+        ("regions", "--tracks", out, "--detections", out, "--num-frames", "9"): missing,
+        (*score, student): (1, r"(?s).*\nerror: .*video\.avi: [^\n]*\n"),
+        (*score, student, "--backend", "onnx-fp32"): (1, lacks("onnxruntime", "onnx")),
+        (*score, f"{tmp_path}/graph.onnx"): (1, lacks("onnxruntime", "onnx")),
+        (*score, f"{tmp_path}/graph"): (1, lacks("openvino", "openvino")),
         ("export", student, f"{out}.onnx"): (1, lacks("onnx", "onnx")),
         ("export", student, out): (1, lacks("openvino", "openvino")),
         ("benchmark", f"{out}.json", "--backends", "fast"): (1, "error: backend 'fast': unknown; .*\n"),
