@@ -45,6 +45,10 @@ def test_only_an_earlier_file_of_the_kind_is_replaced(tmp_path):
     refuse_to_replace(tmp_path / "none", is_earlier, "record")
     with pytest.raises(InputError, match="other: a file is there that is no earlier record; expected another name"):
         refuse_to_replace(other, is_earlier, "record")
+    for name, target in (("link", mine), ("dangling", tmp_path / "none")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(InputError, match=f"{name}: a link is there that is no earlier record"):
+            refuse_to_replace(tmp_path / name, is_earlier, "record")
     with pytest.raises(InputError, match="a folder is there that is no earlier record"):
         refuse_to_replace(tmp_path, lambda path: path.is_file(), "record")
 

@@ -38,7 +38,7 @@ def listed(known: Mapping[str, str]) -> str:
 
 
 def refuse_to_replace(path: Path, is_earlier: Callable[[Path], bool], kind: str) -> None:
-    """Refuse to write over anything but an earlier file of the same kind.
+    """Refuse to write over anything but an earlier file of the same kind; of a link it is not clear what is meant.
 
     Args:
         path: What is to be written.
@@ -48,9 +48,11 @@ def refuse_to_replace(path: Path, is_earlier: Callable[[Path], bool], kind: str)
     Raises:
         InputError: Something else is there.
     """
-    if path.exists() and not is_earlier(path):
-        there = "a folder" if path.is_dir() else "a file"
-        raise InputError(f"{path}: {there} is there that is no earlier {kind}; expected another name, or remove it")
+    linked = path.is_symlink()
+    if not linked and (not path.exists() or is_earlier(path)):
+        return
+    there = "a link" if linked else "a folder" if path.is_dir() else "a file"
+    raise InputError(f"{path}: {there} is there that is no earlier {kind}; expected another name, or remove it")
 
 
 def size_text(path: Path) -> str:
