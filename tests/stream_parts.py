@@ -14,7 +14,7 @@ NETWORK = Settings(height=24, width=40, base_width=2, downsamplings=2, depth=1, 
 class Reference:
     """A small student in torch, as it comes."""
 
-    name, size, offsets, resolutions = "reference", (24, 40), (-3, 0, 3), SIDES
+    name, size, offsets, resolutions, conditions = "reference", (24, 40), (-3, 0, 3), SIDES, None
 
     def __init__(self):
         torch.manual_seed(0)
@@ -29,7 +29,7 @@ class Reference:
 class Means:
     """Scores that say which frame was judged."""
 
-    name, size, offsets, resolutions = "means", (8, 8), (-3, 0, 3), ()
+    name, size, offsets, resolutions, conditions = "means", (8, 8), (-3, 0, 3), (), None
 
     def __call__(self, frames):
         self.given = frames

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from students import said_plainly, windows_of, write_student
 
 from vadistill.errors import InputError
 from vadistill.inference import export, onnx_graph
-from vadistill.inference.backends import load_backend
+from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.export import export_onnx, export_openvino, windows_for
 from vadistill.settings import Student as Settings
 
@@ -97,33 +98,35 @@ def test_eight_bits_and_half_the_bytes(folder):
 def test_a_file_that_differs_is_refused_and_the_old_one_stays(folder, tmp_path, monkeypatch):
     model = tmp_path / "student.pt"
     write_student(model, last_activation="relu")
-    for module in (export, onnx_graph):
-        monkeypatch.setattr(module, "to_onnx", lambda _: (folder[0] / "fp32.onnx").read_bytes())  # it has softplus
-    (tmp_path / "made.onnx").write_bytes(b"old")
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda _: (folder[0] / "fp32.onnx").read_bytes())  # it has softplus
+    earlier = (folder[0] / "fp32.onnx").read_bytes()
+    (tmp_path / "made.onnx").write_bytes(earlier)
+    shutil.copytree(folder[0] / "fp16", tmp_path / "made")
+    weights = (tmp_path / "made" / "model.bin").read_bytes()
     for write, output in ((export_onnx, tmp_path / "made.onnx"), (export_openvino, tmp_path / "made")):
         refused = f"{re.escape(str(output))}: not written, differs from torch by \\S+; expected at most 0.0001"
         with pytest.raises(InputError, match=refused):
             write(model, output)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["made.onnx", "student.pt"]
-    assert (tmp_path / "made.onnx").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "made.onnx", "student.pt"]
+    assert (tmp_path / "made.onnx").read_bytes() == earlier
+    assert (tmp_path / "made" / "model.bin").read_bytes() == weights
 
 
 def test_what_cannot_be_exported(folder, tmp_path):
     model = folder[0] / "hidden.pt"
-    with pytest.raises(InputError, match=r"student\.pt: expected a name that ends in \.onnx"):
+    with pytest.raises(InputError, match=r"student\.pt: unknown ending \.pt; known are \.onnx \(ONNX\), no ending "):
         export_onnx(model, tmp_path / "student.pt")
+    with pytest.raises(InputError, match=r"made: expected a name that ends in \.onnx"):
+        export_onnx(model, tmp_path / "made")
+    with pytest.raises(InputError, match=r"made\.onnx: expected the name of a folder for OpenVINO"):
+        export_openvino(model, tmp_path / "made.onnx")
     with pytest.raises(InputError, match="precision 'int4': unknown; expected one of fp32, fp16, int8"):
         export_openvino(model, tmp_path / "made", "int4")
     with pytest.raises(InputError, match="no calibration frames"):
-        export_openvino(folder[0] / "fp32.onnx", tmp_path / "made", "int8")
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "diary.txt").touch()
-    with pytest.raises(
-        InputError, match=r"mine: expected no such file, or a folder of model\.xml and model\.bin alone"
-    ):
-        export_openvino(model, mine)
-    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "diary.txt"]
+        export_openvino(model, tmp_path / "made", "int8")
+    for exported in (folder[0] / "fp32.onnx", folder[0] / "fp32"):
+        with pytest.raises(InputError, match=f"{exported}: an exported student; expected the distilled one"):
+            export_openvino(exported, tmp_path / "made", "int8")
     with pytest.raises(
         InputError, match="int8: holds 8-bit weights; expected float ones for the backend 'openvino-fp32'"
     ):
@@ -133,6 +136,111 @@ def test_what_cannot_be_exported(folder, tmp_path):
         del bare.metadata_props[:]
         onnx.save(bare, tmp_path / "bare.onnx")
         load_backend("onnx-fp32", tmp_path / "bare.onnx")
+
+
+def files_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def others(root, exported):
+    """Make what is no export of ours, and must survive one."""
+    for name in ("diary", "beside", "foreign", "half"):
+        (root / name).mkdir()
+    (root / "diary" / "diary.txt").write_text("dear diary")
+    for name in ("model.xml", "model.bin"):
+        shutil.copy(exported / "fp32" / name, root / "beside" / name)
+    (root / "beside" / "video.mp4").write_bytes(b"video")
+    core = openvino.Core()
+    graph = core.read_model(exported / "fp32" / "model.xml")
+    graph.set_rt_info("somebody else's", ["framework"])
+    openvino.save_model(graph, root / "foreign" / "model.xml")
+    (root / "half" / "model.bin").write_bytes(b"weights")
+    (root / "file").write_text("a file")
+    (root / "other.onnx").write_bytes(b"of another program")
+    bare = onnx.load(exported / "fp32.onnx")
+    del bare.metadata_props[:]
+    onnx.save(bare, root / "yolo.ONNX")
+    (root / "folder.onnx").mkdir()
+    (root / "folder.onnx" / "video.mp4").write_bytes(b"video")
+
+
+@pytest.mark.parametrize(
+    "name", ["diary", "beside", "foreign", "half", "file", "other.onnx", "yolo.ONNX", "folder.onnx"]
+)
+def test_nothing_but_an_earlier_export_is_replaced(folder, tmp_path, name):
+    others(tmp_path, folder[0])
+    before = files_of(tmp_path)
+    there = "a folder" if (tmp_path / name).is_dir() else "a file"
+    with pytest.raises(InputError, match=f"{name}: {there} is there that is no earlier (ONNX|OpenVINO) export of a "):
+        export.export_ending(folder[0] / "hidden.pt", tmp_path / name)
+    assert files_of(tmp_path) == before
+
+
+def test_an_earlier_export_is_replaced(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "to_onnx", lambda _: (folder[0] / "fp32.onnx").read_bytes())
+    shutil.copytree(folder[0] / "fp16", tmp_path / "made")
+    export_openvino(folder[0] / "hidden.pt", tmp_path / "made")
+    assert (tmp_path / "made" / "model.bin").stat().st_size > 1.5 * (folder[0] / "fp16" / "model.bin").stat().st_size
+    (tmp_path / "empty").mkdir()
+    export_openvino(folder[0] / "hidden.pt", tmp_path / "empty")
+    assert {path.name for path in (tmp_path / "empty").iterdir()} == {"model.xml", "model.bin"}
+    shutil.copy(folder[0] / "fp32.onnx", tmp_path / "Made.ONNX")
+    export_onnx(folder[0] / "hidden.pt", tmp_path / "Made.ONNX")
+
+
+def test_what_comes_during_an_export_is_not_removed(folder, tmp_path, monkeypatch):
+    def to_onnx(_):
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made" / "video.mp4").write_bytes(b"video")
+        return (folder[0] / "fp32.onnx").read_bytes()
+
+    monkeypatch.setattr(onnx_graph, "to_onnx", to_onnx)
+    with pytest.raises(InputError, match="made: a folder is there that is no earlier OpenVINO export"):
+        export_openvino(folder[0] / "hidden.pt", tmp_path / "made")
+    assert list(files_of(tmp_path).values()) == [b"video"]
+
+
+@pytest.mark.parametrize("name", ["x.xml", "x.engine", "x.pt", "x.tflite", "x.Onnxx", ".torchscript"])
+def test_unknown_endings_of_exports(folder, tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name}: unknown ending \.\w+; known are \.onnx \(ONNX\), no ending \(Open"):
+        export.export_ending(folder[0] / "hidden.pt", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_backend_follows_from_the_model(folder, tmp_path):
+    for source, target in (("fp32.onnx", "Student.ONNX"), ("hidden.pt", "Student.PT")):
+        shutil.copy(folder[0] / source, tmp_path / target)
+    shutil.copy(folder[0] / "fp32" / "model.xml", tmp_path / "Renamed.XML")
+    shutil.copy(folder[0] / "fp32" / "model.bin", tmp_path / "Renamed.bin")
+    expected = {
+        folder[0] / "hidden.pt": "torch-fp32",
+        tmp_path / "Student.PT": "torch-fp32",
+        folder[0] / "fp32.onnx": "onnx-fp32",
+        tmp_path / "Student.ONNX": "onnx-fp32",
+        folder[0] / "fp32": "openvino-fp32",
+        folder[0] / "fp16": "openvino-fp32",
+        folder[0] / "int8": "openvino-int8",
+        folder[0] / "fp16" / "model.xml": "openvino-fp32",
+        tmp_path / "Renamed.XML": "openvino-fp32",
+    }
+    assert {model: backend_for(model) for model in expected} == expected
+    score = load_backend("torch-fp32", folder[0] / "hidden.pt", threads=1)(FRAMES).score
+    for model, name in expected.items():
+        made = load_backend(name, model, threads=1)
+        assert name.endswith("int8") or np.abs(made(FRAMES).score - score).max() <= 1e-3
+
+
+def test_a_backend_that_contradicts_the_model(folder):
+    refused = (
+        r"fp32\.onnx: the backend 'torch-bf16' does not run such a file; expected one of onnx-fp32, openvino-fp32, "
+    )
+    with pytest.raises(InputError, match=refused):
+        load_backend("torch-bf16", folder[0] / "fp32.onnx")
+    for name in ("onnx-fp32", "eager-fp32"):
+        with pytest.raises(
+            InputError, match=f"fp32: the backend '{name}' does not run such a file; expected one of openv"
+        ):
+            load_backend(name, folder[0] / "fp32")
 
 
 def test_windows_for_calibration_are_spread_over_the_clips(folder, tmp_path, monkeypatch):

@@ -71,7 +71,11 @@ def test_every_readable_source_is_scored(tmp_path, caplog):
         "one.csv",
         "one.npz",
     ]
-    assert [line.split(" frames,")[0] for line in caplog.messages] == [f"{sources[0]}: 9", f"{sources[3]}: 5"]
+    scored = [line for line in caplog.messages if " frames/s, limited by " in line]
+    assert [line.split(" frames,")[0] for line in scored] == [f"{sources[0]}: 9", f"{sources[3]}: 5"]
+    for line, name in zip(scored, ("one", "cam.3"), strict=True):
+        size = (tmp_path / "out" / f"{name}.csv").stat().st_size
+        assert f"wrote {tmp_path}/out/{name}.csv ({size} bytes), {tmp_path}/out/{name}.npz (" in line
     table = np.genfromtxt(tmp_path / "out" / "one.csv", delimiter=",", names=True, dtype=np.float32)
     np.testing.assert_array_equal(table["score"], joined(score_video(sources[0], Reference(), 4)).score)
 

@@ -15,7 +15,8 @@ from vadistill.data.region_files import read_pair
 from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.errors import InputError
 from vadistill.files import write_json
-from vadistill.inference.backends import BACKENDS, load_backend
+from vadistill.formats import size_text
+from vadistill.inference.backends import BACKENDS, backend_for, load_backend
 from vadistill.protocols import DEFAULT, PROTOCOLS, find, judge_fully, record
 from vadistill.regions import region_scores
 
@@ -65,16 +66,23 @@ def regions(
 def score(
     videos: Annotated[list[Path], typer.Argument(help="Videos, folders of images, or stored clips (.h5).")],
     model: Annotated[Path, typer.Option(help="A distilled student (.pt), or what 'vadistill export' made of one.")],
-    output: Annotated[Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score.")],
-    backend: Annotated[str, typer.Option(help=f"One of {', '.join(BACKENDS)}.")] = "torch-fp32",
+    output: Annotated[
+        Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score; or the .csv of a single video.")
+    ],
+    backend: Annotated[str | None, typer.Option(help=f"One of {', '.join(BACKENDS)}; by default the model's.")] = None,
     batch: Annotated[int, typer.Option(help="Frames scored at once.", min=1)] = 16,
     maps: Annotated[bool, typer.Option(help="Write <video>.npz with the anomaly maps, too.")] = False,
+    match_rate: Annotated[
+        bool,
+        typer.Option(help="Scale the step between frames to the video's rate: as far apart in time as in training."),
+    ] = False,
 ) -> None:
     """Score the frames of videos by a trained student."""
-    from vadistill.inference.score_table import score_all
+    from vadistill.inference.score_table import score_all, tables_of
 
     _log()
-    errors = score_all(videos, output, load_backend(backend, model), batch, maps)
+    tables_of(videos, output, maps)
+    errors = score_all(videos, output, load_backend(backend or backend_for(model), model), batch, maps, match_rate)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:
@@ -84,23 +92,23 @@ def score(
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="A distilled student (.pt).")],
-    output: Annotated[Path, typer.Argument(help="A file .onnx, or a folder for OpenVINO.")],
+    output: Annotated[Path, typer.Argument(help="A file .onnx, or a folder (a name without ending) for OpenVINO.")],
     precision: Annotated[str, typer.Option(help="Of OpenVINO: fp32, fp16 or int8.")] = "fp32",
     frames: Annotated[
         list[Path] | None, typer.Option(help="Stored clips (.h5) of the training split: int8 needs some; repeatable.")
     ] = None,
 ) -> None:
     """Write a student for ONNX Runtime or OpenVINO, checked against torch; a name that ends in .onnx is ONNX."""
-    from vadistill.inference.export import export_onnx, export_openvino, windows_for
+    from vadistill.inference.export import export_ending, export_onnx, export_openvino, windows_for
+    from vadistill.inference.model_files import ONNX
 
+    onnx = export_ending(model, output) == ONNX
+    if onnx and precision != "fp32":
+        raise InputError(f"--precision {precision}: ONNX is written in fp32; expected a folder for OpenVINO")
     windows = windows_for(model, frames) if frames else []
-    if output.suffix == ".onnx":
-        if precision != "fp32":
-            raise InputError(f"--precision {precision}: ONNX is written in fp32; expected a folder for OpenVINO")
-        difference = export_onnx(model, output, windows)
-    else:
-        difference = export_openvino(model, output, precision, windows)
-    print(f"{output}: differs from torch by at most {difference:.2g}")
+    difference = export_onnx(model, output, windows) if onnx else export_openvino(model, output, precision, windows)
+    kind = f"{'ONNX' if onnx else 'OpenVINO'} in {precision}, {size_text(output)}"
+    print(f"{output}: {kind}, differs from torch by at most {difference:.2g}")
 
 
 @app.command()
@@ -117,9 +125,13 @@ def benchmark(
     budget: Annotated[float, typer.Option(help="Seconds for each number.", min=0.1)] = 5.0,
 ) -> None:
     """Time a student in every backend, by turns with the official layout in eager fp32."""
-    from vadistill.inference.speed import measure_speed
+    from vadistill.inference.model_files import check_student
+    from vadistill.inference.speed import check_record, measure_speed
 
     _log()
+    check_record(output)
+    if model:
+        check_student(model)
     try:
         sizes = [int(size) for size in batches.split(",")]
     except ValueError:
@@ -129,6 +141,7 @@ def benchmark(
     for row in made["table"]:
         rate = f"{row['frames_per_second']:10.1f} frames/s, {row['times_official']:6.2f} times the official layout"
         print(f"{row['part']:8} batch {row['batch']:3} {row['backend']:22} {rate}")
+    print(f"{output}: JSON, {size_text(output)}")
 
 
 def _log() -> None:

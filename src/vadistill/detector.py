@@ -26,6 +26,7 @@ import torch
 
 from vadistill.errors import InputError
 from vadistill.files import sha256
+from vadistill.formats import ending
 from vadistill.settings import Detection
 
 STRIDE = 32
@@ -153,17 +154,17 @@ def _guard(weights: Path, trusted: Container[str]) -> None:
     Raises:
         InputError: Their format, or the installed ultralytics or torch, knows no such way.
     """
-    if weights.suffix == ".onnx" or weights.name.endswith("_openvino_model"):
+    if ending(weights) == ".onnx" or weights.name.endswith("_openvino_model"):
         return
     if sha256(weights) in trusted:
-        if weights.suffix == ".pt":
+        if ending(weights) == ".pt":
             os.environ["ULTRALYTICS_SAFE_LOAD"] = "false"
         return
     from ultralytics import utils
 
     # An older torch lacks what ultralytics restricts by, and it would load everything.
     restricted = getattr(utils, "SAFE_LOAD", False) and hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint")
-    if weights.suffix != ".pt":
+    if ending(weights) != ".pt":
         raise untrusted(weights)
     if not restricted:
         raise InputError(

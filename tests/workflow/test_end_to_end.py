@@ -248,3 +248,8 @@ def test_the_student_learns_from_synthetic_anomalies_and_from_no_held_out_clip(r
     with h5py.File(results / "student/scores/test.h5") as file:
         settings = json.loads(file.attrs["model_settings"])
     assert set(settings["held_out_clips"]) == held and settings["synthetic"]["frames"] == 24
+    filmed = [FrameStore(path) for path in (results / "frames" / "train").glob("*.h5")]
+    known = settings["training_clips"]
+    assert known["clips"] == sum(store.clip not in held for store in filmed)
+    assert known["frames_per_second"] == sorted({store.fps for store in filmed})
+    assert {tuple(size) for size in known["sizes"]} == {(store.width, store.height) for store in filmed}

@@ -68,10 +68,13 @@ def _files(folder: Path, columns: Sequence[str]) -> dict[str, Path]:
     expected = f"a folder with one file <clip>.txt a clip, rows {','.join(columns)}"
     if not folder.is_dir():
         raise InputError(f"{folder}: missing; expected {expected}")
-    paths = [p for p in visible(folder) if p.suffix == ".txt" and p.stem.lower() != "readme"]
+    paths = [p for p in visible(folder) if p.suffix.lower() == ".txt" and p.stem.lower() != "readme"]
     if not paths:
         raise InputError(f"{folder}: no .txt files; expected {expected}")
-    return {path.stem: path for path in paths}
+    names = {path.stem: path for path in paths}
+    if len(names) < len(paths):
+        raise InputError(f"{folder}: two files of one clip whose endings differ in case; expected one a clip")
+    return names
 
 
 def _tracks(path: Path) -> Tracks:

@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from vadistill.conditions import Conditions
+
 
 class Scores(NamedTuple):
     """What a student says of N frames.
@@ -25,12 +27,14 @@ class Backend(Protocol):
         size: Height and width of its input in pixels.
         offsets: Of the frames in its input from the judged one, (-3, 0, 3) for three frames three apart.
         resolutions: Sides g of its maps.
+        conditions: How the clips were filmed that it was trained on, if it says so.
     """
 
     name: str
     size: tuple[int, int]
     offsets: tuple[int, ...]
     resolutions: tuple[int, ...]
+    conditions: Conditions | None
 
     def __call__(self, frames: np.ndarray) -> Scores:
         """Score windows of frames (N, 3 * F, H, W) uint8, BGR triples in the order of ``offsets``; any N."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.inference.backend import Backend
+from vadistill.inference.model_files import ONNX, OPENVINO, STUDENT, model_ending
 from vadistill.machine import cores
 
 Frames = Sequence[np.ndarray]
@@ -39,6 +40,9 @@ def _openvino(precision: str) -> Callable[[str, Path, int, Frames], Backend]:
     return load
 
 
+RUN_BY = {STUDENT: ("",), ONNX: ("onnx", "openvino"), OPENVINO: ("openvino",)}  # how names of backends begin
+
+
 # A runtime is imported when one of its backends is loaded, so that none but the chosen one must be installed.
 BACKENDS: dict[str, Callable[[str, Path, int, Frames], Backend]] = {
     BASELINE: _torch("eager", "float32"),
@@ -54,6 +58,21 @@ BACKENDS: dict[str, Callable[[str, Path, int, Frames], Backend]] = {
 }
 
 
+def backend_for(model: Path) -> str:
+    """Return the name of the backend that runs a student best as it is stored: what nobody needs to choose.
+
+    Raises:
+        InputError: The model is missing or damaged, its ending is unknown, or its runtime is not installed.
+    """
+    found = model_ending(model)
+    if found != OPENVINO:
+        return {STUDENT: "torch-fp32", ONNX: "onnx-fp32"}[found]
+    from vadistill.inference.openvino_graph import description_of, read_openvino
+
+    precision = description_of(read_openvino(model), model).precision
+    return "openvino-int8" if precision == "int8" else "openvino-fp32"
+
+
 def load_backend(name: str, model: Path, *, threads: int | None = None, calibration: Frames = ()) -> Backend:
     """Return a trained student on one of ``BACKENDS``.
 
@@ -66,13 +85,13 @@ def load_backend(name: str, model: Path, *, threads: int | None = None, calibrat
             graph that was exported in 8 bits needs none.
 
     Raises:
-        InputError: There is no such backend, a package of it is not installed, or the model is not one that it runs.
+        InputError: There is no such backend, a package of it is not installed, or the model is missing or not one that
+            it runs.
     """
     if name not in BACKENDS:
         raise InputError(f"backend '{name}': unknown; expected one of {', '.join(BACKENDS)}")
-    try:
-        return BACKENDS[name](name, model, threads or cores(), calibration)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"backend '{name}': the package {error.name} is missing; expected it to be installed"
-        ) from error
+    beginnings = RUN_BY[model_ending(model)]
+    if not name.startswith(beginnings):
+        fitting = ", ".join(known for known in BACKENDS if known.startswith(beginnings))
+        raise InputError(f"{model}: the backend '{name}' does not run such a file; expected one of {fitting}")
+    return BACKENDS[name](name, model, threads or cores(), calibration)

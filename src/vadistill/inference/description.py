@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from vadistill.conditions import Conditions
 from vadistill.data.windows import offsets
 from vadistill.errors import InputError
 from vadistill.inference.backend import Scores
 from vadistill.settings import canonical, section
 
 KEY = "vadistill"  # of the description among a file's metadata
+GRAPH, WEIGHTS = "model.xml", "model.bin"  # in the folder of an OpenVINO graph
 PIECE_PIXELS = 300_000  # a runtime is given at once: more leave the caches of a processor
 
 
@@ -58,6 +60,11 @@ class Description:
                 f"{path}: its description is damaged ({error}); expected what 'vadistill export' writes"
             ) from error
 
+    @property
+    def conditions(self) -> Conditions | None:
+        """Return how the clips were filmed that it was trained on; None where the model does not say."""
+        return Conditions.read(self.settings)
+
     def text(self) -> str:
         """Return what ``read`` reads."""
         return canonical(asdict(self))
@@ -95,3 +102,19 @@ class Description:
         empty = [np.empty((0, *shape), np.float32) for shape in ((), *((g, g) for g in self.resolutions))]
         score, *maps = (np.concatenate(made) for made in zip(empty, *parts, strict=True))
         return Scores(score, dict(zip(self.resolutions, maps, strict=True)))
+
+
+def is_onnx_export(path: Path) -> bool:
+    """Return whether a file is an ONNX file with a description in it; no runtime is needed to tell."""
+    # Metadata in protobuf: field 1 is the key, field 2 the value, each behind its tag and, here, its length.
+    return path.is_file() and b"\n%c%s\x12" % (len(KEY), KEY.encode()) in path.read_bytes()
+
+
+def is_openvino_export(folder: Path) -> bool:
+    """Return whether a folder holds an OpenVINO graph with a description in it and nothing else, or nothing at all."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return True
+    return names == {GRAPH, WEIGHTS} and f"<{KEY} ".encode() in (folder / GRAPH).read_bytes()

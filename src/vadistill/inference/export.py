@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from vadistill.errors import InputError
 from vadistill.files import whole_file, whole_folder
+from vadistill.formats import known_ending, refuse_to_replace
 from vadistill.inference.backend import Backend
 from vadistill.inference.backends import load_backend
-from vadistill.inference.onnx_graph import to_onnx
-from vadistill.inference.openvino_graph import FILE, describe, description_of, quantised, read_openvino
+from vadistill.inference.description import is_onnx_export, is_openvino_export
+from vadistill.inference.model_files import EXPORTS, ONNX, check_student
 from vadistill.settings import section
 from vadistill.student_scoring import windows_of
 from vadistill.training import load_model
@@ -27,6 +27,24 @@ from vadistill.training import load_model
 # Highest difference of a score or a map's cell from torch's: at least four times what trained students showed.
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.2}
 CALIBRATION, CHECKED = 128, 8  # windows of frames
+
+
+def export_ending(model: Path, output: Path) -> str:
+    """Return the ending of what is to be exported, a key of ``EXPORTS``; nothing is written.
+
+    Raises:
+        InputError: The model is no distilled student, the ending is unknown, or something else than an earlier export
+            of that format is there.
+    """
+    if output.name in ("", ".."):
+        raise InputError(f"{output}: expected a name for what is exported")
+    found = known_ending(output, EXPORTS)
+    check_student(model)
+    if found == ONNX:
+        refuse_to_replace(output, is_onnx_export, "ONNX export of a student")
+    else:
+        refuse_to_replace(output, is_openvino_export, "OpenVINO export of a student")
+    return found
 
 
 def export_onnx(model: Path, output: Path, windows: Sequence[np.ndarray] = ()) -> float:
@@ -41,10 +59,13 @@ def export_onnx(model: Path, output: Path, windows: Sequence[np.ndarray] = ()) -
         The highest difference of its scores and maps from torch's.
 
     Raises:
-        InputError: The model is no student, the name is not ``.onnx``, or the difference is too large.
+        InputError: The model is no student, the name is not ``.onnx``, another file is there, or the difference is too
+            large.
     """
-    if output.suffix != ".onnx":
-        raise InputError(f"{output}: expected a name that ends in .onnx")
+    if export_ending(model, output) != ONNX:
+        raise InputError(f"{output}: expected a name that ends in {ONNX}")
+    from vadistill.inference.onnx_graph import to_onnx
+
     with whole_file(output) as temporary:
         temporary.write_bytes(to_onnx(model))
         return _checked(output, load_backend("onnx-fp32", temporary), model, windows, "fp32")
@@ -64,21 +85,26 @@ def export_openvino(model: Path, output: Path, precision: str = "fp32", windows:
         The highest difference of its scores and maps from torch's.
 
     Raises:
-        InputError: The model is no student, the precision is unknown, int8 has no frames, the folder holds other files,
-            or the difference is too large.
+        InputError: The model is no student, the precision is unknown, int8 has no frames, the name has an ending,
+            something else than an earlier export is there, or the difference is too large.
     """
     if precision not in TOLERANCES:
         raise InputError(f"precision '{precision}': unknown; expected one of {', '.join(TOLERANCES)}")
-    _refuse_other_files(output)
+    if export_ending(model, output) == ONNX:
+        raise InputError(f"{output}: expected the name of a folder for OpenVINO")
+    from vadistill.inference.openvino_graph import describe, description_of, quantised, read_openvino, save
+
     graph = read_openvino(model)
     description = replace(description_of(graph, model), precision=precision)
     if precision == "int8":
         graph = quantised(graph, windows)
     describe(graph, description)
     with whole_folder(output) as temporary:
-        openvino.save_model(graph, temporary / FILE, compress_to_fp16=precision == "fp16")
+        save(graph, temporary, half=precision == "fp16")
         backend = load_backend("openvino-int8" if precision == "int8" else "openvino-fp32", temporary)
-        return _checked(output, backend, model, windows, precision)
+        difference = _checked(output, backend, model, windows, precision)
+        export_ending(model, output)  # what has come there meanwhile is not removed
+    return difference
 
 
 def loadable(backend: str, model: Path, folder: Path, windows: Sequence[np.ndarray]) -> Path:
@@ -126,10 +152,3 @@ def _checked(output: Path, backend: Backend, model: Path, windows: Sequence[np.n
             f"{output}: not written, differs from torch by {difference:.2g}; expected at most {TOLERANCES[precision]}"
         )
     return difference
-
-
-def _refuse_other_files(folder: Path) -> None:
-    """Refuse to replace anything but an earlier export."""
-    weights = Path(FILE).with_suffix(".bin").name
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {FILE, weights}):
-        raise InputError(f"{folder}: expected no such file, or a folder of {FILE} and {weights} alone")

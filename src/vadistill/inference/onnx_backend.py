@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from vadistill.errors import InputError
+from vadistill.extras import extra
+from vadistill.formats import ending
 from vadistill.inference.backend import Scores
 from vadistill.inference.description import KEY, Description
+from vadistill.inference.model_files import ONNX
+
+with extra("onnx"):
+    import onnxruntime
 
 
 class OnnxBackend:
@@ -23,7 +28,7 @@ class OnnxBackend:
     """
 
     def __init__(self, name: str, model: Path, threads: int) -> None:
-        source = str(model) if model.suffix == ".onnx" else _exported(model)
+        source = str(model) if ending(model) == ONNX else _exported(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         try:
@@ -33,6 +38,7 @@ class OnnxBackend:
         described = Description.read(model, self._session.get_modelmeta().custom_metadata_map.get(KEY))
         self.name, self._description = name, described
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
+        self.conditions = described.conditions
 
     def __call__(self, frames: np.ndarray) -> Scores:
         """Score windows of frames; see ``Backend``."""

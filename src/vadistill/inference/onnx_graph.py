@@ -4,13 +4,16 @@ import logging
 import warnings
 from pathlib import Path
 
-import onnx  # noqa: F401 (torch's exporter needs it and would say so in many lines)
-import onnxscript  # noqa: F401
 import torch
 
+from vadistill.extras import extra
 from vadistill.inference.description import KEY, Description
 from vadistill.inference.graph import streamlined
 from vadistill.student_scoring import load_student
+
+with extra("onnx"):
+    import onnx  # noqa: F401 (torch's exporter needs it and would say so in many lines)
+    import onnxscript  # noqa: F401
 
 
 def to_onnx(model: Path) -> bytes:

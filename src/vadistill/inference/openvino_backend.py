@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from vadistill.errors import InputError
+from vadistill.extras import extra
 from vadistill.inference.backend import Scores
 from vadistill.inference.openvino_graph import description_of, quantised, read_openvino
+
+with extra("openvino"):
+    import openvino
 
 
 class OpenVinoBackend:
@@ -41,6 +44,7 @@ class OpenVinoBackend:
             raise InputError(f"backend '{name}': this processor does not compute in bfloat16; expected one that does")
         self.name, self._description = name, described
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
+        self.conditions = described.conditions
         hint = "bf16" if native and precision != "fp32" else "f32"
 
         def compiled(count: int, streams: int) -> openvino.CompiledModel:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from vadistill.errors import InputError
-from vadistill.inference.description import KEY, Description
+from vadistill.extras import extra
+from vadistill.formats import ending
+from vadistill.inference.description import GRAPH, KEY, Description
+from vadistill.inference.model_files import STUDENT
 
-FILE = "model.xml"  # in the folder of an exported graph, its weights beside it
+with extra("openvino"):
+    import openvino
+
 KEPT = ["framework", KEY]  # where OpenVINO keeps the metadata of an ONNX file, and we the description
 
 
@@ -22,12 +26,12 @@ def read_openvino(model: Path) -> openvino.Model:
     Raises:
         InputError: The file is none of these.
     """
-    if model.is_file() and model.suffix != ".onnx":
+    if model.is_file() and ending(model) == STUDENT:
         from vadistill.inference.onnx_graph import to_onnx  # an exported graph needs no exporter
 
         return openvino.Core().read_model(to_onnx(model))
     try:
-        return openvino.Core().read_model(model / FILE if model.is_dir() else model)
+        return openvino.Core().read_model(model / GRAPH if model.is_dir() else model)
     except RuntimeError as error:
         raise InputError(f"{model}: OpenVINO cannot read it; expected a student or an export of one") from error
 
@@ -46,6 +50,11 @@ def describe(graph: openvino.Model, description: Description) -> None:
     graph.set_rt_info(description.text(), KEPT)
 
 
+def save(graph: openvino.Model, folder: Path, half: bool) -> None:
+    """Write a graph into a folder, with ``half`` its weights in 16 bits."""
+    openvino.save_model(graph, folder / GRAPH, compress_to_fp16=half)
+
+
 def quantised(graph: openvino.Model, calibration: Sequence[np.ndarray]) -> openvino.Model:
     """Return the graph with 8-bit convolutions, the ranges of its features found on some frames.
 
@@ -59,12 +68,15 @@ def quantised(graph: openvino.Model, calibration: Sequence[np.ndarray]) -> openv
     Raises:
         InputError: There are none.
     """
-    import nncf
-    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
     if not len(calibration):
-        raise InputError("8 bits: no calibration frames; expected windows of training frames")
+        raise InputError(
+            "8 bits: no calibration frames; expected windows of training frames ('vadistill export' takes them: "
+            "--precision int8 --frames)"
+        )
+    with extra("openvino"):  # imported only here: it changes torch
+        import nncf
+        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     nncf.set_log_level(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # progress bars
         return nncf.quantize(

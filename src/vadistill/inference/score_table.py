@@ -2,46 +2,151 @@
 
 import logging
 import math
+import re
+import zipfile
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 
 import numpy as np
 
+from vadistill.conditions import Conditions, frame_step, matched_step, with_step
 from vadistill.errors import InputError
 from vadistill.files import whole_file, whole_stream
+from vadistill.formats import NO_ENDING, known_ending, refuse_to_replace, size_text
 from vadistill.inference.backend import Backend, Scores
-from vadistill.inference.stream import StreamTimes, score_video
+from vadistill.inference.stream import StreamTimes, score_video, source_rate
 
 log = logging.getLogger(__name__)
+TABLE = ".csv"
+OUTPUTS = {NO_ENDING: "a folder for <video>.csv", TABLE: "the table of a single video"}
+HEADER = "frame,time_s,score\n"
 
 
-def score_all(sources: Sequence[Path], output: Path, backend: Backend, batch: int, maps: bool = False) -> list[str]:
+def score_all(
+    sources: Sequence[Path],
+    output: Path,
+    backend: Backend,
+    batch: int,
+    maps: bool = False,
+    match_rate: bool = False,
+) -> list[str]:
     """Write ``<name>.csv`` of every source, with ``maps`` also ``<name>.npz``; the log gets a line of each.
+
+    Sources that were filmed unlike the student's training clips are warned of.
+
+    Args:
+        sources: Videos, folders of images, or stored clips.
+        output: A folder, or the table of a single source.
+        backend: The student.
+        batch: Frames scored at once.
+        maps: Write the maps as well.
+        match_rate: Choose the step between a window's frames by the source's rate, so that they lie as far apart in
+            time as in training.
 
     Returns:
         What is wrong with the sources that could not be read; the others are done.
 
     Raises:
-        InputError: Two sources have the same name.
+        InputError: Tables cannot be written there (see ``tables_of``), or there is no rate to match.
     """
-    names = [source.absolute().name if source.is_dir() else source.stem for source in sources]
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise InputError(f"{output / name}.csv: {count} sources are named '{name}'; expected different names")
+    tables = tables_of(sources, output, maps)
+    conditions = backend.conditions
+    if conditions is None:
+        log.info("%s: the model does not say how its training clips were filmed", backend.name)
+    if match_rate and not (conditions and conditions.frames_per_second):
+        raise InputError("--match-rate: the model does not know the frames a second of its training clips")
     errors = []
-    for source, name in zip(sources, names, strict=True):
-        times, moments, archive = StreamTimes(), deque(), output / f"{name}.npz" if maps else None
+    for source, table in zip(sources, tables, strict=True):
+        times, moments, archive = StreamTimes(), deque(), table.with_suffix(".npz") if maps else None
         try:
-            scores = score_video(source, backend, batch, times, moments=moments)
-            write_scores(output / f"{name}.csv", scores, moments, archive)
+            rate = source_rate(source)
+            offsets = matched_offsets(source, rate, backend) if match_rate else backend.offsets
+            scores = score_video(source, backend, batch, times, moments=moments, offsets=offsets)
+            if conditions:
+                scores = _compared(scores, source, conditions, times, None if match_rate else rate)
+            write_scores(table, scores, moments, archive)
         except (InputError, OSError) as error:
             errors.append(str(error))
         else:
-            log.info("%s: %s", source, times)
+            written = ", ".join(f"{path} ({size_text(path)})" for path in (table, archive) if path)
+            log.info("%s: %s; wrote %s", source, times, written)
     return errors
+
+
+def tables_of(sources: Sequence[Path], output: Path, maps: bool = False) -> list[Path]:
+    """Return the table of each source; nothing is written.
+
+    Args:
+        sources: What is scored.
+        output: A folder, or the table of a single source.
+        maps: Whether maps are written beside the tables.
+
+    Raises:
+        InputError: The output has another ending, is one table for several sources, or two sources have the same name;
+            or a file is in the way that is no earlier table, or no earlier maps.
+    """
+    names = [source.absolute().name if source.is_dir() else source.stem for source in sources]
+    tables = [output / f"{name}.csv" for name in names]
+    if known_ending(output, OUTPUTS) == TABLE:
+        tables = [output]
+        if len(sources) > 1:
+            raise InputError(f"{output}: one table for {len(sources)} videos; expected a folder")
+    elif output.exists() and not output.is_dir():
+        raise InputError(f"{output}: a file; expected a folder, or a name that ends in .csv for a single video")
+    for table, count in Counter(tables).items():
+        if count > 1:
+            raise InputError(f"{table}: {count} sources are named '{table.stem}'; expected different names")
+        refuse_to_replace(table, _is_table, "table of scores")
+        if maps:
+            refuse_to_replace(table.with_suffix(".npz"), _is_maps, "file of maps")
+    return tables
+
+
+def matched_offsets(source: Path, rate: float | None, backend: Backend) -> tuple[int, ...]:
+    """Return the offsets of a window's frames that span about the time that they span in training; the log says which.
+
+    Raises:
+        InputError: The source does not say its rate.
+    """
+    if rate is None:
+        raise InputError(f"{source}: states no frames a second; expected them with --match-rate")
+    trained, step = backend.conditions.nearest_rate(rate), frame_step(backend.offsets)
+    matched = matched_step(step, rate, trained)
+    log.info(
+        "%s: %g frames/s (training: %g), frame step %d for %d: %.3g s between frames for %.3g s",
+        *(source, rate, trained, matched, step, matched / rate, step / trained),
+    )
+    return with_step(backend.offsets, matched)
+
+
+def _compared(
+    scores: Iterable[Scores], source: Path, conditions: Conditions, times: StreamTimes, rate: float | None
+) -> Iterator[Scores]:
+    """Pass scores on; when the first ones are there, warn of what is unlike the training clips."""
+    warned = False
+    for part in scores:
+        if not warned and (found := conditions.differences(times.size, rate)):
+            advice = "; --match-rate keeps the time between frames" if "frames/s" in found[0] else ""
+            log.warning("%s: unlike the training clips: %s%s", source, ", ".join(found), advice)
+        warned = True
+        yield part
+
+
+def _is_table(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(HEADER)) == HEADER.encode()
+
+
+def _is_maps(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(re.fullmatch(r"(\d+)x\1\.npy", name) for name in archive.namelist())
 
 
 def write_scores(path: Path, parts: Iterable[Scores], moments: deque[float], maps: Path | None = None) -> None:
@@ -63,7 +168,7 @@ def write_scores(path: Path, parts: Iterable[Scores], moments: deque[float], map
         table = stack.enter_context(stack.enter_context(whole_file(path)).open("w", encoding="utf-8"))
         archive = stack.enter_context(whole_stream(maps)) if maps else None
         grids = {}
-        table.write("frame,time_s,score\n")
+        table.write(HEADER)
         for part in parts:
             for score in part.score:
                 if not math.isfinite(score):

@@ -17,6 +17,8 @@ from vadistill.data.video import frames_of
 from vadistill.data.windows import offsets
 from vadistill.demo.clips import render_clip
 from vadistill.errors import InputError
+from vadistill.files import read_json
+from vadistill.formats import known_ending, refuse_to_replace
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
 from vadistill.inference.benchmark import BATCHES, Racer, benchmark
 from vadistill.inference.costs import cost_of, write_untrained
@@ -32,6 +34,16 @@ OFFICIAL = f"official-{BASELINE}"
 FILM = {"cpu": 512, "cuda": 4096}  # frames of it that are scored at most
 CALIBRATION = 32  # windows for int8: enough to time it, too few to judge its scores
 DRAWN = Demo(height=480, width=856, frames=64)
+
+
+def check_record(output: Path) -> None:
+    """Refuse a name for the record of ``measure_speed`` that is not .json, or that is taken by something else.
+
+    Raises:
+        InputError: It is.
+    """
+    known_ending(output, {".json": "the record of a benchmark"})
+    refuse_to_replace(output, _is_record, "record of a benchmark")
 
 
 def measure_speed(
@@ -82,6 +94,14 @@ def measure_speed(
         costs = {"official": asdict(racers[OFFICIAL].cost), "own": asdict(racers[second].cost)}
     machine = describe_machine(device, threads)
     return {"machine": machine, "peak": asdict(peak), "students": costs, "left_out": left_out, "table": table}
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        found = read_json(path)
+    except InputError:
+        return False
+    return isinstance(found, dict) and {"machine", "peak", "table"} <= found.keys()
 
 
 def write_film(path: Path, frames: int) -> None:

@@ -17,10 +17,12 @@ import cv2
 import numpy as np
 
 from vadistill.data.frames import FrameStore, window_indices
-from vadistill.data.video import Moments, frames_of
+from vadistill.data.video import Moments, frame_rate, frames_of
 from vadistill.data.windows import resize
+from vadistill.formats import ending
 from vadistill.inference.backend import Backend, Scores
 
+STORED = ".h5"  # ending of a clip stored by vadistill.data.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
 END = object()
 T = TypeVar("T")
@@ -38,6 +40,7 @@ class StreamTimes:
         inference: In the caller's thread.
         waiting: Of the caller's thread for windows.
         total: From the first frame asked for to the last score given, with what the caller did in between.
+        size: Width and height of the first frame in pixels; known when the first scores are.
     """
 
     frames: int = 0
@@ -47,6 +50,7 @@ class StreamTimes:
     inference: float = 0.0
     waiting: float = 0.0
     total: float = 0.0
+    size: tuple[int, int] | None = None
 
     @contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -74,6 +78,7 @@ def score_video(
     times: StreamTimes | None = None,
     decoders: int = 1,
     moments: Moments | None = None,
+    offsets: Sequence[int] | None = None,
 ) -> Iterator[Scores]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
@@ -87,6 +92,7 @@ def score_video(
         decoders: Threads in which FFmpeg decodes a video.
         moments: Gets the time of each frame in seconds after the first one, before its score is yielded; nothing where
             times are unknown.
+        offsets: Of a window's frames from the judged one, in place of the backend's own.
 
     Raises:
         InputError: The source cannot be read to its end (see ``vadistill.data.video.frames_of``).
@@ -94,7 +100,7 @@ def score_video(
     times = times or StreamTimes()
     decoded = read_source(Path(source), decoders, moments)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
-    windows = ReadAhead(assemble(frames, backend.size, backend.offsets, batch, times), 1)
+    windows = ReadAhead(assemble(frames, backend.size, offsets or backend.offsets, batch, times), 1)
     # The frames are closed first: who waits for them ends at once instead of after a whole batch.
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
         for given in _timed(windows, times, "waiting"):
@@ -109,7 +115,7 @@ def read_source(source: Path, decoders: int = 1, moments: Moments | None = None)
 
     Of a stored clip without times, frame t is at t divided by the frames a second, where they are known.
     """
-    if source.suffix != ".h5":
+    if ending(source) != STORED:
         yield from frames_of(source, decoders, moments)
         return
     with closing(FrameStore(source)) as store:
@@ -120,6 +126,11 @@ def read_source(source: Path, decoders: int = 1, moments: Moments | None = None)
             if moments is not None and times is not None:
                 moments.append(float(times[t]))
             yield frame
+
+
+def source_rate(source: str | Path) -> float | None:
+    """Return the frames a second that a source of ``score_video`` declares, if it does."""
+    return FrameStore(source).fps if ending(source) == STORED else frame_rate(source)
 
 
 def assemble(
@@ -156,6 +167,7 @@ def _centres(
     """
     known = 0
     for frame in frames:
+        times.size = times.size or (frame.shape[1], frame.shape[0])
         with times.measured("resizing"):
             cv2.split(resize(frame, ring.shape[2:]), list(ring[known % len(ring)]))
         known += 1

@@ -33,6 +33,7 @@ class TorchBackend:
     ) -> None:
         self.name, self.run, self.device = name, run, device
         self.size, self.offsets, self.resolutions = description.size, description.offsets, description.resolutions
+        self.conditions = description.conditions
         self._description, self._threads, self._piece = description, threads, piece
 
     @torch.inference_mode()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from vadistill.conditions import KEY, Conditions
 from vadistill.data.features import features_of_teachers
 from vadistill.data.maps import maps_of_teachers
 from vadistill.distillation import Distiller
@@ -43,14 +44,8 @@ def main(args) -> None:
             used["pretraining"] = json.loads(pretrained["settings"])["pretraining"]
         inputs.append(args.pretrained)
         drop_state(args.pretrained)
-    windows = windows_of(
-        args.frames,
-        network,
-        maps=maps,
-        resolutions=resolutions,
-        held_out=held_out,
-        features=features,
-    )
+    targets = {"maps": maps, "resolutions": resolutions, "features": features}
+    windows = windows_of(args.frames, network, held_out=held_out, **targets)
     judges = judges_of(args.validation, args.boxes, network) if settings.selection == "validation" else None
     best = EarlyStopping(distiller.result, patience=settings.epochs) if judges else None
     log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows.drawn))
@@ -64,6 +59,8 @@ def main(args) -> None:
         for line in complaints_of_training(metrics):
             log.warning("epoch %d: %s", epoch + 1, line)
     used["training_data"] = data_fingerprint({store.clip: store.fingerprint for store in windows.stores})
+    learned = [store for store in windows.stores if held_out.get(store.clip, 1.0) > 0]
+    used[KEY] = Conditions.of(store for store in learned if store.split == "train").record()
     used["warnings"] = complaints_of_training(training.records[-1])
     weights = {key: value.cpu() for key, value in distiller.result.state_dict().items()}
     training.finish({"kind": "student", "settings": canonical(used), "weights": weights})

@@ -2,10 +2,14 @@
 
 import logging
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vadistill.conditions import Conditions
 from vadistill.data import maps
+from vadistill.data.frames import FrameStore
 from vadistill.data.store import write_attributes, writing
 from vadistill.machine import pick_device
 from vadistill.settings import canonical, section
@@ -16,12 +20,29 @@ from vadistill.training import drop_state
 log = logging.getLogger(__name__)
 
 
+def unlike_training(paths: list[Path], settings: dict[str, Any]) -> list[str]:
+    """Return in what clips differ from the training clips of a model, a line each difference."""
+    conditions, found = Conditions.read(settings), {}
+    for store in map(FrameStore, paths) if conditions else ():
+        for difference in conditions.differences((store.width, store.height), store.fps):
+            found.setdefault(difference, []).append(store.clip)
+    return [
+        f"{len(clips)} of {len(paths)} clips ({', '.join(clips[:3])}{' ...' if clips[3:] else ''}) are unlike the "
+        f"training clips: {difference}"
+        for difference, clips in found.items()
+    ]
+
+
 def main(args) -> None:
     """Score every frame of the given clips."""
     device = pick_device()
     student, settings = load_student(args.model, device)
     drop_state(args.model)
     network = section("student", settings["student"])
+    unlike = unlike_training(args.frames, settings)
+    for line in unlike:
+        log.warning(line)
+    settings = {**settings, "warnings": [*settings.get("warnings", []), *unlike]}  # which auc.json repeats
     with writing(args.output) as file:
         write_attributes(file, model_settings=canonical(settings))
         for path in args.frames:

@@ -1,0 +1,34 @@
+"""The files in which students are stored, by the endings of their names."""
+
+from pathlib import Path
+
+from vadistill.errors import InputError
+from vadistill.formats import NO_ENDING, known_ending, listed
+
+STUDENT, ONNX, OPENVINO = ".pt", ".onnx", ".xml"
+EXPORTS = {ONNX: "ONNX", NO_ENDING: "OpenVINO, a folder of model.xml and model.bin"}
+MODELS = {STUDENT: "a distilled student", OPENVINO: "OpenVINO", **EXPORTS}
+
+
+def model_ending(model: Path) -> str:
+    """Return the ending of a student's file, one of ``STUDENT``, ``ONNX`` and ``OPENVINO``, also of OpenVINO's folder.
+
+    Raises:
+        InputError: It is missing, or its ending is unknown.
+    """
+    found = NO_ENDING if model.is_dir() else known_ending(model, MODELS)
+    if not model.exists():
+        raise InputError(f"{model}: missing; expected {listed(MODELS)}")
+    if not found and not model.is_dir():
+        raise InputError(f"{model}: a file without an ending; known are {listed(MODELS)}")
+    return found or OPENVINO
+
+
+def check_student(model: Path) -> None:
+    """Refuse what is no student as it was distilled.
+
+    Raises:
+        InputError: It is an export of one, missing, or its ending is unknown.
+    """
+    if model_ending(model) != STUDENT:
+        raise InputError(f"{model}: an exported student; expected the distilled one that it was made of ({STUDENT})")
