@@ -50,6 +50,8 @@ def page(material: Material) -> Page:
     lines += [f"Warning: {line}." for line in result.get("warnings", [])]
     for clip, frames in result.get("repaired_frames", {}).items():
         lines.append(f"{clip}: {len(frames)} images could not be decoded; their neighbours stand for them.")
+    for clip, frames in result.get("left_out_clips", {}).items():
+        lines.append(f"The training clip {clip} has {frames} frames and was left out.")
     sections = [_moments(material), _curves(material), _training(material), _run(material)]
     sections = [*_localisation(material), *sections]
     if material.labels is not None:
