@@ -72,7 +72,9 @@ class Detector:
             if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(weights):
                 raise untrusted(weights) from error
             reason = in_one_line(error)
-            if weights.suffix == ".pt" and "memory" not in reason:  # torch and ultralytics advise to load them unchecked
+            if (
+                weights.suffix == ".pt" and "memory" not in reason
+            ):  # torch and ultralytics advise to load them unchecked
                 reason = "cut off, damaged or not a YOLO network's; expected a whole .pt file that ultralytics wrote"
             raise InputError(f"{weights}: detector weights do not load ({reason})") from error
         if self.network.task not in (None, "detect"):
