@@ -252,18 +252,14 @@ def _load_checked(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    """Say in our words why ``torch.load`` did not load a file, and what was expected."""
+    """Say in our words why ``torch.load`` did not load a file; torch's own advise to load what could run code."""
     if not path.is_file():
-        return "a folder; expected a .pt file" if path.is_dir() else "there is no such file; expected a .pt file"
-    if isinstance(error, OSError | MemoryError) or "memory" in str(error):
-        return f"it cannot be read ({in_one_line(error)})"
-    if isinstance(error, InputError):
-        return f"{error}; expected an undamaged file"
+        return "a folder" if path.is_dir() else "there is no such file"
+    if isinstance(error, OSError | MemoryError | InputError) or "memory" in str(error):
+        return in_one_line(error)
     if isinstance(error, pickle.UnpicklingError):
-        return "it holds more than numbers and text, which could run code and is not loaded; expected a trained model"
-    if zipfile.is_zipfile(path):
-        return "it is damaged or was written by another program; expected a whole file of a training"
-    return "it was cut off or is no file that torch.save wrote; expected a whole file of a training"
+        return "it holds more than numbers and text, which could run code and is not loaded"
+    return "damaged, or written by another program" if zipfile.is_zipfile(path) else "cut off, or of another format"
 
 
 def load_model(path: Path, kind: str) -> dict[str, Any]:
@@ -275,7 +271,10 @@ def load_model(path: Path, kind: str) -> dict[str, Any]:
     try:
         content = _load_checked(path)
     except Exception as error:  # damaged files make torch raise errors of many kinds
-        raise InputError(f"{path}: not a model of this project, {_unreadable(path, error)}") from error
+        raise InputError(
+            f"{path}: not a model of this project ({_unreadable(path, error)}); expected a whole .pt file that a "
+            "training wrote"
+        ) from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{path}: expected a model of the kind '{kind}', found '{found}'")

@@ -98,7 +98,9 @@ def _rows(path: Path) -> list[list[str]]:
         content = path.read_bytes()
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeError as error:
-        raise InputError(f"{path}: not readable as UTF-8 ({error}); save it as 'CSV UTF-8'") from error
+        raise InputError(
+            f"{path}: not a text file in UTF-8 ({error}); expected clip,start,end, saved as 'CSV UTF-8'"
+        ) from error
     except OSError as error:
         raise InputError(f"{path}: not a readable CSV file ({error})") from error
     first, _, rest = text.partition("\n")

@@ -1,9 +1,9 @@
 """Frame scores and labels of any detector, in the forms in which they are passed on: one array (T,) a clip.
 
 A folder holds a file of each clip, ``<clip>.npy``, ``<clip>.csv`` (what ``vadistill score`` writes: a column ``score``)
-or ``<clip>.txt`` (a number a line); a ``.npz`` holds an array of each. Labels may also be intervals, ``labels.csv``, or one
-array of all clips after another, in the natural order of the clips' names, as most published ``.npy`` files are: their
-lengths are then those of the scores.
+or ``<clip>.txt`` (a number a line); a ``.npz`` holds an array of each. Labels may also be intervals, ``labels.csv``, or
+one array of all clips after another, in the natural order of the clips' names, as most published ``.npy`` files are:
+their lengths are then those of the scores.
 """
 
 import csv
