@@ -104,7 +104,7 @@ def left_out(dataset):
         )
     for name, count in short.items():
         logger.warning(
-            f"{dataset}: the training clip '{name}' has {count} frames and is left out; expected at least {LEAST_FRAMES}"
+            f"{dataset}: the training clip '{name}' has {count} of the {LEAST_FRAMES} frames that are needed, and is left out"
         )
     return short
 
@@ -135,7 +135,8 @@ def synthetic_clips(dataset, split):
 @lru_cache
 def held_out(dataset):
     """The training clips that no teacher is fitted on, and the share of each clip at which that part begins."""
-    pattern, share = dataset_section(config, dataset, "objects").scene, dataset_section(config, dataset, "held_out").share
+    pattern = dataset_section(config, dataset, "objects").scene
+    share = dataset_section(config, dataset, "held_out").share
     demo = dataset_config(config, dataset)["layout"] == "demo"
     frames = dataset_section(config, dataset, "demo").frames if demo else None
     known = clips(dataset, "train")
