@@ -147,6 +147,18 @@ def test_the_generator_decides_alone(kind, clip):
     assert (np.array(frames(1)) != np.array(frames(2))).any()
 
 
+@pytest.mark.parametrize("count", [12, 13, 16, 20])
+@pytest.mark.parametrize("share", [0.4, 0.8, 1.0])
+def test_a_short_clip_is_played_as_fast_as_it_can_be(count, share):
+    usable = range(5, 5 + count)
+    degree = Degree(share, (9.0, 9.0), (2.0, 4.0))
+    made = plan("fast", walkers(usable), 100, degree, np.random.default_rng(0))
+    assert len(made.source) >= 4 and set(made.source) <= set(usable)
+    abnormal = made.boxes.any(1)
+    step = np.diff(made.source, prepend=made.source[0] - 1)
+    assert abnormal.any() and step[1:][abnormal[1:]].mean() > 1.5 and (step[1:][~abnormal[1:]] == 1).all()
+
+
 def test_too_few_frames():
     with pytest.raises(InputError, match="5 usable frames; expected at least 12"):
         make("fast", walkers(range(5)))

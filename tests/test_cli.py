@@ -141,6 +141,91 @@ def test_labels_other_than_0_and_1(vadistill, clips):
     assert done.returncode == 1 and "c.npy: holds other things than 0 and 1" in done.stderr
 
 
+def same_as_arrays(vadistill, folder, scores, labels):
+    """Whether the command says of two paths what it says of the arrays that they stand for."""
+    made = vadistill("auc", "--scores", scores, "--labels", labels)
+    assert made.returncode == 0, made.stderr
+    return made.stdout == vadistill("auc", "--scores", folder / "scores", "--labels", folder / "labels").stdout
+
+
+def test_tables_and_lists_of_scores(vadistill, clips):
+    folder, scores, _ = clips
+    for kind in ("csv", "txt"):
+        (folder / kind).mkdir()
+    for name, values in scores.items():
+        rows = "".join(f"{frame},{frame / 25:.3f},{score!r}\n" for frame, score in enumerate(values.tolist()))
+        (folder / "csv" / f"{name}.csv").write_text("frame,time_s,score\n" + rows)
+        (folder / "csv" / f"{name}.npz").write_bytes(b"its maps")
+        (folder / "txt" / f"{name}.txt").write_text("\n".join(map(repr, values.tolist())))
+    for kind in ("csv", "txt"):
+        assert same_as_arrays(vadistill, folder, folder / kind, folder / "labels")
+
+
+@pytest.mark.parametrize("shape", [(180,), (1, 180), (180, 1)])
+def test_labels_of_all_clips_in_a_row(vadistill, clips, shape):
+    folder, _, labels = clips
+    joined = np.concatenate([labels[name] for name in ("01_0014", "a b", "c")])
+    np.save(folder / "all.npy", joined.reshape(shape))
+    assert same_as_arrays(vadistill, folder, folder / "scores", folder / "all.npy")
+
+
+def test_labels_in_a_row_are_divided_in_natural_order(vadistill, tmp_path):
+    (tmp_path / "scores").mkdir()
+    for name, values in {"10": [0.1, 0.9], "9": [0.5, 0.6, 0.7]}.items():
+        np.savetxt(tmp_path / "scores" / f"{name}.txt", values)
+    np.save(tmp_path / "labels.npy", [[0, 0, 1, 0, 1]])
+    made = json.loads(vadistill("auc", "--scores", tmp_path / "scores", "--labels", tmp_path / "labels.npy").stdout)
+    assert made["macro_auc"] == 1.0 and made["skipped_clips"] == []
+
+
+def test_intervals_as_labels(vadistill, clips):
+    folder, _, labels = clips
+    rows = [f"{name}.mp4;{t};{t + 1}" for name, values in labels.items() for t in np.flatnonzero(values)]
+    (folder / "labels.csv").write_text("\n".join(["clip;start;end", *rows]))
+    assert same_as_arrays(vadistill, folder, folder / "scores", folder / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "told"),
+    [
+        ("all.npy", lambda path: np.save(path, np.zeros(179, int)), "179 labels of all clips in a row; expected 180"),
+        ("all.npy", lambda path: np.save(path, np.zeros((2, 90), int)), "shape (2, 90); expected (T,) or (1, T)"),
+        ("all.npy", lambda path: np.save(path, np.array([[0] * 60, [0]], object)), "holds Python objects"),
+        ("all.npz", lambda path: np.savez(path, c=np.array([None] * 30)), "holds Python objects"),
+        ("all.npy", lambda path: path.write_bytes(b"\x80\x04}."), "holds Python objects, or is of another format"),
+        ("labels.csv", lambda path: path.write_text("clip,start,end\nd,0,1\n"), "names the clip 'd'"),
+        ("labels.csv", lambda path: path.write_text("clip,start,end\nc,0,31\n"), "clip 'c' has 30 frames; the labels"),
+        ("all.txt", lambda path: path.write_text("0 1 x"), "not a file of numbers"),
+        ("all.mat", lambda path: path.write_bytes(b"MATLAB 5.0"), "not a readable .mat file of plain numbers"),
+    ],
+)
+def test_bad_labels_end_in_one_line(vadistill, clips, name, write, told):
+    folder, *_ = clips
+    write(folder / name)
+    done = vadistill("auc", "--scores", folder / "scores", "--labels", folder / name)
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {folder / name}: ") and told in done.stderr
+    assert done.stderr.count("\n") == 1 and "allow_pickle" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("frame,time_s\n0,0.0\n", "has the columns frame,time_s; expected one named score"),
+        ("frame,score\n0,1\n2,1\n", "frames are not 0, 1, 2"),
+        ("frame,score\n0,high\n", "not a table of numbers"),
+        ("frame,score\n0\n", "not a table of numbers"),
+        ("frame,score\n", "expected (T,), one number a frame"),
+        ("", "has the columns ; expected"),
+    ],
+)
+def test_bad_tables_of_scores_end_in_one_line(vadistill, clips, table, told):
+    folder, *_ = clips
+    (folder / "tables").mkdir()
+    (folder / "tables" / "c.csv").write_text(table)
+    done = vadistill("auc", "--scores", folder / "tables", "--labels", folder / "labels")
+    assert done.returncode == 1 and "c.csv: " in done.stderr and told in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_as_a_module(clips):
     folder, *_ = clips
     paths = ["--scores", str(folder / "scores"), "--labels", str(folder / "labels")]

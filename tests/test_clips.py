@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from trees import TREES, avenue, folder, shanghaitech, ubnormal, ucsd
+from trees import TREES, avenue, folder, pictures, shanghaitech, ubnormal, ucsd, write_images
 
 from vadistill.data.clips import demo_clip_names, demo_clips, natural_key, read_clips
 from vadistill.data.labels import frame_labels
@@ -239,3 +239,74 @@ def test_demo_clips_are_known_before_their_files(tmp_path):
 def test_the_table_is_read_without_heavy_imports():
     code = "import sys, vadistill.data.clips; print({'numpy', 'cv2', 'h5py', 'torch'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def names_of(layout, root):
+    return [(clip.split, clip.name) for clip in read_clips(layout, root)]
+
+
+@pytest.mark.parametrize("levels", ["unpacked", "a/b c"])
+@pytest.mark.parametrize("layout", NAMES)
+def test_a_data_set_may_lie_in_the_folder_of_its_archive(layout, levels, tmp_path):
+    TREES[layout](tmp_path / "whole" / levels)
+    (tmp_path / "whole" / "readme").mkdir()
+    assert names_of(layout, tmp_path / "whole") == names_of(layout, tmp_path / "whole" / levels)
+
+
+def test_archives_as_they_are_unpacked(tmp_path):
+    """Avenue: two archives, "Avenue Dataset" and the labels; UCSD: both sets in UCSD_Anomaly_Dataset.v1p2."""
+    expected = names_of("avenue", avenue(tmp_path / "plain"))
+    made = avenue(tmp_path / "made")
+    for labels in ("one/ground_truth_demo", "two/ground_truth_demo/ground_truth_demo"):
+        root = tmp_path / labels.split("/")[0]
+        shutil.copytree(made, root / "Avenue Dataset")
+        (root / labels.split("/", 1)[1]).parent.mkdir(exist_ok=True)
+        (root / "Avenue Dataset" / "ground_truth_demo").rename(root / labels.split("/", 1)[1])
+        assert names_of("avenue", root) == names_of("avenue", root / "Avenue Dataset") == expected
+        assert all(clip.labels.masks.is_file() for clip in read_clips("avenue", root) if clip.labels)
+    for name in ("UCSDped1", "UCSDped2"):
+        ucsd(tmp_path / "ucsd" / "UCSD_Anomaly_Dataset.v1p2", name)
+    for layout, name in (("ucsd_ped1", "UCSDped1"), ("ucsd_ped2", "UCSDped2")):
+        found = read_clips(layout, tmp_path / "ucsd")
+        assert len(found) == 4 and all(name in clip.source.parts for clip in found)
+
+
+def test_one_ucsd_set_does_not_stand_for_the_other(tmp_path):
+    ucsd(tmp_path, "UCSDped2")
+    with pytest.raises(InputError, match=r"the clips of UCSDped1.*found UCSDped2/"):
+        read_clips("ucsd_ped1", tmp_path)
+
+
+def test_shanghaitech_may_have_its_training_clips_as_frames(tmp_path):
+    root = shanghaitech(tmp_path)
+    expected = names_of("shanghaitech", root)
+    shutil.rmtree(root / "training" / "videos")
+    for name in ("01_001", "01_002"):
+        write_images(root / "training" / "frames" / name, pictures(), ".jpg")
+    assert names_of("shanghaitech", root) == expected
+    assert all(clip.source.is_dir() for clip in read_clips("shanghaitech", root))
+
+
+def test_two_data_sets_below_one_folder_are_not_mixed(tmp_path):
+    for name in ("north", "south"):
+        folder(tmp_path / name)
+    with pytest.raises(InputError, match="north and south both hold train; expected the path of one"):
+        read_clips("folder", tmp_path)
+
+
+@pytest.mark.parametrize("layout", NAMES)
+def test_a_folder_of_something_else_says_what_it_holds(layout, tmp_path):
+    (tmp_path / "music" / "deeper").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"found music/|missing; expected the official list"):
+        read_clips(layout, tmp_path)
+
+
+@pytest.mark.parametrize("layout", NAMES)
+def test_what_systems_leave_in_folders_is_no_clip(layout, tmp_path):
+    expected = names_of(layout, TREES[layout](tmp_path))
+    for place in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
+        for name in ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", "#recycle"):
+            write_images(place / name, pictures(1), ".jpg")
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._01.avi"):
+            (place / name).write_bytes(b"stray")
+    assert names_of(layout, tmp_path) == expected

@@ -94,6 +94,43 @@ def test_exports_with_suppression_inside_are_refused(tmp_path, shape):
         trusting(path, Detection())
 
 
+@pytest.mark.parametrize(
+    ("architecture", "options", "told"),
+    [
+        ("yolo26n", {"nms": False}, "export with end2end=False"),  # this asks for the end-to-end head
+        ("yolov8n", {"nms": True}, "export without nms=True"),
+        ("yolo26n", {"end2end": False}, None),
+        ("yolov8n", {}, None),
+    ],
+)
+def test_the_remedy_for_an_export_that_drops_probabilities_is_the_right_one(tmp_path, architecture, options, told):
+    from ultralytics import YOLO
+
+    YOLO(f"{architecture}.yaml").save(tmp_path / "best.pt")
+    path = Path(YOLO(str(tmp_path / "best.pt")).export(format="onnx", imgsz=64, simplify=False, **options))
+    if told is None:
+        assert len(Detector(path, Detection(image_size=64), CPU).classes) == 80
+        return
+    with pytest.raises(InputError, match=rf"best\.onnx: .* \(1, \d+, 6\); .*: {told}$"):
+        Detector(path, Detection(image_size=64), CPU)
+
+
+def test_an_export_that_tells_nothing_gets_both_remedies(tmp_path):
+    with pytest.raises(InputError, match=r"export with end2end=False and without nms=True"):
+        trusting(exported(tmp_path, torch.zeros(1, 300, 6)), Detection())
+
+
+@pytest.mark.parametrize("name", ["text.pt", "cut.pt", "network.pt"])
+def test_detector_weights_that_do_not_load_never_advise_to_load_them_unchecked(tmp_path, name):
+    if name == "network.pt":
+        torch.save({"weights": torch.nn.Linear(1, 1).state_dict()}, tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(WEIGHTS.read_bytes()[:9999] if name == "cut.pt" else b"no weights")
+    with pytest.raises(InputError, match=r"expected a whole .pt file that ultralytics wrote") as caught:
+        Detector(tmp_path / name, Detection(), CPU)
+    assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["broken.pt", "broken.onnx"])
 def test_weights_that_do_not_load_are_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"no weights")

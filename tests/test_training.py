@@ -1,12 +1,14 @@
 import json
 import math
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 
 from vadistill.averages import Averages, finite
 from vadistill.errors import InputError
-from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, load_model
+from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
 
 
 class Killed(Exception):
@@ -158,6 +160,67 @@ def test_models_are_checked_when_loaded(tmp_path):
     (tmp_path / "bad.pt").write_bytes((tmp_path / "m.pt").read_bytes()[:100])
     with pytest.raises(InputError, match=r"bad\.pt: not a model"):
         load_model(tmp_path / "bad.pt", "student")
+
+
+def write_damaged(path, kind):
+    """Write what is no model of a training."""
+    if kind in ("cut", "flipped"):
+        torch.save({"kind": "student", "weights": torch.full((64,), 1.5)}, path)
+        content = bytearray(path.read_bytes())
+        content[content.index(np.full(8, 1.5, np.float32).tobytes())] ^= 1
+        path.write_bytes(content[:300] if kind == "cut" else content)
+    elif kind == "network":
+        torch.save({"model": torch.nn.Linear(1, 1)}, path)
+    elif kind == "old format":
+        torch.save({"model": 1}, path, _use_new_zipfile_serialization=False)
+    elif kind == "archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", "text")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "text":
+        path.write_text("no weights")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        *(("cut", "cut off"), ("flipped", "differs from its checksum"), ("text", "cut off"), ("old format", "cut off")),
+        *(("network", "more than numbers and text"), ("archive", "damaged"), ("folder", "a folder")),
+        ("missing", "there is no such file"),
+    ],
+)
+def test_what_is_no_model_is_said_in_our_words(tmp_path, kind, told):
+    write_damaged(tmp_path / "m.pt", kind)
+    with pytest.raises(InputError) as caught:
+        load_model(tmp_path / "m.pt", "student")
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / 'm.pt'}: not a model of this project (") and told in line and "\n" not in line
+    assert "expected a whole .pt file" in line
+    for word in ("weights_only", "torch.load", "pickle", "PytorchStreamReader", "zip file"):
+        assert word not in line
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        (
+            lambda own: own | {"weight": torch.zeros(3, 4)},
+            r"the weights weight are of the shape \[3, 4\], .* for \[3, 2\]",
+        ),
+        (lambda own: {"weight": own["weight"]}, "the weights bias are missing"),
+        (lambda own: own | {"extra": torch.zeros(1)}, "the weights extra belong to another network"),
+        (lambda own: own | {"bias": 3}, "its weights do not fit its settings"),
+    ],
+)
+def test_weights_of_another_network_are_said_in_our_words(tmp_path, weights, told):
+    network = torch.nn.Linear(2, 3)
+    with (
+        pytest.raises(InputError, match=rf"m\.pt: {told}; expected the settings and weights") as caught,
+        fitting(tmp_path / "m.pt"),
+    ):
+        network.load_state_dict(weights(dict(network.state_dict())))
+    assert "\n" not in str(caught.value) and "state_dict" not in str(caught.value)
 
 
 def test_stamp_knows_settings_and_inputs(tmp_path):

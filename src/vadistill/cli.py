@@ -13,6 +13,7 @@ import typer
 
 from vadistill.data.region_files import read_pair
 from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
+from vadistill.data.sources import sources_of
 from vadistill.errors import InputError
 from vadistill.files import write_json
 from vadistill.formats import size_text
@@ -21,7 +22,7 @@ from vadistill.protocols import DEFAULT, PROTOCOLS, find, judge_fully, record
 from vadistill.regions import region_scores
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-PATHS = "a folder of <clip>.npy, or one .npz keyed by clip"
+PATHS = "a folder of <clip>.npy, .csv or .txt, or one .npz keyed by clip"
 
 
 @app.callback()
@@ -32,14 +33,17 @@ def vadistill() -> None:
 @app.command()
 def auc(
     scores: Annotated[Path, typer.Option(help=f"Frame scores (T,): {PATHS}.")],
-    labels: Annotated[Path, typer.Option(help=f"Frame labels (T,), 1 = abnormal: {PATHS}.")],
+    labels: Annotated[
+        Path, typer.Option(help=f"Frame labels (T,), 1 = abnormal: {PATHS}; labels.csv; one .npy of all clips.")
+    ],
     protocol: Annotated[str, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = DEFAULT,
     sigma: Annotated[float, typer.Option(help="Gaussian smoothing over time, in frames; fast_aed has its own.")] = 0.0,
 ) -> None:
     """Print micro and macro AUC of frame scores as JSON, with 95 % intervals and the protocol."""
     if find(protocol).fast_aed_filter and sigma:
         raise InputError(f"--sigma {sigma:g}: protocol {protocol} has its own smoothing; expected none beside it")
-    values, truth = read_scores(scores), read_frame_labels(labels)
+    values = read_scores(scores)
+    truth = read_frame_labels(labels, {clip: len(part) for clip, part in values.items()})
     check_pair(scores, values, labels, truth)
     made = judge_fully(values, truth, sigma, protocol)
     del made["per_clip"]
@@ -64,7 +68,7 @@ def regions(
 
 @app.command()
 def score(
-    videos: Annotated[list[Path], typer.Argument(help="Videos, folders of images, or stored clips (.h5).")],
+    videos: Annotated[list[Path], typer.Argument(help="Videos, folders of videos or images, or stored clips (.h5).")],
     model: Annotated[Path, typer.Option(help="A distilled student (.pt), or what 'vadistill export' made of one.")],
     output: Annotated[
         Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score; or the .csv of a single video.")
@@ -81,8 +85,9 @@ def score(
     from vadistill.inference.score_table import score_all, tables_of
 
     _log()
-    tables_of(videos, output, maps)
-    errors = score_all(videos, output, load_backend(backend or backend_for(model), model), batch, maps, match_rate)
+    sources, errors = sources_of(videos)
+    tables_of(sources, output, maps)
+    errors += score_all(sources, output, load_backend(backend or backend_for(model), model), batch, maps, match_rate)
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     if errors:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, in_one_line
 from vadistill.files import sha256
 from vadistill.formats import ending
 from vadistill.settings import Detection
@@ -72,7 +72,11 @@ class Detector:
         except Exception as error:  # each backend has exceptions of its own
             if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(weights):
                 raise untrusted(weights) from error
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = in_one_line(error)
+            if (
+                weights.suffix == ".pt" and "memory" not in reason
+            ):  # torch and ultralytics advise to load them unchecked
+                reason = "cut off, damaged or not a YOLO network's; expected a whole .pt file that ultralytics wrote"
             raise InputError(f"{weights}: detector weights do not load ({reason})") from error
         if self.network.task not in (None, "detect"):
             raise InputError(f"{weights}: made for the task '{self.network.task}'; expected a detection model")
@@ -101,10 +105,20 @@ class Detector:
         output = output[0] if isinstance(output, list | tuple) else output
         if output.ndim != 3 or output.shape[-1] == 6 or output.shape[1] < 5 or output.shape[1] > output.shape[2]:
             raise InputError(
-                f"{self.weights}: its output has the shape {tuple(output.shape)}; expected (N, 4 + classes, anchors): "
-                "exports with non-maximum suppression inside keep no class probabilities, export with nms=False"
+                f"{self.weights}: its output has the shape {tuple(output.shape)}; expected (N, 4 + classes, anchors), "
+                f"{self._remedy(output.shape[-1])}"
             )
         return output.float()
+
+    def _remedy(self, columns: int) -> str:
+        """Say what to do about an output of so many columns that is not the raw one, by what the export tells."""
+        if (getattr(self.network, "args", None) or {}).get("nms"):
+            return "with the probabilities of all classes, which suppression inside drops: export without nms=True"
+        if columns == 6 and getattr(self.network, "end2end", False):
+            return "with the probabilities of all classes, which an end-to-end head drops: export with end2end=False"
+        if columns == 6:
+            return "with the probabilities of all classes: export with end2end=False and without nms=True"
+        return "as ultralytics exports its detection models with end2end=False and without nms=True"
 
     def _boxes(self, raw: torch.Tensor, scale: float, left: int, top: int, height: int, width: int) -> Boxes:
         """Return the boxes of one frame, given the network's output (4 + C, n) at its confident anchors."""

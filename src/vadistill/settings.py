@@ -12,6 +12,7 @@ from typing import Any
 ANOMALY_KINDS = ("pasted", "misplaced", "fast", "backward")
 TASKS = ("arrow", "irregularity", "middle_box", "distillation")
 MOTION_ANOMALIES = ("longer_gap", "affine", "rotated", "shuffled")
+LEAST_FRAMES = 12  # of a training clip; a shorter one is left out
 LAYOUTS = ("avenue", "shanghaitech", "ucsd_ped1", "ucsd_ped2", "ubnormal", "folder", "demo")
 
 
@@ -37,7 +38,7 @@ class Demo:
     seed: int = number(7, "everything is drawn from it")
     train_clips: int = number(10, "normal clips", 1)
     test_clips: int = number(8, "clips with anomalies", 1)
-    frames: int = number(150, "frames a clip", 8)
+    frames: int = number(150, "frames a clip", LEAST_FRAMES)
     height: int = number(180, "pixels", 64)
     width: int = number(320, "pixels", 64)
 

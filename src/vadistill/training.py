@@ -4,7 +4,9 @@ import copy
 import json
 import logging
 import math
+import pickle
 import random
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, in_one_line
 from vadistill.files import whole_file, whole_stream
 
 log = logging.getLogger(__name__)
@@ -220,8 +222,25 @@ def fitting(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: expected the settings and weights of a network ({line})") from error
+        raise InputError(
+            f"{path}: {_misfit(error)}; expected the settings and weights of one network, as a training of this "
+            "project writes them"
+        ) from error
+
+
+def _misfit(error: Exception) -> str:
+    """Say in our words why a model's content builds no network; torch's own lines are many, and name its classes."""
+    said = str(error)
+    if shapes := re.search(r"size mismatch for (\S+): .*?Size\((.*?)\).*?Size\((.*?)\)", said, re.S):
+        return f"the weights {shapes[1]} are of the shape {shapes[2]}, and its settings ask for {shapes[3]}"
+    if names := re.search(r"(Missing|Unexpected) key\(s\) in state_dict: \"(.*?)\"", said):
+        fault = "are missing" if names[1] == "Missing" else "belong to another network"
+        return f"the weights {names[2]} {fault}"
+    if isinstance(error, KeyError):
+        return f"{said} is missing"
+    if isinstance(error, RuntimeError) and "memory" not in said:
+        return "its weights do not fit its settings"
+    return f"its content builds no network ({in_one_line(error)})"
 
 
 def _load_checked(path: Path) -> Any:
@@ -230,6 +249,17 @@ def _load_checked(path: Path) -> Any:
         if damaged := archive.testzip():
             raise InputError(f"{damaged} differs from its checksum")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Say in our words why ``torch.load`` did not load a file; torch's own advise to load what could run code."""
+    if not path.is_file():
+        return "a folder" if path.is_dir() else "there is no such file"
+    if isinstance(error, OSError | MemoryError | InputError) or "memory" in str(error):
+        return in_one_line(error)
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than numbers and text, which could run code and is not loaded"
+    return "damaged, or written by another program" if zipfile.is_zipfile(path) else "cut off, or of another format"
 
 
 def load_model(path: Path, kind: str) -> dict[str, Any]:
@@ -241,8 +271,10 @@ def load_model(path: Path, kind: str) -> dict[str, Any]:
     try:
         content = _load_checked(path)
     except Exception as error:  # damaged files make torch raise errors of many kinds
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a model of this project ({line}); expected a whole file") from error
+        raise InputError(
+            f"{path}: not a model of this project ({_unreadable(path, error)}); expected a whole .pt file that a "
+            "training wrote"
+        ) from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
         raise InputError(f"{path}: expected a model of the kind '{kind}', found '{found}'")

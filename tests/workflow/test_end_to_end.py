@@ -36,7 +36,7 @@ def test_the_result_has_its_shape(auc):
     assert set(auc) == {
         *("dataset", "student", "teachers", "teachers_mean", "trivial", "frames", "clips", "labels", "settings"),
         *("protocol", "protocols", "provenance", "student_minus_teachers_mean", "warnings"),
-        "repaired_frames",
+        *("repaired_frames", "left_out_clips"),
     }
     assert (auc["dataset"], auc["frames"], auc["clips"]) == ("tiny", 80, 2)
     assert set(auc["teachers"]) == set(TEACHERS)

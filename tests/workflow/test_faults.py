@@ -106,6 +106,25 @@ def test_a_broken_video_is_named_and_nothing_is_left(project, broken, told):
     assert not list((project.folder / "results/cameras/frames").rglob("*one*"))
 
 
+@pytest.mark.parametrize(
+    ("train", "told"),
+    [
+        ({"one": 20}, "one.avi: 20 frames, of which the last 15 % (held_out.share) are held out"),
+        (
+            {"one": 1, "six": 6},
+            "cameras: no training clip has 12 frames or more (one: 1, six: 6); expected longer ones",
+        ),
+    ],
+)
+def test_training_clips_that_are_too_short_end_the_run_before_it_begins(project, train, told):
+    root = cameras(project, train=())
+    for name, count in train.items():
+        write_avi(root / "train" / f"{name}.avi", [np.full((48, 64, 3), 90, np.uint8)] * count)
+    done = project.snakemake("results/cameras/auc.json", check=False)
+    assert done.returncode and told in done.stdout + done.stderr
+    assert not (project.folder / "results/cameras").exists()
+
+
 def test_weights_that_are_not_here_say_where_they_belong(project):
     cameras(project)
     config = project.changed("datasets: {cameras: {detection: {weights: my_own.pt}}}")

@@ -32,6 +32,7 @@ TEST = (
     " http:1, null ",
     " ".join(map(str, range(69)))[:194] + " 長",
 )
+SHORT = {"one frame": 1, "a b;c": 11}  # training clips that are left out
 FOLDER = f"resources/{SHELL}"
 PROJECT = "it's a project; touch y & (1) é %s"
 
@@ -52,6 +53,8 @@ def write_clips(root) -> None:
                 write_tracks(root / "tracks" / f"{name}.txt", tracks_of_masks(np.stack(masks)))
                 abnormal = np.flatnonzero(np.stack(masks).any((1, 2)))
                 intervals.append((unicodedata.normalize("NFC", name), abnormal[0], abnormal[-1] + 1))
+    for name, count in SHORT.items():
+        write_images(root / "train" / name, list(frames[:count]), ".jpg")
     with (root / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("clip", "start", "end"), *intervals])
 
@@ -80,6 +83,7 @@ def project(tmp_path_factory) -> Project:
 def test_every_clip_has_its_results(project):
     results = project.folder / "results/names"
     auc = json.loads((results / "auc.json").read_text())
+    assert auc["left_out_clips"] == SHORT
     assert set(auc["student"]["per_clip"]) == set(TEST) and auc["frames"] == FRAMES * len(TEST)
     assert all(clip["abnormal_frames"] for clip in auc["student"]["per_clip"].values()), "labels.csv names all of them"
     located = json.loads((results / "localisation.json").read_text())

@@ -4,16 +4,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill import config as config_check
 from vadistill.ablation import ablation_runs
 from vadistill.data.clips import demo_clips, read_clips
+from vadistill.data.lengths import check_single, short_clips
 from vadistill.data.shards import held_out_part, scene_of, shard_of, stable_order
 from vadistill.errors import InputError
 from vadistill.config import dataset_config, dataset_section, owner, stage_settings
-from vadistill.settings import TEACHERS
+from vadistill.settings import LEAST_FRAMES, TEACHERS
 
 try:
     config_check.check(config)
@@ -68,12 +70,10 @@ def place(product, dataset, **parts):
 
 
 @lru_cache
-def clips(dataset, split):
-    """The clips of a split, by name. A data set that no target asks for is not looked at."""
+def listed(dataset, split):
+    """The clips of a split that lie in the data set, by name. A data set that no target asks for is not looked at."""
     try:
         values = dataset_config(config, dataset)
-        if split in ("validation", "synthetic"):
-            return synthetic_clips(dataset, split)
         if values["layout"] == "demo":
             home = owner(config, dataset, "frames")
             found = demo_clips(Path(f"results/{home}/clips"), dataset_section(config, dataset, "demo"))
@@ -84,6 +84,38 @@ def clips(dataset, split):
     named = {clip.name: clip for clip in found if clip.split == split}
     check_for_cluster(dataset, named)
     return named
+
+
+@lru_cache
+def left_out(dataset):
+    """The training clips that are too short to be used, with their numbers of frames; generated ones are not counted."""
+    home = owner(config, dataset, "frames")
+    if home != dataset:
+        return left_out(home)
+    if dataset_config(config, dataset)["layout"] == "demo":
+        return {}
+    found, place_of = listed(dataset, "train"), lambda name: place("frames", dataset, split="train", clip=name)
+    short = short_clips(found.values(), place_of)
+    if len(short) == len(found):
+        raise WorkflowError(
+            f"{dataset}: no training clip has {LEAST_FRAMES} frames or more ("
+            + ", ".join(f"{name}: {count}" for name, count in list(short.items())[:5])
+            + f"{', ...' if len(short) > 5 else ''}); expected longer ones"
+        )
+    for name, count in short.items():
+        logger.warning(
+            f"{dataset}: the training clip '{name}' has {count} of the {LEAST_FRAMES} frames that are needed, and is left out"
+        )
+    return short
+
+
+@lru_cache
+def clips(dataset, split):
+    """The clips of a split that are used, by name."""
+    if split in ("validation", "synthetic"):
+        return synthetic_clips(dataset, split)
+    short = left_out(dataset) if split == "train" else ()
+    return {name: clip for name, clip in listed(dataset, split).items() if name not in short}
 
 
 def synthetic_clips(dataset, split):
@@ -100,17 +132,28 @@ def synthetic_clips(dataset, split):
     return {f"{name}.{kind}": (name, part, kind) for name, part in sources for kind in settings.kinds}
 
 
+@lru_cache
 def held_out(dataset):
     """The training clips that no teacher is fitted on, and the share of each clip at which that part begins."""
     pattern = dataset_section(config, dataset, "objects").scene
-    scenes = {name: scene_of(name, pattern) for name in clips(dataset, "train")}
-    return held_out_part(scenes, dataset_section(config, dataset, "held_out").share)
+    share = dataset_section(config, dataset, "held_out").share
+    demo = dataset_config(config, dataset)["layout"] == "demo"
+    frames = dataset_section(config, dataset, "demo").frames if demo else None
+    known = clips(dataset, "train")
+    try:
+        scenes = {name: scene_of(name, pattern) for name in known}
+        if share and len(known) == 1:
+            (only,) = known.values()
+            check_single(only, place("frames", dataset, split="train", clip=only.name), share, frames)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    return held_out_part(scenes, share)
 
 
 def clip(wildcards):
     """The clip of a rule: of its split, or a test clip for a rule without one."""
     split = wildcards.get("split", "test")
-    known = clips(wildcards.dataset, split)
+    known = (listed if split in ("train", "test") else clips)(wildcards.dataset, split)
     if wildcards.clip not in known:
         raise WorkflowError(f"{wildcards.dataset}: no {split} clip '{wildcards.clip}'")
     return known[wildcards.clip]

@@ -198,6 +198,7 @@ def labelled_settings(stage):
             path=f"results/{owner(config, wildcards.dataset, 'frames')}/clips" if made else values["path"],
             labels={} if made else fingerprints(label_files(wildcards)),
             **({"tracks": fingerprints(track_files(wildcards))} if stage == "evaluate_regions" else {}),
+            **({"left_out_clips": short} if stage == "evaluate" and (short := left_out(wildcards.dataset)) else {}),
         )
 
     return content

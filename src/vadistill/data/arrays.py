@@ -17,8 +17,18 @@ def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.N
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # damaged files make numpy, zipfile and zlib raise errors of many kinds
         raise InputError(
-            f"{path}: not a readable {Path(path).suffix} file of plain numbers ({in_one_line(error)})"
+            f"{path}: not a readable {Path(path).suffix} file of plain numbers ({_reason(error)})"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say why NumPy reads no array; its own words advise to load objects, which could run code."""
+    if "pickle" in str(error) or "Python objects" in str(error):
+        return (
+            "it holds Python objects, or is of another format; save an array of numbers with numpy.save, arrays of "
+            "several clips with numpy.savez(path, **{clip: array})"
+        )
+    return in_one_line(error)
 
 
 def load_member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
@@ -30,5 +40,5 @@ def load_member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndar
         return archive[name]
     except Exception as error:
         raise InputError(
-            f"{path}: clip '{name}' is not a readable array of plain numbers ({in_one_line(error)})"
+            f"{path}: clip '{name}' is not a readable array of plain numbers ({_reason(error)})"
         ) from error

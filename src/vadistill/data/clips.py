@@ -1,17 +1,17 @@
 """The table of clips of a data set: which clips there are, where their frames and their labels lie.
 
 The workflow reads this table while it is parsed, so that this module imports nothing but the standard library and
-looks at names only; what the files hold is checked when they are read. Hidden files are ignored in every layout.
+looks at names only; what the files hold is checked when they are read. Hidden files, and what systems leave in folders,
+are ignored in every layout. A data set may lie in a folder of its archive, one or two levels down.
 """
 
-import csv
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vadistill.data.label_table import intervals_of_clips, spelling
 from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS, Demo
 
@@ -19,8 +19,11 @@ VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv",
     ".asf", ".flv", ".dv", ".mxf", ".ogv",
 })  # fmt: skip
-FRAME = re.compile(r"\d{1,9}")  # a frame number; longer ones are no number of a frame
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+# What network stores, Windows, macOS and Linux leave in folders, in small letters.
+LITTER = frozenset({"@eadir", "#recycle", "$recycle.bin", "system volume information", "thumbs.db", "ehthumbs.db",
+                    "desktop.ini", "__macosx", "lost+found"})  # fmt: skip
+LEVELS = 2  # at which a data set is looked for below its folder
 # Results of a clip have longer names than the clip, and a file system takes 255 bytes.
 NAME_BYTES = 200
 
@@ -33,11 +36,13 @@ class LabelSource:
         format: ``mat``, ``npy``, ``csv``, ``ucsd``, ``tracks`` or ``normal`` (every frame is normal, no file).
         frames: File with frame labels, if there is one; else frame labels follow from the masks.
         masks: File or folder with pixel masks, if there is one.
+        intervals: Of abnormal frames, [start, end), where ``format`` is ``csv``.
     """
 
     format: str
     frames: Path | None = None
     masks: Path | None = None
+    intervals: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,17 +102,10 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
-def spelling(name: str) -> str:
-    """Return the name of a clip in the one form by which names are compared: composed letters, no space around it.
-
-    File systems and spreadsheets spell an umlaut in one character or in two, and a reader sees no difference.
-    """
-    return unicodedata.normalize("NFC", name).strip()
-
-
 def visible(folder: Path) -> list[Path]:
-    """Return the entries of a folder that are not hidden, in natural order."""
-    return sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: natural_key(p.name))
+    """Return the entries of a folder in natural order, without hidden files and litter of systems."""
+    entries = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name.lower() not in LITTER)
+    return sorted(entries, key=lambda path: natural_key(path.name))
 
 
 def _checked(clips: list[Clip], root: Path) -> list[Clip]:
@@ -148,11 +146,38 @@ def _check_name(name: str, root: Path) -> None:
 
 
 def _found(folder: Path) -> str:
-    """Say what a folder holds, for error messages."""
+    """Say what a folder, or what there is of it, holds, for error messages."""
     if not folder.is_dir():
-        return f"{folder} is missing" if folder.parent.is_dir() else f"{folder.parent} is missing"
-    names = [path.name for path in visible(folder)]
-    return f"found {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else f"{folder} is empty"
+        there = next(parent for parent in folder.parents if parent.is_dir())
+        return f"there is no {folder.relative_to(there)} in {there}, {_found(there)}"
+    names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in visible(folder)]
+    return f"found {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "which is empty"
+
+
+def _base(root: Path, *markers: str) -> Path:
+    """Return the folder, ``root`` or one below it, that holds one of the markers: archives bring folders of their own.
+
+    Raises:
+        InputError: Several folders of one level do.
+    """
+    level = [root]
+    for _ in range(LEVELS + 1):
+        found = [folder for folder in level if any((folder / marker).exists() for marker in markers)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{root}: {found[0].name} and {found[1].name} both hold {markers[0]}; expected the path of one"
+            )
+        level = [path for folder in level for path in _folders(folder)]
+    return root
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [path for path in visible(folder) if path.is_dir()]
+    except OSError:  # not for this user
+        return []
 
 
 def _matching(folder: Path, accept: Callable[[Path], bool], expected: str) -> list[Path]:
@@ -182,10 +207,15 @@ def _mask_file(root: Path, clip: str) -> Path:
 
 
 def _avenue(root: Path) -> list[Clip]:
-    """CUHK Avenue; a subset of the clips is legal."""
-    train = _matching(root / "training_videos", _avi, "Avenue's training videos, *.avi")
-    test = _matching(root / "testing_videos", _avi, "Avenue's test videos, *.avi")
-    folder = root / "ground_truth_demo" / "testing_label_mask"
+    """CUHK Avenue; a subset of the clips is legal. The labels come in an archive of their own."""
+    base = _base(root, "training_videos", "testing_videos")
+    train = _matching(base / "training_videos", _avi, "Avenue's training videos, *.avi")
+    test = _matching(base / "testing_videos", _avi, "Avenue's test videos, *.avi")
+    mask_folder = "testing_label_mask"
+    held_by = (_base(place, mask_folder) for place in (root, base.parent))
+    folder = (
+        next((place for place in held_by if (place / mask_folder).is_dir()), base / "ground_truth_demo") / mask_folder
+    )
     # The label files are numbered without leading zeros: 01.avi goes with 1_label.mat.
     labels = {path.stem: folder / f"{path.stem.lstrip('0')}_label.mat" for path in test}
     return [Clip(path.stem, "train", path) for path in train] + [
@@ -195,10 +225,15 @@ def _avenue(root: Path) -> list[Clip]:
 
 
 def _shanghaitech(root: Path) -> list[Clip]:
-    train = _matching(root / "training" / "videos", _avi, "ShanghaiTech's training videos, *.avi")
-    testing = root / "testing"
+    """ShanghaiTech Campus; the training clips are videos or, where there are none, folders of their frames."""
+    base = _base(root, "training", "testing")
+    training, testing = base / "training", base / "testing"
+    if not (training / "videos").is_dir() and (training / "frames").is_dir():
+        train = _matching(training / "frames", Path.is_dir, "ShanghaiTech's training clips, one folder of *.jpg each")
+    else:
+        train = _matching(training / "videos", _avi, "ShanghaiTech's training videos, *.avi")
     test = _matching(testing / "frames", Path.is_dir, "ShanghaiTech's test clips, one folder of *.jpg each")
-    clips = [Clip(path.stem, "train", path) for path in train]
+    clips = [Clip(path.name if path.is_dir() else path.stem, "train", path) for path in train]
     for path in test:
         frames = _required(testing / "test_frame_mask" / f"{path.name}.npy", path.name)
         masks = _required(_mask_file(testing, path.name), path.name)
@@ -207,8 +242,9 @@ def _shanghaitech(root: Path) -> list[Clip]:
 
 
 def _ucsd(root: Path, name: str) -> list[Clip]:
-    """UCSD Ped1 or Ped2; ``root`` holds Train and Test, or the folder ``name`` that holds them."""
-    base = root / name if (root / name).is_dir() else root
+    """UCSD Ped1 or Ped2: the folder ``name``, at ``root`` or below it, or ``root`` itself, holds Train and Test."""
+    holder = _base(root, f"{name}/Train", f"{name}/Test")
+    base = holder / name if (holder / name).is_dir() else root
 
     def clips_in(split: str) -> list[Path]:
         return _matching(
@@ -233,9 +269,10 @@ def _ubnormal(root: Path) -> list[Clip]:
 
     The lists are part of the authors' repository (github.com/lilygeorgescu/UBnormal, folder scripts).
     """
+    lists = _base(root, "scripts") / "scripts"
 
     def listed(file: str) -> list[tuple[str, Path]]:
-        path = root / "scripts" / file
+        path = lists / file
         if not path.is_file():
             raise InputError(
                 f"{path}: missing; expected the official list of names, from the folder scripts of the repository "
@@ -261,7 +298,8 @@ def _ubnormal_video(root: Path, name: str, listed_in: Path) -> Path:
     scene = re.match(r"(?:ab)?normal_scene_(\d+)_", name)
     if scene is None:
         raise InputError(f"{listed_in}: '{name}' is no name of a UBnormal video; expected normal_scene_N_scenario_M")
-    video = root / f"Scene{scene[1]}" / f"{name}.mp4"
+    folder = f"Scene{scene[1]}"
+    video = _base(root, folder) / folder / f"{name}.mp4"
     if not video.is_file():
         raise InputError(f"{video}: missing; {listed_in} names it")
     return video
@@ -269,6 +307,7 @@ def _ubnormal_video(root: Path, name: str, listed_in: Path) -> Path:
 
 def _folder(root: Path) -> list[Clip]:
     """A user's own clips: train and test hold videos or folders of images; labels are optional."""
+    root = _base(root, "train", "test")
     clips = [Clip(name, "train", path) for name, path in _own_clips(root / "train")]
     test = _own_clips(root / "test")
     names = [name for name, _ in test]
@@ -292,47 +331,16 @@ def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:
     table, frames, masks = root / "labels.csv", root / "test_frame_mask", root / "test_pixel_mask"
     if table.exists() and frames.is_dir():
         raise InputError(f"{root}: labels.csv and test_frame_mask both hold frame labels; expected one of them")
-    if table.exists():
-        unknown = sorted(set(read_intervals(table)) - set(map(spelling, names)))
-        if unknown:
-            raise InputError(
-                f"{table}: names the clip {unknown[0][:80]!r}, which is not in {root / 'test'}; expected test clips"
-            )
-    elif not frames.is_dir() and not masks.is_dir():
+    intervals = intervals_of_clips(table, names) if table.exists() else None
+    if intervals is None and not frames.is_dir() and not masks.is_dir():
         return {}
 
     def file(folder: Path, name: str) -> Path | None:
         return _required(folder / f"{name}.npy", name) if folder.is_dir() else None
 
-    if table.exists():
-        return {name: LabelSource("csv", table, file(masks, name)) for name in names}
+    if intervals is not None:
+        return {name: LabelSource("csv", table, file(masks, name), tuple(intervals[name])) for name in names}
     return {name: LabelSource("npy", file(frames, name), file(masks, name)) for name in names}
-
-
-def read_intervals(path: Path) -> dict[str, list[tuple[int, int]]]:
-    """Read labels.csv: the abnormal intervals [start, end) by ``spelling`` of the clip, in frames counted from 0.
-
-    The header is ``clip,start,end``; a clip may have several rows, and a clip without a row is normal.
-
-    Raises:
-        InputError: The header or a row is malformed.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file)] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV file ({error})") from error
-    if header != ["clip", "start", "end"]:
-        raise InputError(f"{path}: expected the header clip,start,end; found {','.join(header)[:80]!r}")
-    intervals: dict[str, list[tuple[int, int]]] = {}
-    for number, row in enumerate(rows, start=2):
-        if not any(row):
-            continue
-        if len(row) != 3 or not all(FRAME.fullmatch(cell) for cell in row[1:]) or int(row[1]) >= int(row[2]):
-            text = ",".join(row)[:80]
-            raise InputError(f"{path}: row {number} is {text!r}; expected clip,start,end, 0 <= start < end")
-        intervals.setdefault(spelling(row[0]), []).append((int(row[1]), int(row[2])))
-    return intervals
 
 
 READERS: dict[str, Callable[[Path], list[Clip]]] = {

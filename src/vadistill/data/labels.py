@@ -1,7 +1,7 @@
 """Ground truth: labels and pixel masks of test clips in their formats, and the boxes of synthetic anomalies."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 
 from vadistill.data.arrays import load_arrays
-from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, read_intervals, spelling, visible
+from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, visible
 from vadistill.data.image_folder import decode_image
 from vadistill.errors import InputError
 
@@ -110,11 +110,11 @@ def _frame_file(clip: Clip, frames: int) -> np.ndarray | None:
     if source.format == "npy":
         return _frame_array(source.frames, frames)
     if source.format == "csv":
-        return _marked(read_intervals(source.frames).get(spelling(clip.name), []), frames, source.frames, clip.name)
+        return marked(source.intervals, frames, source.frames, clip.name)
     if source.format == "ucsd":
-        return _marked(_ucsd_intervals(source.frames, clip.name), frames, source.frames, clip.name)
+        return marked(_ucsd_intervals(source.frames, clip.name), frames, source.frames, clip.name)
     intervals = [(start, end) for _, start, end in _tracks(source.frames, frames)]
-    return _marked(intervals, frames, source.frames, clip.name)
+    return marked(intervals, frames, source.frames, clip.name)
 
 
 def _masks(clip: Clip, frames: int, size: tuple[int, int] | None) -> np.ndarray | None:
@@ -134,8 +134,12 @@ def _masks(clip: Clip, frames: int, size: tuple[int, int] | None) -> np.ndarray 
     return _mask_array(source.masks, frames, size)
 
 
-def _marked(intervals: list[tuple[int, int]], frames: int, path: Path, clip: str) -> np.ndarray:
-    """Return (T,) uint8 with 1 in the intervals [start, end)."""
+def marked(intervals: Iterable[tuple[int, int]], frames: int, path: Path, clip: str) -> np.ndarray:
+    """Return (T,) uint8 with 1 in the intervals [start, end) of a clip of so many frames; ``path`` says so.
+
+    Raises:
+        InputError: An interval lies outside the clip.
+    """
     labels = np.zeros(frames, np.uint8)
     for start, end in intervals:
         if not 0 <= start < end <= frames:

@@ -1,40 +1,59 @@
-"""Frame scores and labels of any detector: a folder of ``<clip>.npy`` or one ``.npz``, one array (T,) a clip."""
+"""Frame scores and labels of any detector, in the forms in which they are passed on: one array (T,) a clip.
 
-from collections.abc import Iterator
+A folder holds a file of each clip, ``<clip>.npy``, ``<clip>.csv`` (what ``vadistill score`` writes: a column ``score``)
+or ``<clip>.txt`` (a number a line); a ``.npz`` holds an array of each. Labels may also be intervals, ``labels.csv``, or
+one array of all clips after another, in the natural order of the clips' names, as most published ``.npy`` files are:
+their lengths are then those of the scores.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from vadistill.data.arrays import load_arrays, load_member
-from vadistill.data.clips import visible
-from vadistill.errors import InputError
+from vadistill.data.clips import natural_key, visible
+from vadistill.data.label_table import intervals_of_clips
+from vadistill.data.labels import marked
+from vadistill.errors import InputError, in_one_line
 
 Arrays = dict[str, np.ndarray]
+EXPECTED = "a folder of <clip>.npy, <clip>.csv or <clip>.txt, or a .npz keyed by clip"
 
 
 def read_scores(path: str | Path) -> Arrays:
     """Return the scores (T,) of every clip.
 
     Raises:
-        InputError: The path is no folder of .npy files and no .npz, it holds no clips, or an array is not what it
-            should be: (T,) finite numbers.
+        InputError: The path has none of the forms above, it holds no clips, or an array is not what it should be: (T,)
+            finite numbers.
     """
     scores = {}
-    for clip, place, array in _arrays(Path(path)):
+    for clip, place, array in _arrays(Path(path), "score"):
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise InputError(f"{place}: holds {array.dtype} or numbers that are not finite; expected finite scores")
         scores[clip] = array.astype(np.float64)
     return scores
 
 
-def read_frame_labels(path: str | Path) -> Arrays:
-    """Return the labels (T,) of every clip, 0 = normal, 1 = abnormal; errors as in ``read_scores``."""
-    labels = {}
-    for clip, place, array in _arrays(Path(path)):
-        if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
-            raise InputError(f"{place}: holds other things than 0 and 1; expected 0 = normal, 1 = abnormal")
-        labels[clip] = array.astype(np.uint8)
-    return labels
+def read_frame_labels(path: str | Path, lengths: Mapping[str, int] | None = None) -> Arrays:
+    """Return the labels (T,) of every clip, 0 = normal, 1 = abnormal.
+
+    Args:
+        path: Where they are.
+        lengths: Number of frames of every clip, for forms that do not tell it.
+
+    Raises:
+        InputError: As in ``read_scores``, or the lengths do not fit.
+    """
+    path = Path(path)
+    if lengths and path.suffix.lower() == ".csv" and path.is_file():
+        intervals = intervals_of_clips(path, lengths)
+        return {clip: marked(intervals[clip], frames, path, clip) for clip, frames in lengths.items()}
+    if lengths and path.suffix.lower() in (".npy", ".txt") and path.is_file():
+        return _divided(_checked(str(path), _joined(path)), lengths, path)
+    return {clip: _checked(place, array) for clip, place, array in _arrays(path, "label")}
 
 
 def check_pair(scores_path: str | Path, scores: Arrays, labels_path: str | Path, labels: Arrays) -> None:
@@ -52,18 +71,48 @@ def check_pair(scores_path: str | Path, scores: Arrays, labels_path: str | Path,
             raise InputError(f"{scores_path}: clip '{clip}' has {found}; expected one each a frame")
 
 
-def _arrays(path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield the name of each clip, where its array stands, for messages, and the array (T,)."""
+def _checked(place: str, array: np.ndarray) -> np.ndarray:
+    """Return labels as (T,) uint8."""
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise InputError(f"{place}: holds other things than 0 and 1; expected 0 = normal, 1 = abnormal")
+    return array.astype(np.uint8)
+
+
+def _joined(path: Path) -> np.ndarray:
+    """Read the labels of all clips, (T,), of one file that holds them as (T,), (1, T) or (T, 1)."""
+    array = _from_text(path) if path.suffix.lower() == ".txt" else load_arrays(path)
+    if not isinstance(array, np.ndarray) or array.ndim > 2 or array.size not in array.shape:
+        raise InputError(f"{path}: shape {getattr(array, 'shape', None)}; expected (T,) or (1, T), all clips in a row")
+    return array.ravel()
+
+
+def _divided(labels: np.ndarray, lengths: Mapping[str, int], path: Path) -> Arrays:
+    """Divide the labels of all clips by the lengths of the clips, in natural order."""
+    clips = sorted(lengths, key=natural_key)
+    total = sum(lengths.values())
+    if total != len(labels):
+        raise InputError(
+            f"{path}: {len(labels)} labels of all clips in a row; expected {total}, the number of scores of the "
+            f"{len(clips)} clips {clips[0]} to {clips[-1]}: score all clips, frame by frame"
+        )
+    ends = np.cumsum([lengths[clip] for clip in clips])
+    return dict(zip(clips, np.split(labels, ends[:-1]), strict=True))
+
+
+def _arrays(path: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield the name of each clip, where its array stands, for messages, and the array (T,).
+
+    ``column`` is the one that counts in .csv files.
+    """
     if path.is_dir():
-        files = [file for file in visible(path) if file.suffix == ".npy"]
-        found = ((file.stem, str(file), load_arrays(file)) for file in files)
-    elif path.is_file():
+        found = _files(path, column)
+    elif path.is_file() and path.suffix.lower() not in (".csv", ".txt"):
         archive = load_arrays(path)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise InputError(f"{path}: one array; expected a .npz keyed by clip, or a folder of <clip>.npy")
         found = ((clip, f"{path}: clip '{clip}'", load_member(archive, clip, path)) for clip in archive.files)
     else:
-        raise InputError(f"{path}: missing; expected a folder of <clip>.npy, or a .npz keyed by clip")
+        raise InputError(f"{path}: {'one file' if path.exists() else 'missing'}; expected {EXPECTED}")
     empty = True
     for clip, place, array in found:
         empty = False
@@ -71,4 +120,43 @@ def _arrays(path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
             raise InputError(f"{place}: shape {getattr(array, 'shape', None)}; expected (T,), one number a frame")
         yield clip, place, array
     if empty:
-        raise InputError(f"{path}: no clips; expected a folder of <clip>.npy, or a .npz keyed by clip")
+        raise InputError(f"{path}: no clips; expected {EXPECTED}")
+
+
+def _files(folder: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield the clips of a folder, as ``_arrays``; all its files of arrays are of one kind."""
+    readers: dict[str, Callable[[Path], np.ndarray]] = {
+        ".npy": load_arrays,
+        ".csv": lambda path: _from_table(path, column),
+        ".txt": _from_text,
+    }
+    # The maps of ``vadistill score --maps`` lie beside its tables.
+    files = [path for path in visible(folder) if path.suffix.lower() in readers and path.is_file()]
+    kinds = sorted({path.suffix.lower() for path in files})
+    if len(kinds) > 1:
+        raise InputError(f"{folder}: holds {' and '.join(kinds)} files; expected files of one kind, one a clip")
+    for path in files:
+        yield path.stem, str(path), readers[kinds[0]](path)
+
+
+def _from_table(path: Path, column: str) -> np.ndarray:
+    """Read the named column (T,) of a CSV file with a header; rows are the frames 0, 1, ... where it numbers them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            rows, names = list(table), table.fieldnames or []
+            if column not in names:
+                raise InputError(f"{path}: has the columns {','.join(names)[:80]}; expected one named {column}")
+            if "frame" in names and [int(row["frame"]) for row in rows] != list(range(len(rows))):
+                raise InputError(f"{path}: its frames are not 0, 1, 2, ...; expected every frame once, in order")
+            return np.array([float(row[column]) for row in rows])
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path}: not a table of numbers ({in_one_line(error)}); expected a row a frame") from error
+
+
+def _from_text(path: Path) -> np.ndarray:
+    """Read (T,) numbers, one a line or several with spaces or commas between them."""
+    try:
+        return np.array([float(word) for word in path.read_text(encoding="utf-8-sig").replace(",", " ").split()])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a file of numbers ({in_one_line(error)}); expected one a line") from error

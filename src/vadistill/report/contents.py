@@ -14,6 +14,7 @@ from vadistill.report import tables
 from vadistill.report.page import Page, Picture, Section, picture
 from vadistill.report.plots import loss_plot, score_plot, title_of
 from vadistill.report.roc import clip_plot, roc_plot
+from vadistill.settings import LEAST_FRAMES
 
 Clips = Mapping[str, np.ndarray]
 
@@ -50,6 +51,10 @@ def page(material: Material) -> Page:
     lines += [f"Warning: {line}." for line in result.get("warnings", [])]
     for clip, frames in result.get("repaired_frames", {}).items():
         lines.append(f"{clip}: {len(frames)} images could not be decoded; their neighbours stand for them.")
+    for clip, frames in result.get("left_out_clips", {}).items():
+        lines.append(
+            f"The training clip {clip} has {frames} of the {LEAST_FRAMES} frames that are needed, and was left out."
+        )
     sections = [_moments(material), _curves(material), _training(material), _run(material)]
     sections = [*_localisation(material), *sections]
     if material.labels is not None:

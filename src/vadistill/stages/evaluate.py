@@ -58,6 +58,7 @@ def main(args) -> None:
         "frames": sum(student.frames.values()),
         "clips": len(student.frames),
         "repaired_frames": student.repaired,
+        "left_out_clips": args.settings.get("left_out_clips", {}),
         "labels": describe_labels(args.settings["layout"], args.settings["path"]),
         "protocol": record(DEFAULT, sigma),
         "protocols": {name: record(name, sigma) for name in PROTOCOLS},

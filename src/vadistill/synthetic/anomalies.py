@@ -11,13 +11,13 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from vadistill.errors import InputError
+from vadistill.settings import LEAST_FRAMES
 from vadistill.synthetic.cutouts import Cutout, Placed, background, cut, drawn
 from vadistill.synthetic.placing import STANDING, far_place, hasty_path
 from vadistill.synthetic.tracks import Perspective, Track, feet, follow, motions, overlaps
 
 log = logging.getLogger(__name__)
 
-LEAST_FRAMES = 12
 LEAST_MADE = 4  # frames of an interval that is played fast and what lies around it
 BACKWARD = 0.75  # of the abnormal share: so many frames are played backward, between ones that are played forward
 ENLARGED = (1.0, 1.6)  # times its size, of kind ``pasted``
@@ -98,8 +98,8 @@ def plan(kind: str, clip: Clip, frames: int, degree: Degree, rng: np.random.Gene
     """
     if len(clip.usable) < LEAST_FRAMES:
         raise InputError(
-            f"{len(clip.usable)} usable frames; expected at least {LEAST_FRAMES} for a synthetic anomaly "
-            "(distillation.synthetic: false leaves out those that the student learns from)"
+            f"{len(clip.usable)} usable frames; expected at least {LEAST_FRAMES} for a synthetic anomaly: leave the "
+            "clip out of the training clips, or give a longer one"
         )
     count = min(frames, len(clip.usable))
     first = clip.usable.start + (len(clip.usable) - count) // 2
@@ -128,11 +128,16 @@ def _middle(count: int, share: float) -> slice:
 
 
 def _fast(count: int, usable: range, share: float, pace: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap, ``pace`` on average."""
+    """Return source frames (T,) and which are abnormal (T,): those that are reached by a leap, ``pace`` on average.
+
+    A short clip is played as fast as its frames allow.
+    """
     # At most share * T + 1 leaps, each of which passes over pace - 1 frames.
-    made = min(count, int((len(usable) - (pace - 1)) / (1 + share * (pace - 1))))
-    if made < LEAST_MADE:
-        raise InputError(f"{len(usable)} usable frames; expected more for an interval at {pace:g} times the speed")
+    fastest = 1 + (len(usable) - LEAST_MADE) / (1 + share * LEAST_MADE)
+    if pace > fastest:
+        log.info("%d usable frames: played at %.3g times the speed in place of %.3g", len(usable), fastest, pace)
+        pace = fastest
+    made = min(count, max(LEAST_MADE, int((len(usable) - (pace - 1)) / (1 + share * (pace - 1)))))
     step, abnormal = np.ones(made), np.zeros(made, bool)
     abnormal[_middle(made, share)] = True
     step[abnormal] = pace
