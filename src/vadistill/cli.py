@@ -13,7 +13,7 @@ import typer
 
 from vadistill.data.region_files import read_pair
 from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
-from vadistill.errors import InputError
+from vadistill.errors import InputError, printable
 from vadistill.files import write_json
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.protocols import DEFAULT, PROTOCOLS, find, judge_fully, record
@@ -76,7 +76,7 @@ def score(
     _log()
     errors = score_all(videos, output, load_backend(backend, model), batch, maps)
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
 
@@ -144,5 +144,5 @@ def main() -> None:
     try:
         app()
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -8,6 +8,7 @@ import numpy as np
 from vadistill.data.arrays import load_arrays, load_member
 from vadistill.data.clips import visible
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 
 Arrays = dict[str, np.ndarray]
 
@@ -54,7 +55,7 @@ def check_pair(scores_path: str | Path, scores: Arrays, labels_path: str | Path,
 
 def _arrays(path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield the name of each clip, where its array stands, for messages, and the array (T,)."""
-    if path.is_dir():
+    if checked_path(path).is_dir():
         files = [file for file in visible(path) if file.suffix == ".npy"]
         found = ((file.stem, str(file), load_arrays(file)) for file in files)
     elif path.is_file():

@@ -13,6 +13,7 @@ import numpy as np
 
 from vadistill.data.image_folder import check_size, images_of
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def frame_rate(source: str | Path) -> float | None:
 
 
 def _open(path: Path, threads: int = 1) -> cv2.VideoCapture:
-    if not path.is_file():
+    if not checked_path(path.absolute()).is_file():
         raise InputError(f"{path}: missing; expected a video file")
     if cv2.haveImageReader(os.path.abspath(path)):  # FFmpeg would make a film of one frame of it
         raise InputError(f"{path}: an image; expected a video, or a folder of images")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 from vadistill.inference.backend import Backend
 from vadistill.machine import cores
 
@@ -68,6 +69,7 @@ def load_backend(name: str, model: Path, *, threads: int | None = None, calibrat
     Raises:
         InputError: There is no such backend, a package of it is not installed, or the model is not one that it runs.
     """
+    checked_path(model)
     if name not in BACKENDS:
         raise InputError(f"backend '{name}': unknown; expected one of {', '.join(BACKENDS)}")
     try:

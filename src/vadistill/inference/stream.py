@@ -19,6 +19,7 @@ import numpy as np
 from vadistill.data.frames import FrameStore, window_indices
 from vadistill.data.video import frame_rate, frames_of
 from vadistill.data.windows import resize
+from vadistill.files import checked_path
 from vadistill.inference.backend import Backend, Scores
 
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
@@ -99,7 +100,7 @@ def score_video(
 
 def read_source(source: Path, decoders: int = 1) -> Iterator[np.ndarray]:
     """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip."""
-    if source.suffix != ".h5":
+    if checked_path(source).suffix != ".h5":
         yield from frames_of(source, decoders)
         return
     with closing(FrameStore(source)) as store:
@@ -108,7 +109,7 @@ def read_source(source: Path, decoders: int = 1) -> Iterator[np.ndarray]:
 
 def source_rate(source: str | Path) -> float | None:
     """Return the frames a second that a source of ``score_video`` declares, if it does."""
-    return FrameStore(source).fps if Path(source).suffix == ".h5" else frame_rate(source)
+    return FrameStore(source).fps if checked_path(source).suffix == ".h5" else frame_rate(source)
 
 
 def assemble(
