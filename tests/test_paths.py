@@ -5,8 +5,6 @@ import os
 import subprocess
 import sys
 
-import cv2
-import numpy as np
 import pytest
 import yaml
 from students import write_student
@@ -14,7 +12,7 @@ from trees import pictures, write_images, write_mp4
 
 from vadistill import config as config_check
 from vadistill.data.arrays import load_arrays
-from vadistill.data.frames import FrameStore, write_frames
+from vadistill.data.frames import FrameStore
 from vadistill.data.image_folder import images_of
 from vadistill.data.images import read_image_pool
 from vadistill.data.region_files import read_tracks
@@ -64,7 +62,9 @@ def test_no_opener_takes_a_name_that_a_library_may_crash_on(kind, name, tmp_path
     suffix, opener = OPENERS[kind]
     path = tmp_path / f"{name}{suffix}"
     if "output" not in kind:
-        write_images(path, pictures(3), ".png") if not suffix else path.write_bytes(b"content")
+        made = tmp_path / "made"  # OpenCV would crash on writing to such a name, too
+        write_images(made, pictures(3), ".png") if not suffix else made.write_bytes(b"content")
+        made.rename(path)
     with pytest.raises(InputError) as caught:
         opener(path)
     line = str(caught.value)
@@ -75,13 +75,16 @@ def test_no_opener_takes_a_name_that_a_library_may_crash_on(kind, name, tmp_path
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_of_such_a_name_is_refused_and_not_replaced(name, tmp_path):
-    write_images(tmp_path, pictures(25) , ".png")
+    write_images(tmp_path, [np.full((24, 32, 3), 10 * t, np.uint8) for t in range(25)], ".png")
     (tmp_path / "007.png").rename(tmp_path / f"007{name}.png")
     with pytest.raises(InputError, match="cannot be used"):
         list(images_of(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["no-break\u202fspace", "監視カメラ", "é", "e\u0301", "a b;$(touch x)'\"", "zero\u200bwidth"])
+UNUSUAL = ("no-break\u202fspace", "監視カメラ", "é", "e\u0301", "a b;$(touch x)'\"", "zero\u200bwidth")
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
 def test_names_that_are_only_unusual_are_taken(name, tmp_path):
     write_mp4(tmp_path / "a.mp4", pictures())
     (tmp_path / "a.mp4").rename(tmp_path / f"{name}.mp4")
@@ -118,15 +121,15 @@ def score(folder, *sources, encoding="utf-8:strict"):
     return subprocess.run([*command, "--output", "out"], cwd=folder, env=environment, capture_output=True)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
-def test_score_says_in_a_line_which_source_it_leaves_out(tmp_path, encoding):
+def test_score_says_in_a_line_which_source_it_leaves_out(tmp_path):
     write_student(tmp_path / "student.pt")
     write_mp4(tmp_path / "a.mp4", pictures())
     (tmp_path / "a.mp4").rename(tmp_path / f"{LATIN}.mp4")
-    write_images(tmp_path / f"{LATIN} images", pictures(), ".png")
+    write_images(tmp_path / "images", pictures(), ".png")
+    (tmp_path / "images").rename(tmp_path / f"{LATIN} images")
     write_images(tmp_path / "good", pictures(), ".png")
-    sources = [f"{LATIN}.mp4", f"{LATIN} images", f"{LATIN}.h5", "missing é.mp4", "good"]
-    done = score(tmp_path, *sources, encoding=encoding)
+    sources = [f"{LATIN}.mp4", f"{LATIN} images", f"{LATIN}2.h5", "missing é.mp4", "good"]
+    done = score(tmp_path, *sources, encoding="ascii:strict")
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith(b"error: ")]
     assert len(errors) == 4 and b"Traceback" not in done.stderr
@@ -167,10 +170,10 @@ def test_other_paths_stay_as_they_are(config):
 
 @pytest.mark.parametrize(
     ("path", "told"),
-    [("$NOWHERE_SET/x", "$NOWHERE_SET"), ("a/${NOWHERE_SET}", "${NOWHERE_SET}"), ("~nobody_of_this_name/x", "~nobody_of_this_name")],
-)  # fmt: skip
+    [("$NOT_SET/x", "$NOT_SET"), ("a/${NOT_SET}", "${NOT_SET}"), ("~nobody_of_this_name/x", "~nobody_of_this_name")],
+)
 def test_what_is_not_defined_is_named(path, told, config, monkeypatch):
-    monkeypatch.delenv("NOWHERE_SET", raising=False)
+    monkeypatch.delenv("NOT_SET", raising=False)
     config["datasets"]["avenue"]["path"] = path
     with pytest.raises(InputError) as caught:
         config_check.check(config)

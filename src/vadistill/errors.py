@@ -1,6 +1,5 @@
 """The one exception that a user is meant to read, and what it quotes of others."""
 
-
 import unicodedata
 
 # Control characters, line breaks, and the surrogates by which Python stands for bytes that are not UTF-8.
@@ -15,7 +14,7 @@ class InputError(Exception):
 
 
 def printable(text: str) -> str:
-    """Return text in one line that any terminal and any log takes: what is not, as its escape (\\udce9, \\n)."""
+    """Return text in one line that any terminal and any log takes: other characters stand as escapes of Python."""
     return "".join(char if unicodedata.category(char) not in UNPRINTABLE else ascii(char)[1:-1] for char in text)
 
 

@@ -25,14 +25,15 @@ def checked_path(path: str | Path) -> Path:
     Whatever opens a file passes its path through here.
 
     Raises:
-        InputError: It has bytes that are not UTF-8, line breaks or other control characters, or begins with a ``~`` that
-            no shell has replaced.
+        InputError: It has bytes that are not UTF-8, line breaks or other control characters, or begins with a ``~``
+            that no shell has replaced.
     """
     path = Path(path)
-    if any(unicodedata.category(char) in UNPRINTABLE for char in str(path)):
+    # Libraries are given absolute paths, so that the working folder's name counts, too.
+    if any(unicodedata.category(char) in UNPRINTABLE for char in str(path.absolute())):
         raise InputError(
-            f"{str(path)!a}: cannot be used, its name is not UTF-8 or has control characters; expected another name "
-            "(rename it, or make a link of another name)"
+            f"{str(path)!a} in {str(path.absolute().parent)!a}: cannot be used, its name is not UTF-8 or has control "
+            "characters; expected another name (rename it, or make a link of another name)"
         )
     if path.parts[:1] == ("~",):
         raise InputError(f"{path}: a '~' in quotes is no home folder; expected the path without quotes, or in full")

@@ -14,6 +14,7 @@ import cv2
 import h5py
 import numpy as np
 
+from vadistill.data.image_folder import SourceFrame, decode_image, images_of
 from vadistill.data.store import (
     crc,
     damage_named,
@@ -25,7 +26,6 @@ from vadistill.data.store import (
     write_attributes,
     writing,
 )
-from vadistill.data.image_folder import SourceFrame, decode_image, images_of
 from vadistill.data.video import frame_rate, frames_of
 from vadistill.errors import InputError
 

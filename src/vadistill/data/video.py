@@ -43,7 +43,7 @@ def frame_rate(source: str | Path) -> float | None:
 
 
 def _open(path: Path, threads: int = 1) -> cv2.VideoCapture:
-    if not checked_path(path.absolute()).is_file():
+    if not checked_path(path).is_file():
         raise InputError(f"{path}: missing; expected a video file")
     if cv2.haveImageReader(os.path.abspath(path)):  # FFmpeg would make a film of one frame of it
         raise InputError(f"{path}: an image; expected a video, or a folder of images")
