@@ -14,7 +14,7 @@ import typer
 from vadistill.data.region_files import read_pair
 from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.data.sources import sources_of
-from vadistill.errors import InputError
+from vadistill.errors import InputError, printable
 from vadistill.files import write_json
 from vadistill.formats import size_text
 from vadistill.inference.backends import BACKENDS, backend_for, load_backend
@@ -89,7 +89,7 @@ def score(
     tables_of(sources, output, maps)
     errors += score_all(sources, output, load_backend(backend or backend_for(model), model), batch, maps, match_rate)
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
 
@@ -162,5 +162,5 @@ def main() -> None:
     try:
         app()
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -5,6 +5,7 @@ param of its rule, so that a changed setting reruns exactly the stages that read
 """
 
 import math
+import os
 import re
 from dataclasses import asdict
 from typing import Any
@@ -142,18 +143,48 @@ def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", t
     return next((other for other in others if made_by(other) == mine), dataset)
 
 
+# Where paths stand in a config, as (section, key); a data set has its own besides.
+PATHS = (("detection", "weights"), ("background_agnostic", "image_pool"), ("localisation", "tracks"))
+VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+def _expand_paths(config: dict[str, Any]) -> None:
+    """Replace ``~`` and environment variables in the paths of a config, in place; other paths stay as they are."""
+    for place, values in (("", config), *((f"datasets.{name}.", one) for name, one in config["datasets"].items())):
+        for name, key in PATHS:
+            if key in values.get(name, {}):
+                values[name][key] = _expanded(values[name][key], f"{place}{name}.{key}")
+        if place and "path" in values:
+            values["path"] = _expanded(values["path"], f"{place}path")
+
+
+def _expanded(path: str, place: str) -> str:
+    for found in VARIABLE.finditer(path):
+        if (found[1] or found[2]) not in os.environ:
+            raise _undefined(path, place, found[0])
+    expanded = os.path.expanduser(VARIABLE.sub(lambda found: os.environ[found[1] or found[2]], path))
+    if path.startswith("~") and expanded == path:
+        raise _undefined(path, place, path.partition("/")[0])
+    return expanded
+
+
+def _undefined(path: str, place: str, name: str) -> InputError:
+    return InputError(f"config: {place} is '{path}'; {name} is not defined; define it, or write the path in full")
+
+
 def check(config: dict[str, Any]) -> None:
-    """Check a whole config.
+    """Check a whole config, and replace ``~`` and environment variables in its paths.
 
     Raises:
-        InputError: A key is unknown or missing, a value has the wrong type or lies outside its range, or settings
-            contradict each other.
+        InputError: A key is unknown or missing, a value has the wrong type or lies outside its range, settings
+            contradict each other, or a variable is not defined.
     """
     _check_numbers(config, "")
     errors = jsonschema.Draft202012Validator(schema()).iter_errors(config)
     # The deepest error of the first bad key says most.
     for error in sorted(errors, key=lambda found: ([str(part) for part in found.absolute_path], len(found.path))):
         raise InputError(f"config: {_sentence(error)}")
+    _expand_paths(config)
     for name, dataset in config["datasets"].items():
         _check_source(name, dataset, config["datasets"])
         for place, values in ((name, dataset), (None, config)):

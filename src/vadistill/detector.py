@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import sha256
+from vadistill.files import checked_path, sha256
 from vadistill.formats import ending
 from vadistill.settings import Detection
 
@@ -59,7 +59,7 @@ class Detector:
     def __init__(
         self, weights: Path, settings: Detection, device: torch.device, trusted: Container[str] = frozenset()
     ) -> None:
-        if not weights.exists():
+        if not checked_path(weights).exists():
             raise InputError(f"{weights}: no such detector weights; expected a .pt or .onnx file or an OpenVINO folder")
         quiet_ultralytics()
         _guard(weights, trusted)

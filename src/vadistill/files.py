@@ -6,16 +6,38 @@ import io
 import json
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vadistill.errors import InputError
+from vadistill.errors import UNPRINTABLE, InputError
 
 SAMPLES, SAMPLE_BYTES = 256, 4096
 WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}  # what only a write ends in
 _unfinished: set[Path] = set()
+
+
+def checked_path(path: str | Path) -> Path:
+    """Return a path given by a user, if all libraries take it: some crash on names that are not UTF-8.
+
+    Whatever opens a file passes its path through here.
+
+    Raises:
+        InputError: It has bytes that are not UTF-8, line breaks or other control characters, or begins with a ``~``
+            that no shell has replaced.
+    """
+    path = Path(path)
+    # Libraries are given absolute paths, so that the working folder's name counts, too.
+    if any(unicodedata.category(char) in UNPRINTABLE for char in str(path.absolute())):
+        raise InputError(
+            f"{str(path)!a} in {str(path.absolute().parent)!a}: cannot be used, its name is not UTF-8 or has control "
+            "characters; expected another name (rename it, or make a link of another name)"
+        )
+    if path.parts[:1] == ("~",):
+        raise InputError(f"{path}: a '~' in quotes is no home folder; expected the path without quotes, or in full")
+    return path
 
 
 @contextmanager
@@ -135,6 +157,7 @@ def remove_unfinished() -> None:
 @contextmanager
 def _beside(path: Path, start: str, end: str) -> Iterator[Path]:
     """Give a temporary path beside ``path``, removed at the end unless it has been renamed."""
+    path = checked_path(path)
     temporary = path.with_name(f"{start}{os.getpid()}{end}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,15 +233,16 @@ def read_json(path: str | Path) -> Any:
     Raises:
         InputError: The file is missing or no JSON.
     """
+    path = checked_path(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
 
 
 def sha256(path: str | Path) -> str:
     """Return the hex SHA-256 of a file, or of the files of a folder in the order of their names."""
-    path = Path(path)
+    path = checked_path(path)
     digest = hashlib.sha256()
     for part in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
         with part.open("rb") as file:
@@ -233,7 +257,7 @@ def fingerprint(path: str | Path) -> str:
     A file is read whole up to 1 MiB, else in 256 evenly spread samples of 4 KiB; of a folder, the name, the size and
     a sample in the middle of every file count.
     """
-    path = Path(path)
+    path = checked_path(path)
     digest = hashlib.sha256()
     if path.is_dir():
         for name in sorted(entry.name for entry in os.scandir(path) if entry.is_file()):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import whole_file, whole_stream
+from vadistill.files import checked_path, whole_file, whole_stream
 
 log = logging.getLogger(__name__)
 SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file
@@ -268,6 +268,7 @@ def load_model(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         InputError: The file is missing, damaged or holds something else than ``kind``.
     """
+    path = checked_path(path)
     try:
         content = _load_checked(path)
     except Exception as error:  # damaged files make torch raise errors of many kinds

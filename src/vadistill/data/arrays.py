@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError, in_one_line
+from vadistill.files import checked_path
 
 
 def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.NpzFile:
@@ -13,6 +14,7 @@ def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.N
     Raises:
         InputError: The file is missing, damaged or holds objects.
     """
+    path = checked_path(path)
     try:
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # damaged files make numpy, zipfile and zlib raise errors of many kinds

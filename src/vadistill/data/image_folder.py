@@ -10,6 +10,7 @@ import numpy as np
 
 from vadistill.data.clips import IMAGE_SUFFIXES, visible
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged files are reported as InputError
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ def images_of(folder: Path) -> Iterator[SourceFrame]:
     Raises:
         InputError: As ``frames_of``; of images that cannot be decoded, more than these.
     """
-    paths = [path for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    images = (path for path in visible(checked_path(folder)) if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = [checked_path(path) for path in images if path.is_file()]
     size, repaired = None, []
     for t, path in enumerate(paths):
         try:

@@ -9,6 +9,7 @@ import numpy as np
 from vadistill.data.clips import IMAGE_SUFFIXES, visible
 from vadistill.data.image_folder import decode_image
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 
 
 def read_image_pool(folder: Path, side: int, limit: int = 2560) -> np.ndarray:
@@ -25,7 +26,7 @@ def read_image_pool(folder: Path, side: int, limit: int = 2560) -> np.ndarray:
     Raises:
         InputError: The folder is missing, holds fewer than two images, or one cannot be read.
     """
-    if not folder.is_dir():
+    if not checked_path(folder).is_dir():
         raise InputError(f"{folder}: missing; expected a folder of images")
     paths = list(_images(folder))
     if len(paths) < 2:
@@ -40,7 +41,7 @@ def _images(folder: Path) -> Iterator[Path]:
         if path.is_dir():
             yield from _images(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            yield path
+            yield checked_path(path)
 
 
 def _square(image: np.ndarray, side: int) -> np.ndarray:

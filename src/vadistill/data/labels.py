@@ -15,6 +15,7 @@ from vadistill.data.arrays import load_arrays
 from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, visible
 from vadistill.data.image_folder import decode_image
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _stack(
 
 def _grey(path: Path) -> np.ndarray:
     """Read an image as (H, W) uint8."""
-    if not path.is_file():
+    if not checked_path(path).is_file():
         raise InputError(f"{path}: missing; expected a mask")
     return decode_image(path.read_bytes(), path, cv2.IMREAD_GRAYSCALE)
 
@@ -242,7 +243,7 @@ def _ucsd_intervals(path: Path, clip: str) -> list[tuple[int, int]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return checked_path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise InputError(f"{path}: not readable ({error.strerror}); expected a text file") from error
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vadistill.data.clips import visible
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import checked_path, whole_file
 from vadistill.regions import Regions, Tracks
 
 TRACK_COLUMNS = ("track_id", "frame_id", "x_min", "y_min", "x_max", "y_max")
@@ -66,7 +66,7 @@ def write_regions(path: str | Path, regions: Regions) -> None:
 
 def _files(folder: Path, columns: Sequence[str]) -> dict[str, Path]:
     expected = f"a folder with one file <clip>.txt a clip, rows {','.join(columns)}"
-    if not folder.is_dir():
+    if not checked_path(folder).is_dir():
         raise InputError(f"{folder}: missing; expected {expected}")
     paths = [p for p in visible(folder) if p.suffix.lower() == ".txt" and p.stem.lower() != "readme"]
     if not paths:
@@ -90,7 +90,7 @@ def _regions(path: Path) -> Regions:
 def _read(path: Path, columns: Sequence[str]) -> np.ndarray:
     """Read a file as (N, 6) float64; blank lines are skipped, but counted in the number of a bad row."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = checked_path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable text file in UTF-8 ({error})") from error
     numbers, lines = [], []

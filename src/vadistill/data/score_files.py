@@ -17,6 +17,7 @@ from vadistill.data.clips import natural_key, visible
 from vadistill.data.label_table import intervals_of_clips
 from vadistill.data.labels import marked
 from vadistill.errors import InputError, in_one_line
+from vadistill.files import checked_path
 
 Arrays = dict[str, np.ndarray]
 EXPECTED = "a folder of <clip>.npy, <clip>.csv or <clip>.txt, or a .npz keyed by clip"
@@ -104,7 +105,7 @@ def _arrays(path: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
 
     ``column`` is the one that counts in .csv files.
     """
-    if path.is_dir():
+    if checked_path(path).is_dir():
         found = _files(path, column)
     elif path.is_file() and path.suffix.lower() not in (".csv", ".txt"):
         archive = load_arrays(path)

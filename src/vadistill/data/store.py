@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import Stream, whole_stream
+from vadistill.files import Stream, checked_path, whole_stream
 
 FORMAT = (h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
 MANY = 10_000  # attributes that stay in a header, beside what they belong to
@@ -69,7 +69,7 @@ def opened(path: str | Path) -> h5py.File:
     Raises:
         InputError: The file is missing or is no HDF5 file.
     """
-    if not Path(path).is_file():
+    if not checked_path(path).is_file():
         raise InputError(f"{path}: missing; expected an HDF5 file written by an earlier stage")
     try:
         return h5py.File(path, "r")

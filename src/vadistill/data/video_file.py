@@ -11,6 +11,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 
 # FFmpeg's demuxers of files that hold their pictures themselves. Playlists, scripts and patterns of names (concat, hls,
 # dash, image2, lavfi, sdp, ...) are none of these: they show other files, or call other machines.
@@ -34,7 +35,7 @@ def opened(path: Path) -> InputContainer:
     Raises:
         InputError: The file is missing, an image, a playlist or script, or no video that FFmpeg reads.
     """
-    if not path.is_file():
+    if not checked_path(path).is_file():
         raise InputError(f"{path}: missing; expected a video file")
     container, failure = None, None
     with ffmpeg_words() as words:

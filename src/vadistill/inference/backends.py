@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.files import checked_path
 from vadistill.inference.backend import Backend
 from vadistill.inference.model_files import ONNX, OPENVINO, STUDENT, model_ending
 from vadistill.machine import cores
@@ -88,6 +89,7 @@ def load_backend(name: str, model: Path, *, threads: int | None = None, calibrat
         InputError: There is no such backend, a package of it is not installed, or the model is missing or not one that
             it runs.
     """
+    checked_path(model)
     if name not in BACKENDS:
         raise InputError(f"backend '{name}': unknown; expected one of {', '.join(BACKENDS)}")
     beginnings = RUN_BY[model_ending(model)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, printable
 from vadistill.files import remove_unfinished
 
 WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
@@ -63,7 +63,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         line = _line(error, vars(given).get("output", "its output"))
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
         sys.exit(1)
 
 
