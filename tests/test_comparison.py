@@ -1,13 +1,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.comparison import Entry, compare, spread
+from vadistill.comparison import Entry, compare, read_tables, spread
+from vadistill.errors import InputError
+from vadistill.protocols import columns
 
 LABELS = {"a.fast": np.array([0, 0, 1, 1]), "b.pasted": np.array([0, 1, 1, 0]), "c.pasted": np.ones(4, int)}
 KINDS = {"a.fast": "fast", "b.pasted": "pasted", "c.pasted": "pasted"}
@@ -29,12 +32,40 @@ def test_every_kind_of_clips_has_its_row():
     assert table["clips"].tolist() == [3, 1, 2] and table["skipped_clips"].tolist() == [1, 0, 1]
 
 
+def test_every_row_says_how_its_numbers_were_made(tmp_path):
+    table = compare([entry(), replace(entry("y"), mean_filter="9 frames")], LABELS, KINDS, 15.0).assign(split="test")
+    assert set(table["protocol"]) == {"vadistill"} and set(table["sigma_frames"]) == {15.0}
+    assert set(table["taps"]) == {121} and set(table["borders"]) == {"weights renormalised"}
+    assert set(table["single_class_clips"]) == {"skipped"} and set(table["normalisation"]) == {"none"}
+    assert table["mean_filter"].tolist() == ["none"] * 3 + ["9 frames"] * 3
+    plain = compare([entry()], LABELS, KINDS, 0)
+    assert plain.loc[0, ["sigma_frames", "taps", "borders"]].tolist() == [0, 1, "none"]
+    # What is written is read again, and the mean over seeds says it, too: two protocols are not averaged.
+    for name, made in (("one", table), ("two", table), ("raw", plain.assign(split="test"))):
+        (tmp_path / name).mkdir()
+        made.to_csv(tmp_path / name / "t.csv", index=False)
+    read = read_tables(sorted(tmp_path.glob("*/t.csv")))
+    joined = spread(read, dict.fromkeys(("one", "two", "raw"), "x"))
+    rows = joined[(joined["kind"] == "all") & (joined["name"] == "x")]
+    assert sorted(rows[["sigma_frames", "taps", "runs"]].to_numpy().tolist()) == [[0, 1, 1], [15, 121, 2]]
+    assert rows["skipped_clips"].tolist() == [1, 1] and rows["mean_filter"].tolist() == ["none", "none"]
+
+
+def test_a_table_without_its_protocol_is_refused_by_name(tmp_path):
+    old = compare([entry()], LABELS, {}, 0).assign(split="test").drop(columns=["protocol", "mean_filter"])
+    (tmp_path / "run").mkdir()
+    old.to_csv(tmp_path / "run/teachers_test.csv", index=False)
+    with pytest.raises(InputError, match=r"teachers_test\.csv: no column 'mean_filter'.*older version.*delete it"):
+        read_tables([tmp_path / "run/teachers_test.csv"])
+
+
 def test_ablation_stage_keeps_frame_scores_and_joins_seeds(tmp_path):
     rows = [("all", "map"), ("fast", "map"), ("all", "4x4")]
     for run, value in (("d.ablation.x.0", 0.6), ("d.ablation.x.1", 0.8), ("d.ablation.y.0", 0.5)):
         (tmp_path / run).mkdir()
         for split in ("validation", "test"):
             table = pd.DataFrame(rows, columns=["kind", "level"]).assign(group="student", name="student", split=split)
+            table = table.assign(mean_filter="none", **columns(LABELS, 15.0))
             table.assign(micro_auc=value, macro_auc=1 - value).to_csv(tmp_path / run / f"{split}.csv", index=False)
     groups = {"d.ablation.x.0": "x", "d.ablation.x.1": "x", "d.ablation.y.0": "y"}
     tables = sorted(tmp_path.glob("*/*.csv"))
@@ -53,6 +84,7 @@ def test_ablation_stage_keeps_frame_scores_and_joins_seeds(tmp_path):
     assert made.loc[("x", "test"), "micro_auc"] == pytest.approx(0.7)
     assert made.loc[("x", "test"), "micro_auc_std"] == pytest.approx(0.2 / 2**0.5, abs=1e-5)
     assert made.loc[("y", "validation"), "runs"] == 1
+    assert set(made["protocol"]) == {"vadistill"} and set(made["sigma_frames"]) == {15} and set(made["clips"]) == {3}
     assert made["configured"].to_dict() == {key: key[0] == "y" for key in made.index}
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from vadistill.errors import InputError
-from vadistill.protocols import judge
+from vadistill.protocols import columns, judge
 
-COLUMNS = ("group", "name", "level")
+COLUMNS = ("group", "name", "level", "mean_filter")
 NUMBERS = ("micro_auc", "macro_auc")
+PROTOCOL = tuple(columns({}, 0.0))
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,14 @@ class Entry:
         level: ``object`` (highest object score), ``filtered`` (behind the mean filter), ``map``, ``frame``; of a
             student also one map alone (``4x4``) or other fusions of them (``ranks``, ``logistic``).
         scores: (T,) of each clip.
+        mean_filter: What the scores were averaged over before the maximum, where they were.
     """
 
     group: str
     name: str
     level: str
     scores: Mapping[str, np.ndarray]
+    mean_filter: str = "none"
 
 
 def compare(
@@ -45,8 +48,8 @@ def compare(
         sigma: Of the smoothing, in frames.
 
     Returns:
-        Columns ``kind``, ``group``, ``name``, ``level``, ``micro_auc``, ``macro_auc`` (fractions), ``clips`` and
-        ``skipped_clips`` (how many have one class only).
+        Columns ``kind``, those of ``Entry`` (``COLUMNS``), ``micro_auc`` and ``macro_auc`` (fractions), and how they
+        were made (``protocols.columns``).
     """
     groups = {"all": list(labels)}
     for clip, kind in kinds.items():
@@ -54,14 +57,14 @@ def compare(
     rows: list[dict[str, Any]] = []
     for entry in entries:
         for kind, clips in groups.items():
-            made = judge({clip: entry.scores[clip] for clip in clips}, {clip: labels[clip] for clip in clips}, sigma)
+            truth = {clip: labels[clip] for clip in clips}
+            made = judge({clip: entry.scores[clip] for clip in clips}, truth, sigma)
             rows.append(
                 {
                     "kind": kind,
                     **{key: getattr(entry, key) for key in COLUMNS},
                     **{key: made[key] for key in NUMBERS},
-                    "clips": len(clips),
-                    "skipped_clips": len(made["skipped_clips"]),
+                    **columns(truth, sigma),
                 }
             )
     return pd.DataFrame(rows)
@@ -71,7 +74,7 @@ def read_tables(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
     """Return the tables of ``compare`` that lie in folders of the variants' names, those of one variant joined.
 
     Raises:
-        InputError: A file is no such table.
+        InputError: A file is no such table, or one of an older version, without its protocol.
     """
     found: dict[str, list[pd.DataFrame]] = {}
     for path in paths:
@@ -80,8 +83,11 @@ def read_tables(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
         except ValueError as error:
             line = " ".join(str(error).split())
             raise InputError(f"{path}: not a readable table ({line})") from error
-        if missing := {"split", "kind", *COLUMNS, *NUMBERS} - set(table):
-            raise InputError(f"{path}: no column '{min(missing)}'; expected a table of evaluate_teachers or _student")
+        if missing := {"split", "kind", *COLUMNS, *NUMBERS, *PROTOCOL} - set(table):
+            raise InputError(
+                f"{path}: no column '{min(missing)}'; expected a table of evaluate_teachers or _student (one of an "
+                "older version does not say its protocol: delete it, and the same command makes it again)"
+            )
         found.setdefault(path.parent.name, []).append(table)
     return {name: pd.concat(parts) for name, parts in found.items()}
 
@@ -94,11 +100,12 @@ def spread(tables: Mapping[str, pd.DataFrame], groups: Mapping[str, str]) -> pd.
         groups: Name of the group that each variant belongs to.
 
     Returns:
-        One row a group and line: ``variant`` (the group), ``runs``, and of each number its mean and, from two runs on,
-        its deviation (``_std``, n - 1).
+        One row a group, line and protocol: ``variant`` (the group), of each number its mean and, from two runs on, its
+        deviation (``_std``, n - 1), ``runs``, and how they were made.
     """
     joined = pd.concat([table.assign(variant=groups[name]) for name, table in tables.items()], ignore_index=True)
-    keys = ["variant", "split", "kind", *COLUMNS]
-    grouped = joined.groupby(keys, sort=False)
+    keys = ["variant", "split", "kind", *COLUMNS, *PROTOCOL]
+    grouped = joined.groupby(keys, sort=False, dropna=False)
     made = grouped[list(NUMBERS)].mean().join(grouped[list(NUMBERS)].std().add_suffix("_std"))
-    return made.assign(runs=grouped.size()).reset_index()
+    made = made.assign(runs=grouped.size()).reset_index()
+    return made[[name for name in made if name not in PROTOCOL] + list(PROTOCOL)]

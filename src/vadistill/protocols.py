@@ -202,6 +202,30 @@ def record(name: str, sigma: float) -> dict[str, Any]:
     }
 
 
+def columns(labels: Clips, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
+    """Return what a table says of how its AUC were made: ``record`` as columns, and how many clips were judged.
+
+    Args:
+        labels: Frame labels (T,) of each clip that the numbers are of.
+        sigma: As in ``judge``.
+        name: Key of ``PROTOCOLS``.
+
+    Returns:
+        ``clips``, ``skipped_clips`` (how many the macro mean leaves out), ``protocol``, ``sigma_frames`` and ``taps``
+        (0 and 1: not smoothed), ``borders``, ``single_class_clips`` and ``normalisation``.
+    """
+    how, protocol = record(name, sigma), find(name)
+    skips = protocol.single_class is None and not protocol.padded
+    smoothing = {"sigma_frames": 0.0, "taps": 1, "borders": "none", **how["smoothing"]}
+    return {
+        "clips": len(labels),
+        "skipped_clips": sum(len(np.unique(part)) < 2 for part in labels.values()) if skips else 0,
+        "protocol": name,
+        **{key: smoothing[key] for key in ("sigma_frames", "taps", "borders")},
+        **{key: how[key] for key in ("single_class_clips", "normalisation")},
+    }
+
+
 def fast_aed_smooth(scores: np.ndarray) -> np.ndarray:
     """Smooth (T,) scores as the code published with Fast-AED (arXiv 2211.15597) does: 301 taps of sigma 21.
 

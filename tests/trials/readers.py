@@ -15,7 +15,7 @@ from trees import avenue, folder, save, ubnormal, ucsd, write_avi, write_images,
 from trials.damages import BYTES, TEXT, odd_array, odd_image, odd_matrix
 
 from vadistill.calibration import fit
-from vadistill.comparison import COLUMNS, NUMBERS, read_tables
+from vadistill.comparison import COLUMNS, NUMBERS, PROTOCOL, read_tables
 from vadistill.data import detections, frame_scores, maps, object_scores
 from vadistill.data.calibrations import read_calibration, write_calibration
 from vadistill.data.clips import read_clips
@@ -345,7 +345,8 @@ def _pool(root):
     return root / "pool" / "001.png"
 
 
-_TABLE = pd.DataFrame([dict.fromkeys(("split", "kind", *COLUMNS), "x") | dict.fromkeys(NUMBERS, 0.5)] * 3).to_csv()
+_ROW = dict.fromkeys(("split", "kind", *COLUMNS, *PROTOCOL), "x") | dict.fromkeys(NUMBERS, 0.5)
+_TABLE = pd.DataFrame([_ROW] * 3).to_csv()
 _TRACKS = "\n".join(f"1,{t},2,3.5,20,30" for t in range(9)) + "\n"
 _BOXES = "\n".join(f"{t},2,3.5,20,30,0.{t}" for t in range(9)) + "\n"
 _METRICS = "".join(f'{{"phase": "one", "phase_index": 0, "epoch": {t}, "train_loss": 0.5}}\n' for t in range(4))

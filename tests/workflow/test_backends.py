@@ -42,6 +42,7 @@ def test_the_baseline_has_the_auc_of_the_workflow(table, finished):
     made = json.loads((finished.folder / "results/tiny/auc.json").read_text())["student"]
     assert table[0].loc[BASELINE, "micro_auc"] == pytest.approx(made["micro_auc"], abs=2e-3)
     assert table[0].loc[BASELINE, "macro_auc"] == pytest.approx(made["macro_auc"], abs=2e-3)
+    assert set(table[0]["protocol"]) == {"vadistill"} and set(table[0]["sigma_frames"]) == {2.0}
 
 
 def test_what_cannot_be_had_is_left_out(table):

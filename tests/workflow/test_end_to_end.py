@@ -175,6 +175,21 @@ def test_the_teachers_table_has_every_teacher_term_set_and_trivial_score(results
     assert set(every[every["group"] == "trivial"]["name"]) <= TRIVIAL
     assert set(table["kind"]) == ({"all"} if split == "test" else {"all", "pasted", "misplaced", "fast", "backward"})
     assert table["micro_auc"].between(0, 1).all()
+    filtered = table[table["mean_filter"] != "none"]
+    assert set(filtered["level"]) == {"filtered"} and len(filtered) == (table["level"] == "filtered").sum()
+
+
+@pytest.mark.parametrize("name", ["teachers_test", "teachers_variants", "student_test", "student_variants"])
+def test_every_table_says_the_protocol_of_the_result(results, auc, name):
+    table, smoothing = pd.read_csv(results / f"{name}.csv"), auc["protocol"]["smoothing"]
+    expected = {
+        "protocol": auc["protocol"]["name"],
+        **{key: smoothing[key] for key in ("sigma_frames", "taps", "borders")},
+    }
+    assert (table[list(expected)] == pd.Series(expected)).all(axis=None)
+    test = table[table["split"] == "test"]
+    assert set(test["clips"]) == {auc["clips"]}
+    assert set(test["skipped_clips"]) == {len(auc["student"]["skipped_clips"])}
 
 
 def test_validation_clips_are_labelled_where_their_boxes_are(results):

@@ -274,8 +274,8 @@ def groups_of_variants(dataset, who):
 
 def ablation_groups(wildcards):
     groups = ABLATIONS.get(wildcards.dataset, {})
-    return canonical({"version": 2, "groups": groups, "configured": configured_variant(config, wildcards.dataset)})
+    return canonical({"version": 3, "groups": groups, "configured": configured_variant(config, wildcards.dataset)})
 
 
 def variant_groups(wildcards):
-    return canonical({"version": 1, "groups": groups_of_variants(wildcards.dataset, wildcards.who)})
+    return canonical({"version": 2, "groups": groups_of_variants(wildcards.dataset, wildcards.who)})

@@ -2,13 +2,13 @@
 
 import logging
 
-from vadistill.comparison import read_tables, spread
+from vadistill.comparison import PROTOCOL, read_tables, spread
 from vadistill.files import whole_file
 from vadistill.report.ablation import ablation_plot
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
-KEPT = ["variant", "split", "micro_auc", "micro_auc_std", "macro_auc", "macro_auc_std", "runs"]
+KEPT = ["variant", "split", "micro_auc", "micro_auc_std", "macro_auc", "macro_auc_std", "runs", *PROTOCOL]
 
 
 def main(args) -> None:

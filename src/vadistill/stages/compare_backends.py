@@ -13,6 +13,7 @@ from vadistill.files import whole_file
 from vadistill.inference.agreement import compare_backends
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
 from vadistill.inference.export import loadable, windows_for
+from vadistill.protocols import columns
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
@@ -36,6 +37,8 @@ def main(args) -> None:
                     raise
                 log.warning("%s is left out: %s", name, error)
         table = pd.DataFrame(compare_backends(backends, BASELINE, args.frames, labels, sigma))
+    if labels is not None:
+        table = table.assign(**columns(labels, sigma))
     with whole_file(args.output) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     for line in table.to_string(index=False).splitlines():

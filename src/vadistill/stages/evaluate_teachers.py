@@ -27,22 +27,25 @@ def entries(args, settings: Evaluation) -> Iterator[Entry]:
     """Yield every teacher, each of its terms alone, every set of teachers, and scores that need no model."""
     maps, calibrations = by_teacher(args.maps), results.read_calibrations(args.calibrations)
     levels: dict[str, dict[str, dict[str, np.ndarray]]] = {"object": {}, "filtered": {}, "map": {}}
+    side, cell = settings.filter_size, settings.filter_cell
+    averaged = {"filtered": f"{side} frames, {side} x {side} cells of {cell} pixels"}
     for teacher, files in by_teacher(args.scores).items():
         objects = results.scored_objects(files, Calibrator.from_json(calibrations[teacher]["score"]))
         store = MapStore(maps[teacher])
         resolutions = tuple(store.resolutions(store.clips()[0]))
         levels["object"][teacher] = results.highest(objects)
-        levels["filtered"][teacher] = results.filtered(objects, settings.filter_cell, settings.filter_size)
+        levels["filtered"][teacher] = results.filtered(objects, cell, side)
         levels["map"][teacher] = mean_scores(results.map_maxima(store, resolutions).values())
         for level, scores in levels.items():
-            yield Entry("teacher", teacher, level, scores[teacher])
+            yield Entry("teacher", teacher, level, scores[teacher], averaged.get(level, "none"))
         for term, fitted in calibrations[teacher]["single"].items():
             yield Entry("term", f"{teacher}.{term}", "object",
                         results.highest(results.scored_objects(files, Calibrator.from_json(fitted))))  # fmt: skip
     for count in range(2, len(calibrations) + 1):
         for names in combinations(levels["object"], count):
             for level, scores in levels.items():
-                yield Entry("together", "+".join(names), level, mean_scores(scores[name] for name in names))
+                mean = mean_scores(scores[name] for name in names)
+                yield Entry("together", "+".join(names), level, mean, averaged.get(level, "none"))
     for name, scores in frame_scores.read_shards(args.trivial).items():
         yield Entry("trivial", name, "frame", scores)
 
