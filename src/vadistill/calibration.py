@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vadistill.bands import Bands, at_scene, fit_bands, fit_scenes
+from vadistill.percentiles import steady
 from vadistill.settings import Calibration
 
 CERTAIN = 1e-6  # probabilities nearer to 0 or 1 are cut before the logit
@@ -127,7 +128,7 @@ def fit(
     squash = None
     if settings.squash:
         # From the median: the scores of normal objects may all be negative, as means of logits are.
-        squash = tuple(float(value) for value in np.percentile(score, [50, SQUASH_PERCENTILE]))
+        squash = tuple(float(value) for value in np.percentile(score, [50, steady(SQUASH_PERCENTILE, len(score))]))
         score = _squashed(score, squash)
     return Calibrator(plain.terms, logits, plain.scenes, tables, squash, fit_affine(score, settings))
 
@@ -135,9 +136,11 @@ def fit(
 def fit_affine(scores: np.ndarray, settings: Calibration) -> Affine:
     """Fit the map that takes two percentiles of the training scores (N,) to two values.
 
-    Equal scores all go to the low value. Its slope is then 1: a higher test score still stands out.
+    Of few scores the percentiles lie farther inward (``vadistill.percentiles``). Equal scores all go to the low value.
+    Its slope is then 1: a higher test score still stands out.
     """
-    low, high = np.percentile(scores, [settings.low_percentile, settings.high_percentile])
+    wished = (settings.low_percentile, settings.high_percentile)
+    low, high = np.percentile(scores, [steady(percentile, len(scores)) for percentile in wished])
     slope = (settings.high_value - settings.low_value) / (high - low) if high > low else 1.0
     return Affine(float(slope), float(settings.low_value - slope * low))
 

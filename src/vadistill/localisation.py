@@ -11,6 +11,7 @@ from scipy.ndimage import find_objects
 
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_volume
+from vadistill.percentiles import steady
 from vadistill.rasterize import clip_to_pixels
 from vadistill.regions import Regions, Tracks
 
@@ -131,7 +132,7 @@ def low_threshold(values: np.ndarray, share: float, percentile: float = 99) -> f
     """
     if not np.size(values) or not np.isfinite(values).all():
         raise InputError(f"{np.size(values)} map values of training clips: expected at least one, all finite")
-    return share * float(np.percentile(values, percentile))
+    return share * float(np.percentile(values, steady(percentile, len(values))))
 
 
 @dataclass

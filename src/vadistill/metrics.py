@@ -75,12 +75,13 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
 def equal_error_threshold(scores: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the threshold on (T,) scores at which false alarms and misses are equally frequent.
 
-    Of the thresholds on the ROC curve the one with the smallest difference of the two rates; None with one class.
+    Of all thresholds the one with the smallest difference of the two rates; None with one class.
     """
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
         return None
-    false, true, threshold = roc_curve(labels, scores)
+    # By default some thresholds are left out: those that change nothing of the curve's area.
+    false, true, threshold = roc_curve(labels, scores, drop_intermediate=False)
     return float(threshold[np.argmin(np.abs(false + true - 1))])
 
 

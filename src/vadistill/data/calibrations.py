@@ -15,6 +15,7 @@ from vadistill.files import read_json, write_json
 from vadistill.settings import canonical
 
 KEYS = {"teacher", "settings", "score", "single", "objects", "clips"}
+LATER = {"checksum", "percentiles"}  # not in older files
 
 
 def write_calibration(path: Path, content: dict[str, Any]) -> None:
@@ -23,7 +24,8 @@ def write_calibration(path: Path, content: dict[str, Any]) -> None:
     Args:
         path: The file.
         content: ``teacher``, ``settings``, the calibrator of its ``score`` and of every ``single`` term (see
-            ``Calibrator.to_json``), and the number of ``objects`` and the ``clips`` that it was fitted on.
+            ``Calibrator.to_json``), the number of ``objects`` and the ``clips`` that it was fitted on, and which
+            ``percentiles`` of their scores were taken.
     """
     write_json(path, {**content, "checksum": _checksum(content)})
 
@@ -38,7 +40,7 @@ def read_calibration(path: Path) -> dict[str, Any]:
         content = read_json(path)
     except InputError as error:
         raise InputError(f"{error}; {REMEDY}") from error
-    if not isinstance(content, dict) or content.keys() - {"checksum"} != KEYS:
+    if not isinstance(content, dict) or content.keys() - LATER != KEYS:
         raise InputError(f"{path}: no calibration of a teacher; expected {', '.join(sorted(KEYS))}; {REMEDY}")
     checksum = content.pop("checksum", None)
     try:

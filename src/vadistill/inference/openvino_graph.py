@@ -85,11 +85,10 @@ def quantised(graph: openvino.Model, calibration: Sequence[np.ndarray]) -> openv
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,
             ignored_scope=nncf.IgnoredScope(names=_kept_in_float(graph)),
-            # Nothing is cut: to lie beyond the usual range is what makes an anomaly. Weights get half their range, since
-            # processors with AVX2 and no VNNI add pairs of products in 16 bits, which the whole range overflows.
+            # Weights get half their range: processors with AVX2 and no VNNI add pairs of products in 16 bits, which the
+            # whole range overflows. Nothing is cut: to lie beyond the usual range is what makes an anomaly.
             advanced_parameters=AdvancedQuantizationParameters(
-                overflow_fix=OverflowFix.ENABLE,
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+                overflow_fix=OverflowFix.ENABLE, activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
             ),
         )
 

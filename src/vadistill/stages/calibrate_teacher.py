@@ -11,6 +11,7 @@ from vadistill.data.object_scores import ObjectScores, columns_of, read_shards, 
 from vadistill.data.shards import first_held_out
 from vadistill.data.store import attribute
 from vadistill.errors import InputError
+from vadistill.percentiles import FEW, steady
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
@@ -49,6 +50,12 @@ def main(args) -> None:
         columns = columns_of(args.scores[0], names)
         return calibration.fit(names, probabilities, terms[:, columns], scene, row, scenes, settings).to_json()
 
+    wished = (settings.low_percentile, settings.high_percentile, calibration.SQUASH_PERCENTILE)
+    taken = [round(steady(percentile, len(terms)), 3) for percentile in wished]
+    log.info("%s: percentiles %s of %d objects", teacher, ", ".join(f"{p:g}" for p in taken), len(terms))
+    if len(terms) < FEW:
+        log.warning("%s: %d objects to calibrate on, expected %d or more: their tail is uncertain; give more clips, a "
+                    "larger held_out.share, or calibration.clips: all", teacher, len(terms), FEW)  # fmt: skip
     write_calibration(
         args.output,
         {
@@ -57,6 +64,7 @@ def main(args) -> None:
             "score": fitted(counted),
             "single": {name: fitted([name]) for name in term_names(args.scores[0])},
             "objects": len(terms),
+            "percentiles": taken,
             "clips": sorted(clip.clip for clip, _ in used),
         },
     )
