@@ -67,7 +67,7 @@ class Evidence:
         self._start = _Start(film)
         self._own_length = _tagged_length(film)
         self._length = self._own_length or _stated_length(container, film, self._formats)
-        self._packets = self._used = 0
+        self._packets = self._used = self._damaged = 0
         self._bad: list[int] = []  # how many frames there were before each packet that was lost or damaged
         self._fields = film.codec_context.codec.canonical_name not in ONE_EACH
         self._first, self._last, self._reach = float("inf"), float("-inf"), float("-inf")
@@ -93,6 +93,7 @@ class Evidence:
         used = [frame for frame in frames if self._start.usable(frame)]
         if (packet is not None and packet.is_corrupt) or any(frame.is_corrupt for frame in used):
             self._bad.append(self._used)
+            self._damaged += bool(used)
         self._words += words
         self._used += len(used)
         self._fields = self._fields or any(frame.interlaced_frame for frame in used)
@@ -137,9 +138,8 @@ class Evidence:
             raise InputError(f"{self._path}: no frame could be decoded{self._said()}; expected a video with frames")
         self._judge_end(decoded, most)
         gaps = self._gaps()
-        lost = max(len(self._bad), self._silent()) + sum(
-            count for t, count in gaps.items() if any(abs(t - bad) <= NEAR for bad in self._bad)
-        )
+        explained = sum(count for t, count in gaps.items() if any(abs(t - bad) <= NEAR for bad in self._bad))
+        lost = self._damaged + max(len(self._bad) - self._damaged, self._silent(), explained)
         if lost > most:
             raise InputError(
                 f"{self._path}: damaged: {_frames(lost)} of {decoded + lost} lost or damaged{self._said()}; expected a "
