@@ -32,6 +32,7 @@ class Fixed(torch.nn.Module):
 
 
 def exported(folder, output):
+    folder.mkdir(exist_ok=True)
     path = folder / "own.torchscript"
     torch.jit.trace(Fixed(output), torch.zeros(1, 3, 64, 64)).save(str(path))
     return path

@@ -4,7 +4,8 @@ Ultralytics' results carry only the confidence and the winning class of a box; t
 whole vector. This module and the detection stages are the only ones that import ultralytics.
 
 A ``.pt`` file is a pickle, which may run any code when it is loaded. It is loaded by ultralytics' restricted loader,
-which knows the classes of networks and nothing else, unless the user trusts the very file by its hash.
+which knows the classes of networks and nothing else, unless the user trusts the very file by its hash. What is hashed
+is what is loaded: a private copy of the file.
 """
 
 import atexit
@@ -13,7 +14,8 @@ import pickle
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,26 +64,31 @@ class Detector:
         if not checked_path(weights).exists():
             raise InputError(f"{weights}: no such detector weights; expected a .pt or .onnx file or an OpenVINO folder")
         quiet_ultralytics()
-        _guard(weights, trusted)
-        from ultralytics.nn.autobackend import AutoBackend
-
         self.weights, self.settings, self.device = weights, settings, device
-        try:
-            # The one-to-many head gives raw boxes; a head that picks its boxes itself keeps no class probabilities.
-            self.network = AutoBackend(str(weights), device=device, verbose=False, end2end=False).eval()
-        except Exception as error:  # each backend has exceptions of its own
-            if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(weights):
-                raise untrusted(weights) from error
-            reason = in_one_line(error)
-            if (
-                weights.suffix == ".pt" and "memory" not in reason
-            ):  # torch and ultralytics advise to load them unchecked
-                reason = "cut off, damaged or not a YOLO network's; expected a whole .pt file that ultralytics wrote"
-            raise InputError(f"{weights}: detector weights do not load ({reason})") from error
+        with _private_copy(weights) as copy:
+            self.sha256 = sha256(copy)
+            check_recorded(weights, self.sha256)
+            _guard(weights, self.sha256, trusted)
+            self.network = self._load(copy)
         if self.network.task not in (None, "detect"):
             raise InputError(f"{weights}: made for the task '{self.network.task}'; expected a detection model")
         raw = self._raw(torch.zeros(1, 3, *self._input_size(STRIDE * 8, STRIDE * 8)[:2], device=device))
         self.classes = self._class_names(raw.shape[1] - 4)
+
+    def _load(self, copy: Path) -> torch.nn.Module:
+        """Return the network of a file, of which ``copy`` is the copy to be read."""
+        from ultralytics.nn.autobackend import AutoBackend
+
+        try:
+            # The one-to-many head gives raw boxes; a head that picks its boxes itself keeps no class probabilities.
+            return AutoBackend(str(copy), device=self.device, verbose=False, end2end=False).eval()
+        except Exception as error:  # each backend has exceptions of its own
+            if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(copy):
+                raise untrusted(self.weights, self.sha256) from error
+            reason = in_one_line(error).replace(str(copy), str(self.weights))
+            if ending(copy) == ".pt" and "memory" not in reason:  # torch and ultralytics advise to load it unchecked
+                reason = "cut off, damaged or not a YOLO network's; expected a whole .pt file that ultralytics wrote"
+            raise InputError(f"{self.weights}: detector weights do not load ({reason})") from error
 
     def __call__(self, frames: np.ndarray) -> list[Boxes]:
         """Detect objects in a batch of equally large frames (N, H, W, 3) uint8 BGR."""
@@ -153,24 +160,48 @@ class Detector:
         return [str(names[index]) if index in names else f"class{index}" for index in range(count)]
 
 
-def untrusted(weights: Path) -> InputError:
+@contextmanager
+def _private_copy(weights: Path) -> Iterator[Path]:
+    """Give a copy of a file or folder, under its own name, that no other user can change before it is loaded."""
+    with tempfile.TemporaryDirectory(prefix="detector-") as folder:
+        copy = Path(folder, weights.name)
+        (shutil.copytree if weights.is_dir() else shutil.copyfile)(weights, copy)
+        yield copy
+
+
+def hash_file(weights: Path) -> Path:
+    """Return where the SHA-256 of downloaded weights is recorded, as ``sha256sum`` writes it."""
+    return weights.with_name(f"{weights.name}.sha256")
+
+
+def check_recorded(weights: Path, found: str) -> None:
+    """Refuse weights that differ from what was downloaded under this name."""
+    record = hash_file(weights)
+    if record.is_file() and (known := (record.read_text(encoding="utf-8").split() or [""])[0]) != found:
+        raise InputError(
+            f"{weights}: its SHA-256 is {found}, and {record.name} records {known} of the file that was downloaded; "
+            f"delete {record} if you have put another file there, else delete both to download again"
+        )
+
+
+def untrusted(weights: Path, found: str) -> InputError:
     """Return the refusal of weights that could run code, with the line by which a user trusts them."""
-    line = f"trusted_weights: {{{weights.name}: {sha256(weights)}}}"
+    line = f"trusted_weights: {{{weights.name}: {found}}}"
     return InputError(
         f"{weights}: loading it could run any code; expected .onnx, OpenVINO or a .pt file of a YOLO network and "
         f"nothing else, or, if you trust this one, a line in the config: {line}"
     )
 
 
-def _guard(weights: Path, trusted: Container[str]) -> None:
-    """Let weights be loaded without running code, or not at all, unless they are trusted.
+def _guard(weights: Path, found: str, trusted: Container[str]) -> None:
+    """Let weights be loaded without running code, or not at all, unless they are trusted; ``found`` is their SHA-256.
 
     Raises:
         InputError: Their format, or the installed ultralytics or torch, knows no such way.
     """
     if ending(weights) == ".onnx" or weights.name.endswith("_openvino_model"):
         return
-    if sha256(weights) in trusted:
+    if found in trusted:
         if ending(weights) == ".pt":
             os.environ["ULTRALYTICS_SAFE_LOAD"] = "false"
         return
@@ -179,7 +210,7 @@ def _guard(weights: Path, trusted: Container[str]) -> None:
     # An older torch lacks what ultralytics restricts by, and it would load everything.
     restricted = getattr(utils, "SAFE_LOAD", False) and hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint")
     if ending(weights) != ".pt":
-        raise untrusted(weights)
+        raise untrusted(weights, found)
     if not restricted:
         raise InputError(
             f"{weights}: ULTRALYTICS_SAFE_LOAD is off, or ultralytics or torch is too old to load it without running "

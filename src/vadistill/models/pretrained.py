@@ -1,6 +1,9 @@
 """Weights of torchvision's networks that lie in files."""
 
+import hashlib
 import pickle
+import re
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 
@@ -8,6 +11,8 @@ import torch
 from torch import nn
 
 from vadistill.errors import InputError
+
+NAMED_HASH = re.compile(r"-([0-9a-f]{8})\.pth$")
 
 
 def torchvision_models() -> ModuleType:
@@ -37,11 +42,22 @@ def load_weights(network: nn.Module, path: Path, what: str) -> None:
     """Load the weights in a file.
 
     Raises:
-        InputError: The file does not hold the state of this network, which ``what`` names, or one that is not finite.
+        InputError: The file does not hold the state of this network, which ``what`` names, or one that is not finite,
+            or is another one than its name says: torchvision's names end in the first digits of their SHA-256.
     """
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        content = path.read_bytes()  # what is hashed is what is loaded
+        _check_name(path, content)
+        network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
     except (OSError, EOFError, RuntimeError, TypeError, AttributeError, KeyError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: not the weights of torchvision's {what}") from error
     if not all(values.isfinite().all() for values in network.state_dict().values()):
         raise InputError(f"{path}: holds weights that are not finite; expected those of torchvision's {what}")
+
+
+def _check_name(path: Path, content: bytes) -> None:
+    named = NAMED_HASH.search(path.name)
+    if named and not (found := hashlib.sha256(content).hexdigest()).startswith(named[1]):
+        raise InputError(
+            f"{path}: its SHA-256 begins with {found[:8]}; expected {named[1]}, as its name says: download it again"
+        )

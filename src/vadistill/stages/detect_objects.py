@@ -11,7 +11,6 @@ from vadistill.data import detections
 from vadistill.data.frames import FrameStore
 from vadistill.data.store import attribute, write_attributes, writing
 from vadistill.detector import Boxes, Detector
-from vadistill.files import sha256
 from vadistill.machine import pick_device
 from vadistill.settings import TRUSTED_WEIGHTS, canonical, section
 from vadistill.stages._run import add_paths, parser, run
@@ -40,7 +39,7 @@ def main(args) -> None:
     detector = Detector(args.weights, settings, pick_device(), trusted)
     log.info("detector %s on %s, %d classes", args.weights.name, detector.device, len(detector.classes))
     with writing(args.output) as file:
-        write_attributes(file, classes=detector.classes, weights_sha256=sha256(args.weights))
+        write_attributes(file, classes=detector.classes, weights_sha256=detector.sha256)
         stored = {
             "encoding": str(attribute(args.frames[0], "encoding")),
             "quality": int(attribute(args.frames[0], "quality")),

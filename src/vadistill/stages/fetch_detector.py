@@ -1,13 +1,20 @@
-"""Rule fetch_detector: an official name in, its detector weights out, by ultralytics' own downloader."""
+"""Rule fetch_detector: an official name in, its detector weights out, by ultralytics' own downloader.
+
+No hash of theirs is pinned here. That of the first download is recorded beside the file, and anything else under its
+name is refused later.
+"""
 
 import logging
 import os
+from pathlib import Path
 
-from vadistill.detector import quiet_ultralytics
+from vadistill.detector import check_recorded, hash_file, quiet_ultralytics
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.files import sha256, whole_file
 from vadistill.settings import OFFICIAL_WEIGHTS
 from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
 
 
 def main(args) -> None:
@@ -26,6 +33,9 @@ def main(args) -> None:
         try:
             attempt_download_asset(str(folder / name))
             os.replace(folder / name, temporary)
+            _record(args.output, sha256(temporary))
+        except InputError:
+            raise
         except Exception as error:  # the downloader raises what its network libraries raise
             raise InputError(
                 f"{args.output}: could not be downloaded; put the official {name} there yourself"
@@ -35,6 +45,15 @@ def main(args) -> None:
                 for part in folder.iterdir():
                     part.unlink()
                 folder.rmdir()
+
+
+def _record(weights: Path, found: str) -> None:
+    """Write the hash of weights beside them, or compare it with that of an earlier download."""
+    record = hash_file(weights)
+    if record.is_file():
+        check_recorded(weights, found)
+    record.write_text(f"{found}  {weights.name}\n", encoding="utf-8")
+    log.info("%s: SHA-256 %s, recorded in %s", weights, found, record.name)
 
 
 if __name__ == "__main__":
