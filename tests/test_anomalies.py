@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -67,6 +68,17 @@ def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, fr
     x1, y1, x2, y2 = made.boxes[abnormal].T
     assert (x1 < x2).all() and (y1 < y2).all() and x1.min() >= 0 and x2.max() <= SIZE[1] and y2.max() <= SIZE[0]
     assert made.boxes.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ANOMALY_KINDS)
+@pytest.mark.parametrize(("usable", "frames"), [(range(30, 70), 20), (range(40, 60), 240)])
+def test_nothing_is_taken_from_other_frames_than_the_usable_ones(kind, usable, frames):
+    """They are kept for something else: what stood in them must not be seen."""
+    read = []
+    clip = replace(walkers(usable), read=lambda t: read.append(t) or picture(t))
+    for seed in range(3):
+        make(kind, clip, frames, seed)
+    assert set(read) <= set(usable) and bool(read) == (kind in ("pasted", "misplaced"))
 
 
 def test_fast_leaps_and_backward_returns():

@@ -55,6 +55,16 @@ def test_all_conventions_on_a_case_computed_by_hand():
     assert fast["skipped_clips"] == []
 
 
+def test_each_clip_is_scaled_after_its_smoothing():
+    scores, labels = random_clips()
+    scaled = {}
+    for clip, values in scores.items():
+        smoothed = smooth(values, 3.0)
+        scaled[clip] = (smoothed - smoothed.min()) / (smoothed.max() - smoothed.min())
+    expected = roc_auc_score(*(np.concatenate([part[clip] for clip in scores]) for part in (labels, scaled)))
+    assert judge(scores, labels, 3.0, "min_max")["micro_auc"] == pytest.approx(expected)
+
+
 def test_scores_above_one_are_punished_by_padding():
     scores, labels = {"x": np.array([1.5, 2.0])}, {"x": np.array([0, 0])}
     # The abnormal frame of score 1 lies below both: it beats the normal frame of score 0 alone.
