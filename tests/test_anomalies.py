@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from vadistill.data.frames import FrameStore, write_images
 from vadistill.data.store import writing
 from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS
+from vadistill.stages import make_synthetic_clip
 from vadistill.synthetic.anomalies import Clip, Degree, plan
 from vadistill.synthetic.cutouts import Cutout, Placed, background, cut
 from vadistill.synthetic.tracks import Perspective, feet, follow, motions
@@ -272,6 +274,54 @@ def test_stage(folder):
     assert boxes.shape == (40, 4) and boxes.dtype == np.float32
     for t, box in enumerate(boxes):
         assert (store.read(t) != picture(55 + t)).any() == box.any()
+
+
+def arguments(folder, store, kind, scene=""):
+    settings = {"frames": {"encoding": "png"}, "validation": {"frames": 40}, "kind": kind, "part": [0.0, 1.0]}
+    settings["scene"] = scene
+    outputs = {"output": folder / "made.h5", "boxes": folder / "made.npy"}
+    paths = {"frames": folder / f"{store}.h5", "detections": [folder / "many.h5"], **outputs}
+    return SimpleNamespace(settings=settings, clip="made", split="validation", **paths)
+
+
+CAMERAS = {"cam1_a": 0, "cam1_b": 1, "cam2_a": 2, "cam3_a": 0}  # by how many pixels the objects stand elsewhere
+
+
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory):
+    """Clips of three cameras with the same pictures."""
+    folder, clip = tmp_path_factory.mktemp("cameras"), walkers()
+    images, one = [picture(t) for t in range(FRAMES)], np.ones(len(clip.frame), np.float32)
+    with writing(folder / "many.h5") as file:
+        for name, shift in CAMERAS.items():
+            write_images(folder / f"{name}.h5", name, "train", images, "png")
+            box = clip.box + np.float32(shift)
+            write_clip(file, Detections(name, FRAMES, SIZE, clip.frame, box, one, one[:, None]))
+    return folder, {name: feet(clip.box + shift) for name, shift in CAMERAS.items()}
+
+
+def test_every_clip_has_an_anomaly_of_its_own(cameras):
+    """Also where nothing but their names tells two clips apart."""
+    made = []
+    for clip in ("cam1_a", "cam3_a"):
+        make_synthetic_clip.main(arguments(cameras[0], clip, "pasted"))
+        made.append(np.load(cameras[0] / "made.npy"))
+    assert not np.array_equal(*made)
+
+
+def test_misplaced_is_where_nobody_stood_in_clips_of_the_scene(cameras):
+    folder, places = cameras
+
+    def stood(kind, scene):
+        clip = make_synthetic_clip.normal_clip(
+            arguments(folder, "cam1_a", kind, scene), FrameStore(folder / "cam1_a.h5")
+        )
+        return {tuple(place) for place in clip.stood.round(3)}
+
+    wanted = {name: {tuple(place) for place in part.round(3)} for name, part in places.items()}
+    assert stood("misplaced", r"(cam\d)") == wanted["cam1_a"] | wanted["cam1_b"]
+    assert stood("misplaced", "") == set.union(*wanted.values())
+    assert stood("pasted", r"(cam\d)") == wanted["cam1_a"]
 
 
 def test_stage_ends_in_one_line(folder):
