@@ -3,9 +3,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from vadistill.distillation import Distiller, augmented, condition_of
 from vadistill.errors import InputError
+from vadistill.models.student import AutoEncoder
 from vadistill.settings import Distillation, Student
 
 NETWORK = Student(height=48, width=64, base_width=4, downsamplings=3, depth=1, heads=2, head_width=8)
@@ -151,6 +153,14 @@ def test_the_average_follows_the_weights_and_is_what_is_kept():
     assert plain.result is plain.student and "average" not in plain.parts()
 
 
+def test_the_average_begins_with_the_pre_trained_weights():
+    made, autoencoder = distiller(average=0.9), AutoEncoder(NETWORK)
+    made.load_backbone(autoencoder.state_dict())
+    for network in (made.student, made.result):
+        assert not changed(weights(autoencoder.backbone), network.backbone)
+    assert made.result is not made.student and not changed(weights(made.student), made.result)
+
+
 def test_learning_rates_of_the_schedules():
     rates = {}
     for schedule in ("step", "cosine"):
@@ -247,3 +257,15 @@ def test_a_conditional_discriminator_gets_means_of_the_frames():
     before = weights(made.discriminators["one"])
     made.step(frames, targets, torch.Generator().manual_seed(0), "here")
     assert changed(before, made.discriminators["one"])
+
+
+def test_a_conditional_discriminator_sees_frames_and_maps_of_the_same_side():
+    """The teachers' maps are those of the frames' brightness here, so that both fit only where both are mirrored."""
+    made, (frames, _) = distiller(teachers=("one",), discriminator="conditional", flip=True), batch(16)
+    bright = {g: functional.adaptive_avg_pool2d(frames[:, 3:4], g) for g in GRIDS}
+    seen = []
+    made.discriminators["one"].register_forward_pre_hook(lambda _, given: seen.append(given))
+    made.step(frames, {"one": bright}, torch.Generator().manual_seed(0), "here")
+    _, (real, condition), _ = seen  # what the student says, the teacher's maps, again the student's
+    torch.testing.assert_close(real[4], condition[:, :1], atol=0.0051, rtol=0)
+    assert not torch.equal(condition[:, :1], bright[4])

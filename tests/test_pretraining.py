@@ -16,7 +16,8 @@ NETWORK = {"height": 32, "width": 48, "base_width": 2, "downsamplings": 2, "dept
 
 
 @pytest.fixture
-def clip(tmp_path):
+def clip(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain_student, "loader_workers", lambda: 0)
     rng = np.random.default_rng(0)
     return store_of(tmp_path, "a", rng.integers(0, 256, (9, 32, 48, 3), dtype=np.uint8)).path
 
@@ -42,6 +43,15 @@ def test_weight_decay_draws_all_weights_to_zero(clip):
     for name, was in initial().named_parameters():
         moved, far = (was - made[name]) * was.sign(), was.abs() > 2e-3
         torch.testing.assert_close(moved[far], torch.full_like(moved[far], 1e-3), rtol=0.01, atol=0)
+
+
+def test_the_learning_rate_falls(clip):
+    """After the first epoch to nothing: the others change no weight, only the statistics of the norms."""
+    one, three = (pretrained(clip, epochs=epochs, decay_every=1, decay=0.0) for epochs in (1, 3))
+    slow = pretrained(clip, epochs=3, decay_every=2, decay=0.0)
+    for name, _ in initial().named_parameters():
+        assert torch.equal(one[name], three[name])
+    assert not torch.equal(slow["output.weight"], one["output.weight"])
 
 
 def test_frames_lie_frame_step_apart(clip):
