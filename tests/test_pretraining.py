@@ -54,6 +54,18 @@ def test_the_learning_rate_falls(clip):
     assert not torch.equal(slow["output.weight"], one["output.weight"])
 
 
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_the_target_is_the_middle_frame(count):
+    rng = torch.Generator().manual_seed(0)
+    frames = torch.rand(2, count, 3, 8, 12, generator=rng)
+    made = pretrain_student.middle_frame(frames.flatten(1, 2), (8, 12))
+    torch.testing.assert_close(made, frames[:, count // 2])
+    flat = torch.arange(3.0 * count)[None, :, None, None].expand(1, -1, 8, 12)
+    smaller = pretrain_student.middle_frame(flat, (4, 6))
+    assert smaller.shape == (1, 3, 4, 6)
+    torch.testing.assert_close(smaller[0, :, 1, 2], flat.unflatten(1, (-1, 3))[0, count // 2, :, 0, 0])
+
+
 def test_frames_lie_frame_step_apart(clip):
     made = [pretrained(clip, {"frame_step": step}) for step in (1, 3, 9, 30)]
     stem = [weights["backbone.encoder.stem.norm.running_var"] for weights in made]
