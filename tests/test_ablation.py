@@ -48,6 +48,16 @@ def test_every_variant_has_every_seed_and_changes_one_thing():
     assert made["demo.ablation.frames_5.4"][0].frames == 5 and made["demo.ablation.frames_5.4"][3] == made["demo"][3]
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_the_configured_variant_changes_nothing_but_epochs_and_seeds(weight, pretrained):
+    config, runs = expanded(distillation={"adversarial_weight": weight, "pretrained": pretrained})
+    name = f"demo.ablation.{configured_variant(config, 'demo')}.0"
+    own, made = (dataset_section(config, dataset, "distillation") for dataset in ("demo", name))
+    assert runs[name][0] == configured_variant(config, "demo")
+    assert (made.adversarial_weight, made.pretrained) == (own.adversarial_weight, own.pretrained)
+
+
 def test_what_is_the_same_twice_is_run_once():
     _, runs = expanded("avenue", distillation={"teachers": PAIR})
     variants = [variant for variant, _ in runs.values()]

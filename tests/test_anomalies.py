@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from vadistill.data.frames import FrameStore, write_images
 from vadistill.data.store import writing
 from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS
+from vadistill.stages import make_synthetic_clip
 from vadistill.synthetic.anomalies import Clip, Degree, plan
 from vadistill.synthetic.cutouts import Cutout, Placed, background, cut
 from vadistill.synthetic.tracks import Perspective, feet, follow, motions
@@ -67,6 +70,17 @@ def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, fr
     x1, y1, x2, y2 = made.boxes[abnormal].T
     assert (x1 < x2).all() and (y1 < y2).all() and x1.min() >= 0 and x2.max() <= SIZE[1] and y2.max() <= SIZE[0]
     assert made.boxes.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ANOMALY_KINDS)
+@pytest.mark.parametrize(("usable", "frames"), [(range(30, 70), 20), (range(40, 60), 240)])
+def test_nothing_is_taken_from_other_frames_than_the_usable_ones(kind, usable, frames):
+    """They are kept for something else: what stood in them must not be seen."""
+    read = []
+    clip = replace(walkers(usable), read=lambda t: read.append(t) or picture(t))
+    for seed in range(3):
+        make(kind, clip, frames, seed)
+    assert set(read) <= set(usable) and bool(read) == (kind in ("pasted", "misplaced"))
 
 
 def test_fast_leaps_and_backward_returns():
@@ -272,6 +286,54 @@ def test_stage(folder):
     assert boxes.shape == (40, 4) and boxes.dtype == np.float32
     for t, box in enumerate(boxes):
         assert (store.read(t) != picture(55 + t)).any() == box.any()
+
+
+def arguments(folder, store, kind, scene=""):
+    settings = {"frames": {"encoding": "png"}, "validation": {"frames": 40}, "kind": kind, "part": [0.0, 1.0]}
+    settings["scene"] = scene
+    outputs = {"output": folder / "made.h5", "boxes": folder / "made.npy"}
+    paths = {"frames": folder / f"{store}.h5", "detections": [folder / "many.h5"], **outputs}
+    return SimpleNamespace(settings=settings, clip="made", split="validation", **paths)
+
+
+CAMERAS = {"cam1_a": 0, "cam1_b": 1, "cam2_a": 2, "cam3_a": 0}  # by how many pixels the objects stand elsewhere
+
+
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory):
+    """Clips of three cameras with the same pictures."""
+    folder, clip = tmp_path_factory.mktemp("cameras"), walkers()
+    images, one = [picture(t) for t in range(FRAMES)], np.ones(len(clip.frame), np.float32)
+    with writing(folder / "many.h5") as file:
+        for name, shift in CAMERAS.items():
+            write_images(folder / f"{name}.h5", name, "train", images, "png")
+            box = clip.box + np.float32(shift)
+            write_clip(file, Detections(name, FRAMES, SIZE, clip.frame, box, one, one[:, None]))
+    return folder, {name: feet(clip.box + shift) for name, shift in CAMERAS.items()}
+
+
+def test_every_clip_has_an_anomaly_of_its_own(cameras):
+    """Also where nothing but their names tells two clips apart."""
+    made = []
+    for clip in ("cam1_a", "cam3_a"):
+        make_synthetic_clip.main(arguments(cameras[0], clip, "pasted"))
+        made.append(np.load(cameras[0] / "made.npy"))
+    assert not np.array_equal(*made)
+
+
+def test_misplaced_is_where_nobody_stood_in_clips_of_the_scene(cameras):
+    folder, places = cameras
+
+    def stood(kind, scene):
+        clip = make_synthetic_clip.normal_clip(
+            arguments(folder, "cam1_a", kind, scene), FrameStore(folder / "cam1_a.h5")
+        )
+        return {tuple(place) for place in clip.stood.round(3)}
+
+    wanted = {name: {tuple(place) for place in part.round(3)} for name, part in places.items()}
+    assert stood("misplaced", r"(cam\d)") == wanted["cam1_a"] | wanted["cam1_b"]
+    assert stood("misplaced", "") == set.union(*wanted.values())
+    assert stood("pasted", r"(cam\d)") == wanted["cam1_a"]
 
 
 def test_stage_ends_in_one_line(folder):

@@ -33,6 +33,12 @@ def test_percentiles_go_to_their_values_and_order_is_kept():
     assert values[0] == 0 and values[-1] == 1 and (np.diff(values) >= 0).all()
 
 
+def test_by_default_too_the_percentiles_of_the_training_scores_go_to_their_values():
+    terms, row = objects(30_000)
+    made = fit(NAMES, ("first",), terms, np.zeros(len(row), int), row, ("",), Calibration())
+    assert np.percentile(made(terms, "", row), [0.5, 99.5]) == pytest.approx([0.05, 0.6])
+
+
 def test_equal_scores_do_not_divide_by_zero():
     affine = fit_affine(np.full(100, 0.3), Calibration())
     assert map_values(affine(np.array([0.3, 0.5]))) == pytest.approx([0.05, 0.25])
@@ -93,6 +99,16 @@ def test_squashing_bounds_scores_and_keeps_their_order():
     assert plain(far, "", np.full(3, 0.5))[2] > 100
     order = np.argsort(plain(terms, "", row), kind="stable")
     assert (np.diff(made(terms, "", row)[order]) >= -1e-12).all()
+
+
+def test_squashing_is_a_tanh_from_the_median_to_a_high_percentile():
+    terms, row = objects(30_000)
+    mean = terms.mean(1)
+    middle, high = np.percentile(mean, [50, 99.9])
+    tanh = np.tanh((mean - middle) / (high - middle))
+    low, top = np.percentile(tanh, [0.5, 99.5])
+    expected = 0.05 + 0.55 * (tanh - low) / (top - low)
+    np.testing.assert_allclose(fitted(terms, row, squash=True)(terms, "", row), expected.clip(0))
 
 
 @pytest.mark.parametrize("standardise", ["none", "all", "scene"])

@@ -17,6 +17,7 @@ from trials.readers import READERS
 from vadistill.data import frame_scores
 from vadistill.data.calibrations import KEYS, read_calibration, write_calibration
 from vadistill.data.frames import FrameStore, write_frames
+from vadistill.data.frames import write_images as store_images
 from vadistill.data.maps import MapStore
 from vadistill.data.mp4 import write_mp4 as write_film
 from vadistill.data.store import attribute, damage_named, read_attribute, reading, write_attributes, writing
@@ -134,6 +135,21 @@ def test_a_zeroed_block_is_seen_though_its_fletcher32_is_that_of_zeros(tmp_path)
     (tmp_path / "a.h5").write_bytes(content[:start] + bytes(len(values) + 4) + content[start + len(values) + 4 :])
     with pytest.raises(InputError, match=r"a\.h5: .*differs from its checksum"):
         frame_scores.read_shards([tmp_path / "a.h5"])
+
+
+def test_a_frame_in_the_place_of_another_is_seen(tmp_path):
+    """It decodes, and HDF5's own checksums are right."""
+    images = [np.full((20, 30, 3), value, np.uint8) for value in (100, 101)]
+    store_images(tmp_path / "a.h5", "a", "train", images, "png")
+    assert [int(frame.mean()) for frame in FrameStore(tmp_path / "a.h5")] == [100, 101]
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        start, middle, end = file["offsets"][:]
+        assert middle - start == end - middle
+        file["bytes"][start:middle] = file["bytes"][middle:end]
+    store = FrameStore(tmp_path / "a.h5")
+    with pytest.raises(InputError, match=r"a\.h5: frame 0 is damaged.*it differs from its checksum"):
+        store.read(0)
+    assert store.read(1).mean() == 101
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from vadistill.distillation import Distiller, augmented, condition_of
 from vadistill.errors import InputError
+from vadistill.models.student import AutoEncoder
 from vadistill.settings import Distillation, Student
 
 NETWORK = Student(height=48, width=64, base_width=4, downsamplings=3, depth=1, heads=2, head_width=8)
@@ -19,10 +21,10 @@ def batch(count=6, seed=0):
     return frames, {"one": maps, "two": {g: 1 - grid for g, grid in maps.items()}}
 
 
-def distiller(**changes):
+def distiller(features=0, **changes):
     torch.manual_seed(0)
-    settings = Distillation(teachers=("one", "two"), learning_rate=1e-3, weight_decay=0, **changes)
-    return Distiller(NETWORK, settings, GRIDS, torch.device("cpu"))
+    settings = Distillation(**{"teachers": ("one", "two"), "learning_rate": 1e-3, "weight_decay": 0.0, **changes})
+    return Distiller(NETWORK, settings, GRIDS, torch.device("cpu"), features)
 
 
 def weights(module):
@@ -41,6 +43,36 @@ def test_one_step_moves_the_student_and_every_discriminator_once():
     assert all(changed(b, m) for b, m in zip(before, [made.student, *made.discriminators.values()], strict=True))
     steps = [o.state[o.param_groups[0]["params"][0]]["step"] for o in made.discriminator_optimisers.values()]
     assert [int(step) for step in steps] == [1, 1]
+
+
+def test_a_step_trains_the_student_whatever_mode_it_was_in():
+    made, (frames, targets) = distiller(), batch()
+    made.student.eval()
+    before = weights(made.student.backbone.encoder.stem.norm)
+    made.step(frames, targets, torch.Generator().manual_seed(0), "here")
+    after = made.student.backbone.encoder.stem.norm
+    assert after.num_batches_tracked == before["num_batches_tracked"] + 1
+    assert not torch.equal(after.running_mean, before["running_mean"])
+
+
+def test_each_discriminator_judges_the_maps_of_its_own_teacher():
+    frames, targets = batch()
+    other = {**targets, "two": {g: 5 + grid for g, grid in targets["two"].items()}}
+    logs = [distiller().step(frames, maps, torch.Generator().manual_seed(0), "here") for maps in (targets, other)]
+    real = [[log[f"discriminator_real_{name}"] for log in logs] for name in ("one", "two")]
+    assert real[0][0] == real[0][1] and real[1][0] != real[1][1]
+
+
+def test_weight_decay_draws_all_weights_to_zero():
+    """One step of Adam is the learning rate long: with a huge decay it leads every weight towards zero."""
+    made, (frames, targets) = distiller(features=3, feature_weight=0.5, weight_decay=1e6), batch()
+    networks = [made.student, made.feature_head, *made.discriminators.values()]
+    before = [copy.deepcopy(network) for network in networks]
+    made.step(frames, targets, torch.Generator().manual_seed(0), "here", torch.ones(6, 4, 4, 4))
+    for old, new in zip(before, networks, strict=True):
+        for was, now in zip(old.parameters(), new.parameters(), strict=True):
+            moved, far = (was - now) * was.sign(), was.abs() > 2e-3
+            torch.testing.assert_close(moved[far], torch.full_like(moved[far], 1e-3), rtol=0.01, atol=0)
 
 
 def test_without_adversarial_weight_there_is_no_discriminator():
@@ -121,6 +153,14 @@ def test_the_average_follows_the_weights_and_is_what_is_kept():
     assert plain.result is plain.student and "average" not in plain.parts()
 
 
+def test_the_average_begins_with_the_pre_trained_weights():
+    made, autoencoder = distiller(average=0.9), AutoEncoder(NETWORK)
+    made.load_backbone(autoencoder.state_dict())
+    for network in (made.student, made.result):
+        assert not changed(weights(autoencoder.backbone), network.backbone)
+    assert made.result is not made.student and not changed(weights(made.student), made.result)
+
+
 def test_learning_rates_of_the_schedules():
     rates = {}
     for schedule in ("step", "cosine"):
@@ -134,6 +174,7 @@ def test_learning_rates_of_the_schedules():
     cosine = rates["cosine"]
     assert cosine[0] == 0 and cosine[4] == max(cosine) == pytest.approx(1e-3) and cosine[2] == pytest.approx(5e-4)
     assert cosine[22] == pytest.approx(5e-4) and cosine[-1] < 2e-5
+    assert all(o.param_groups[0]["lr"] == 1e-3 for o in made.discriminator_optimisers.values())
 
 
 def test_mirrored_samples_have_mirrored_targets_and_reversed_ones_the_same():
@@ -166,6 +207,18 @@ def test_the_student_learns_features_where_there_are_objects():
     total = logs[0]["distillation_loss"] + 0.5 * logs[0]["feature_loss"]
     torch.testing.assert_close(logs[0]["train_loss"], total)
     assert set(made.result.state_dict()) == set(distiller().result.state_dict())  # the student is as without
+
+
+def test_features_are_predicted_from_the_means_over_each_cell():
+    made, (frames, targets) = distiller(features=3, feature_weight=0.5, precision="float32"), batch()
+    seen = torch.rand(6, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    seen[:, 0] = 1
+    with torch.no_grad():
+        features, _ = copy.deepcopy(made.student).train().backbone(frames)
+        cells = features.unflatten(3, (2, 4)).unflatten(2, (2, 3)).mean((3, 5))
+        expected = (made.feature_head(cells) - seen[:, 1:]).square().sum(1).mean()
+    log = made.step(frames, targets, torch.Generator(), "here", seen)
+    torch.testing.assert_close(log["feature_loss"], expected)
 
 
 def test_jitter_changes_contrast_and_brightness_of_whole_samples():
@@ -204,3 +257,15 @@ def test_a_conditional_discriminator_gets_means_of_the_frames():
     before = weights(made.discriminators["one"])
     made.step(frames, targets, torch.Generator().manual_seed(0), "here")
     assert changed(before, made.discriminators["one"])
+
+
+def test_a_conditional_discriminator_sees_frames_and_maps_of_the_same_side():
+    """The teachers' maps are those of the frames' brightness here, so that both fit only where both are mirrored."""
+    made, (frames, _) = distiller(teachers=("one",), discriminator="conditional", flip=True), batch(16)
+    bright = {g: functional.adaptive_avg_pool2d(frames[:, 3:4], g) for g in GRIDS}
+    seen = []
+    made.discriminators["one"].register_forward_pre_hook(lambda _, given: seen.append(given))
+    made.step(frames, {"one": bright}, torch.Generator().manual_seed(0), "here")
+    _, (real, condition), _ = seen  # what the student says, the teacher's maps, again the student's
+    torch.testing.assert_close(real[4], condition[:, :1], atol=0.0051, rtol=0)
+    assert not torch.equal(condition[:, :1], bright[4])

@@ -66,7 +66,7 @@ def test_two_writers_of_one_file_leave_each_other_alone(tmp_path):
     with whole_file(path) as temporary:
         temporary.write_text("anew")
     assert path.read_text() == "anew"
-    orphan.communicate(timeout=60)
+    orphan.communicate(timeout=3600)
     assert orphan.returncode == 0 and path.read_text() == "orphan"
     assert list(tmp_path.iterdir()) == [path]
 

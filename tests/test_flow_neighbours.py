@@ -66,6 +66,13 @@ def test_features_are_flow_in_usual_speeds_and_standardised_sizes():
     assert abs(np.corrcoef(size[:, 0], box[:, 3])[0, 1]) < 0.2 < np.corrcoef(sides[:, 0], box[:, 3])[0, 1]
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+def test_sizes_have_their_weight_against_motion(weight):
+    objects = objects_of(200, 0)
+    plain, weighted = (prepared(objects, replace(SMALL, size_weight=w)).features(objects) for w in (1.0, weight))
+    torch.testing.assert_close(weighted, torch.cat([plain[:, :16], weight * plain[:, 16:]], 1))
+
+
 def test_features_do_not_depend_on_the_frame_size():
     objects = objects_of(200, 0)
     double = {**objects, "box": 2 * objects["box"], "size": 2 * objects["size"], "flow": 2 * objects["flow"]}

@@ -67,6 +67,15 @@ def test_distillation_loss_by_hand():
     assert loss.item() == 1.3125
 
 
+@pytest.mark.parametrize("object_weight", [0.0, 1.0])
+def test_every_resolution_of_every_teacher_counts(object_weight):
+    sides = {1: 1.0, 3: 2.0, 4: 4.0, 16: 8.0}
+    student = {side: torch.zeros(2, 1, side, side) for side in sides}
+    teachers = {f"t{k}": {side: torch.full((2, 1, side, side), k * x) for side, x in sides.items()} for k in (1, 2, 3)}
+    loss, parts = distillation_loss(student, teachers, object_weight)
+    assert loss.item() == pytest.approx((1 + 4 + 9) * (1 + 4 + 16 + 64)) and len(parts) == 12
+
+
 def test_cells_with_objects_weigh_more():
     student, teacher = {2: torch.tensor([[[[0.0, 1.0], [0.5, 0.0]]]])}, {2: torch.tensor([[[[0.0, 0.0], [0.25, 0.5]]]])}
     loss, parts = distillation_loss(student, {"a": teacher}, object_weight=3.0)

@@ -422,3 +422,18 @@ def test_the_learning_rate_of_every_epoch_also_after_a_break(tmp_path, monkeypat
     teacher_training.fit(made(chosen), chosen, samples, Samples({"box": []}), start, torch.device("cpu"))
     assert used.pop(3) is None and used.pop(2) == pytest.approx(expected[2])
     assert used == pytest.approx(expected)
+
+
+def test_the_weights_of_the_epoch_with_the_lowest_held_out_loss_are_kept(tmp_path, monkeypatch):
+    chosen, held_out = replace(FAST, epochs=4, patience=4), iter([3.0, 1.0, 2.0, 2.0])
+
+    def train_one_epoch(teacher, phase, objects, batch, generator, device, epoch):
+        teacher.shared.layers[0].weight.data.fill_(epoch)
+        return {"train_loss": 1 / (1 + epoch)}
+
+    monkeypatch.setattr(teacher_training, "train_one_epoch", train_one_epoch)
+    monkeypatch.setattr(teacher_training, "held_out_losses", lambda *_: {"held_out_loss": next(held_out)})
+    samples, held = Samples(walkers(8, 0)), Samples(walkers(4, 1))
+    start = partial(TrainingRun, tmp_path / "model.pt", "stamp", 0)
+    _, weights = teacher_training.fit(made(chosen), chosen, samples, held, start, torch.device("cpu"))
+    assert (weights["shared.layers.0.weight"] == 1).all()

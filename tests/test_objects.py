@@ -243,6 +243,11 @@ def test_clips_are_held_out_of_every_scene_that_has_two():
     assert len(held_out_part(lonely, 0.25)) == 1
 
 
+@pytest.mark.parametrize(("clips", "share", "held"), [(10, 0.14, 1), (10, 0.16, 2), (10, 0.28, 3), (3, 0.1, 1)])
+def test_the_share_of_the_clips_is_rounded_to_the_nearest_number(clips, share, held):
+    assert len(held_out_part({str(number): "" for number in range(clips)}, share)) == held
+
+
 def test_no_frame_of_a_single_clip_is_both_fitted_and_held_out():
     for frames in range(1, 500):
         border = first_held_out(0.85, frames)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vadistill.errors import InputError
 from vadistill.intervals import draw, intervals, intervals_of_difference
@@ -53,6 +53,16 @@ def test_all_conventions_on_a_case_computed_by_hand():
     fast = judge(MIXED, TRUTH, 0.0, "fast_aed")
     assert fast["per_clip"]["abnormal"]["auc"] == fast["per_clip"]["normal"]["auc"] == 1.0
     assert fast["skipped_clips"] == []
+
+
+def test_each_clip_is_scaled_after_its_smoothing():
+    scores, labels = random_clips()
+    scaled = {}
+    for clip, values in scores.items():
+        smoothed = smooth(values, 3.0)
+        scaled[clip] = (smoothed - smoothed.min()) / (smoothed.max() - smoothed.min())
+    expected = roc_auc_score(*(np.concatenate([part[clip] for clip in scores]) for part in (labels, scaled)))
+    assert judge(scores, labels, 3.0, "min_max")["micro_auc"] == pytest.approx(expected)
 
 
 def test_scores_above_one_are_punished_by_padding():
@@ -157,6 +167,29 @@ def test_the_difference_of_two_detectors_is_drawn_in_pairs():
     drawn = [draw(part, labels, own, draws=50) for part in (better, scores)]
     expected = np.percentile(drawn[0].micro - drawn[1].micro, (2.5, 97.5))
     assert intervals_of_difference(*drawn).micro == pytest.approx(expected)
+
+
+def test_clips_of_one_class_do_not_make_a_macro_interval():
+    scores, labels = random_clips(3, (30,) * 6)
+    for clip in ("c0", "c1"):
+        labels[clip][:] = 0
+    made = judge_fully(scores, labels, 0.0)
+    assert made["micro_interval"] and made["macro_auc"] and made["macro_interval"] is None, "four clips are too few"
+    assert difference(scores, scores, labels, 0.0)["macro_interval"] is None
+    labels["c1"][3:9] = 1
+    assert judge_fully(scores, labels, 0.0)["macro_interval"]
+
+
+def test_every_number_is_of_the_smoothed_scores():
+    scores, labels = random_clips(4, (30,) * 6)
+    smoothed = {clip: smooth(values, 3.0) for clip, values in scores.items()}
+    made = judge_fully(scores, labels, 3.0)
+    assert made == judge_fully(smoothed, labels, 0.0) != judge_fully(scores, labels, 0.0)
+    joined = (np.concatenate([part[clip] for clip in scores]) for part in (labels, smoothed))
+    assert made["average_precision"] == pytest.approx(average_precision_score(*joined))
+    other = {clip: values[::-1] for clip, values in scores.items()}
+    other_smoothed = {clip: smooth(values, 3.0) for clip, values in other.items()}
+    assert difference(scores, other, labels, 3.0) == difference(smoothed, other_smoothed, labels, 0.0)
 
 
 def test_scores_that_overflow_are_refused():

@@ -1,22 +1,39 @@
+from math import ceil, floor
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import adaptive_max_pool2d
 
-from vadistill.rasterize import clip_to_pixels, map_pyramid, rasterize
+from vadistill.rasterize import map_pyramid, rasterize
 
 
 def dense_maps(frame, box, score, frames, size, cells):
-    """The definition: draw every pixel, then torch's adaptive max pooling."""
+    """The definition: every pixel that a box touches holds the highest score over it, every cell that of its pixels."""
     volume = np.zeros((frames, *size), np.float32)
-    for t, (x1, y1, x2, y2), value in zip(frame, clip_to_pixels(box, *size), score, strict=True):
-        region = volume[t, y1:y2, x1:x2]
-        np.maximum(region, value, out=region)
-    return adaptive_max_pool2d(torch.from_numpy(volume)[:, None], cells)[:, 0].numpy()
+    for t, (x1, y1, x2, y2), value in zip(frame, box, score, strict=True):
+        down = [floor(y1) <= y < ceil(y2) for y in range(size[0])]
+        across = [floor(x1) <= x < ceil(x2) for x in range(size[1])]
+        volume[t] = np.maximum(volume[t], np.outer(down, across) * value)
+    rows, columns = cells if isinstance(cells, tuple) else (cells, cells)
+    made = np.zeros((frames, rows, columns), np.float32)
+    for i, j in np.ndindex(rows, columns):
+        down, across = ((n * side // count, -(-(n + 1) * side // count))
+                        for n, side, count in ((i, size[0], rows), (j, size[1], columns)))  # fmt: skip
+        made[:, i, j] = volume[:, slice(*down), slice(*across)].max((1, 2))
+    return made
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_equals_adaptive_max_pooling_of_the_dense_map(seed):
+def test_the_definition_is_adaptive_max_pooling():
+    rng = np.random.default_rng(0)
+    volume = rng.random((1, 9, 14)).astype(np.float32)
+    box = [(x, y, x + 1, y + 1) for y in range(9) for x in range(14)]
+    made = dense_maps(np.zeros(126, int), box, volume.ravel(), 1, (9, 14), (4, 5))
+    np.testing.assert_array_equal(made, adaptive_max_pool2d(torch.from_numpy(volume), (4, 5)).numpy())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_equals_the_definition(seed):
     rng = np.random.default_rng(seed)
     size = tuple(rng.integers(3, 80, 2))
     frames, count, cells = 4, int(rng.integers(0, 25)), int(rng.integers(1, 40))

@@ -149,7 +149,7 @@ def test_both_folders_hold_the_same_clips(tmp_path):
 
 def test_a_long_file_takes_seconds_even_where_its_last_row_is_bad(tmp_path):
     folder = folder_of(tmp_path / "r", a=f"{REGION_ROW}\n" * 200_000 + "1,2,3,4,5\n")
-    start = time.perf_counter()
+    start = time.process_time()  # another's load does not count
     with pytest.raises(InputError, match="row 200001 is '1,2,3,4,5'"):
         read_regions(folder)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

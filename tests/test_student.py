@@ -151,6 +151,15 @@ def test_block_equals_the_written_out_formula():
     torch.testing.assert_close(block(features), expected)
 
 
+@pytest.mark.parametrize(("stem", "stride"), [("full", 1), ("half", 2), ("quarter", 4)])
+def test_the_stem_mirrors_the_frame_at_its_border(stem, stride):
+    encoder, frames = Encoder(Settings(base_width=4, stem=stem)), torch.randn(2, 9, 21, 30)
+    _, raw = encoder.stem(frames)
+    mirrored = torch.cat([frames[..., 1:4].flip(-1), frames, frames[..., -4:-1].flip(-1)], -1)
+    mirrored = torch.cat([mirrored[..., 1:4, :].flip(-2), mirrored, mirrored[..., -4:-1, :].flip(-2)], -2)
+    torch.testing.assert_close(raw, functional.conv2d(mirrored, encoder.stem.conv.weight, stride=stride))
+
+
 def test_decoder_adds_the_outputs_of_the_convolutions():
     network = AutoEncoder(SMALL).eval()
     draw_norms(network)
@@ -190,8 +199,9 @@ def test_map_head_starts_near_zero_and_alive(activation):
 
 def test_frame_head_is_a_sigmoid_of_quarters():
     head = FrameHead(3)
-    features = torch.randn(2, 3, 5, 8)
+    features = torch.randn(2, 3, 5, 8) - 1.5
     quarters = torch.stack([features[:, :, y, x].amax((2, 3)) for y, x in _quarters(5, 8)], dim=2).flatten(1)
+    assert (quarters < 0).any() and (quarters > 0).any()
     expected = torch.sigmoid(quarters.clamp(min=0) @ head.output.weight[0] + head.output.bias)
     torch.testing.assert_close(head(features).flatten(), expected)
 

@@ -1,3 +1,5 @@
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,10 @@ from vadistill.data.labels import kind_of, labels_of_boxes
 from vadistill.distillation import Distiller
 from vadistill.errors import InputError
 from vadistill.fusion import fitted_sum, mean_ranks
+from vadistill.inference.description import Description
 from vadistill.models.student import frame_scores, scale_frames
 from vadistill.settings import Distillation, Student
+from vadistill.stages.evaluate_student import fitted_without_itself
 from vadistill.student_scoring import score_clip, validation_auc, windows_of
 from vadistill.student_training import train_epoch
 
@@ -42,6 +46,16 @@ def test_validation_auc_is_that_of_the_single_frames(clips):
     expected = roc_auc_score(np.concatenate(list(labels.values())), scores.ravel())
     macro = np.mean([roc_auc_score(label, score) for label, score in zip(labels.values(), scores, strict=True)])
     assert made == pytest.approx((expected + macro) / 2)
+
+
+@pytest.mark.parametrize(("frames", "step"), [(3, 1), (3, 2), (5, 1), (1, 3)])
+def test_the_student_sees_frames_that_lie_frame_step_apart(clips, frames, step):
+    network = replace(NETWORK, frames=frames, frame_step=step)
+    windows = windows_of(clips, network)
+    expected = [windows.stores[0].read(4 + step * i) for i in range(-(frames // 2), frames // 2 + 1)]
+    np.testing.assert_array_equal(windows[4][0], np.concatenate(expected, 2).transpose(2, 0, 1))
+    told = Description.of({"student": asdict(network), "maps": {}}).offsets
+    assert told == tuple(windows.offsets) and len(told) == frames
 
 
 def test_clips_of_one_class_have_no_validation_auc(clips):
@@ -90,6 +104,22 @@ def test_the_fitted_sum_weighs_the_maps_by_what_they_tell():
     assert model.coef_[0][1] > 5 * abs(model.coef_[0][0])
     with pytest.raises(InputError, match="one class only"):
         fitted_sum(maxima, known, {"v": np.ones(300, np.uint8)})
+
+
+def test_validation_clips_are_fused_by_what_other_training_clips_tell():
+    rng = np.random.default_rng(0)
+    truth = {f"{source}.{kind}": rng.integers(0, 2, 40) for source in "abc" for kind in ("fast", "pasted")}
+    maxima = {g: {clip: rng.random(40) + g * label for clip, label in truth.items()} for g in (1, 4)}
+    made = fitted_without_itself(maxima, truth)
+    assert made.keys() == truth.keys()
+    for source in "abc":
+        known = {clip: label for clip, label in truth.items() if clip[0] != source}
+        columns = {clip: np.stack([maxima[1][clip], maxima[4][clip]], 1) for clip in truth}
+        model = LogisticRegression(C=1e3, max_iter=1000)
+        model.fit(np.concatenate([columns[clip] for clip in known]), np.concatenate(list(known.values())))
+        for clip in truth.keys() - known.keys():
+            np.testing.assert_allclose(made[clip], model.decision_function(columns[clip]))
+    assert fitted_without_itself(maxima, {clip: label for clip, label in truth.items() if clip[0] == "a"}) is None
 
 
 def test_labels_of_synthetic_anomalies(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import math
+import random
 import zipfile
 
 import numpy as np
@@ -117,6 +118,24 @@ def test_an_orphan_of_a_killed_workflow_trains_beside_its_rerun(tmp_path):
     assert all(torch.equal(whole[name], load_model(tmp_path / "m.pt", "test")["weights"][name]) for name in whole)
     assert records(tmp_path / "m.pt") == ALL
     assert not list(tmp_path.glob(".*"))
+
+
+def test_every_epoch_of_every_phase_draws_numbers_of_its_own(tmp_path):
+    def numbers(seed):
+        run, drawn = TrainingRun(tmp_path / f"{seed}.pt", "a", seed), []
+        for phase in ("one", "two"):
+            for epoch, generator in run.epochs(phase, 3, {}):
+                drawn.append((torch.rand(1, generator=generator).item(), torch.rand(1).item()))
+                drawn[-1] += (np.random.rand(), random.random())
+                run.record(phase, epoch, {"train_loss": 1.0})
+        drop_state(tmp_path / f"{seed}.pt")
+        return drawn
+
+    first, again, other = numbers(0), numbers(0), numbers(1)
+    assert first == again
+    for drawn in zip(*first, strict=True):
+        assert len(set(drawn)) == 6
+    assert not {value for row in first for value in row} & {value for row in other for value in row}
 
 
 def test_early_stopping_restores_the_best_weights_also_after_a_kill(tmp_path):

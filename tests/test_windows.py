@@ -108,6 +108,12 @@ def test_resizing_keeps_height_and_width_apart():
     assert made.shape == (10, 30, 3) and made[:, :14].max() == 0 and made[:, 16:].min() == 200
 
 
+def test_shrunk_frames_are_means_over_areas():
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    areas = image.reshape(8, 5, 10, 6, 3).mean((1, 3))
+    np.testing.assert_allclose(resize(image, (8, 10)), areas, atol=0.51)
+
+
 def test_held_out_frames_are_not_drawn(stores):
     paths, _ = stores
     windows = FrameWindows(paths, (20, 30), (0,), held_out={"a": 0.5, "b": 0.0, "other": 0.0})

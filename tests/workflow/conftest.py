@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src", "resources/weights/demo.pt")
 CONFIG = Path(__file__).parent / "tiny.yaml"
+# Seconds, only so that what hangs ends: a command takes minutes, and as long as it likes on a busy machine.
+HANGS = 6 * 3600
 
 
 class Project:
@@ -24,7 +26,7 @@ class Project:
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
         command += ["--configfile", str(CONFIG), *map(str, config)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=HANGS)
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done

@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+from conftest import HANGS
 
 from vadistill.inference.backends import BASELINE
 
@@ -21,7 +22,7 @@ def table(finished, tmp_path_factory):
     command += ["--model", results / "student/distilled.pt", "--output", output, "--backends", *BACKENDS]
     for option, split in (("calibration", "train"), ("frames", "test")):
         command += [f"--{option}", *sorted((results / "frames" / split).glob("*.h5"))]
-    done = subprocess.run(list(map(str, command)), cwd=finished.folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(list(map(str, command)), cwd=finished.folder, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     return pd.read_csv(output, index_col="backend"), done.stderr
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import ROOT
+from conftest import HANGS, ROOT
 from trees import write_avi
 
 from vadistill.config import stage_settings
@@ -50,7 +50,7 @@ def start_stage(project, stage, settings, *arguments, before=(), **streams):
 def run_stage(project, stage, settings, *arguments, before=()):
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     process = start_stage(project, stage, settings, *arguments, before=before, **streams)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=HANGS)
     return process.returncode, output
 
 
@@ -268,7 +268,7 @@ def test_a_killed_training_resumes_to_the_same_weights(finished, tmp_path, stage
 
     assert run_stage(finished, stage, settings, *arguments("whole.pt"))[0] == 0
     process = start_stage(finished, stage, settings, *arguments("killed.pt"), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS
     while not (tmp_path / "killed.state").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)

@@ -1,0 +1,74 @@
+"""Distillation as a stage: which weights are kept, and by which it is judged."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from stored_clips import store_of
+
+from vadistill import student_scoring, student_training
+from vadistill.data.maps import write_clip
+from vadistill.data.store import write_attributes, writing
+from vadistill.settings import Student
+from vadistill.stages import distill_student
+from vadistill.student_scoring import judges_of, load_student, validation_auc
+from vadistill.training import load_model, state_of
+
+NETWORK = {"height": 32, "width": 48, "base_width": 2, "downsamplings": 2, "depth": 1, "heads": 1, "head_width": 4}
+FRAMES, CPU = 12, torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_workers(monkeypatch):
+    for module in (student_training, student_scoring):
+        monkeypatch.setattr(module, "loader_workers", lambda: 0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A training clip with a teacher's maps, and a validation clip whose bright frames are abnormal."""
+    folder, rng = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
+    images = rng.integers(0, 200, (FRAMES, 32, 48, 3), dtype=np.uint8)
+    train = store_of(folder, "a", images).path
+    bright = np.arange(FRAMES) % 3 == 0
+    validation = store_of(folder, "b.fast", images + 50 * bright[:, None, None, None].astype(np.uint8)).path
+    np.save(folder / "b.fast.npy", bright[:, None] * np.array([1, 2, 3, 4], np.float32))
+    with writing(folder / "maps.h5") as file:
+        write_attributes(file, teacher="one")
+        write_clip(file, "a", {g: rng.random((FRAMES, g, g)) for g in (1, 4)})
+    return {
+        "frames": [train],
+        "maps": [folder / "maps.h5"],
+        "validation": [validation],
+        "boxes": [folder / "b.fast.npy"],
+    }
+
+
+def distilled(folder, data, **changes):
+    distillation = {"teachers": ["one"], "pretrained": False, "epochs": 3, "batch": 4, "learning_rate": 1e-2}
+    distillation |= {"average": 0.9, "adversarial_weight": 0.0, **changes}
+    settings = {"student": NETWORK, "distillation": distillation, "maps": {"resolutions": [1, 4]}, "held_out_clips": {}}
+    output = folder / "student.pt"
+    distill_student.main(SimpleNamespace(settings=settings, output=output, scores=[], pretrained=None, **data))
+    return output
+
+
+@pytest.mark.parametrize("average", [0.9, 0.0])
+def test_the_average_of_the_weights_is_kept_where_one_is_asked_for(data, tmp_path, average):
+    output = distilled(tmp_path, data, average=average)
+    parts = torch.load(state_of(output), weights_only=True)["parts"]
+    kept, other = ("average", "student") if average else ("student", None)
+    made = load_model(output, "student")["weights"]
+    assert all(torch.equal(made[name], value) for name, value in parts[kept].items())
+    assert not other or not all(torch.equal(made[name], value) for name, value in parts[other].items())
+
+
+def test_what_is_kept_is_what_was_judged_best_on_the_validation_clips(data, tmp_path):
+    output = distilled(tmp_path, data, selection="validation")
+    records = map(json.loads, output.with_name("student.metrics.jsonl").read_text().splitlines())
+    told = [record["validation_auc"] for record in records]
+    student, _ = load_student(output, CPU)
+    judges = judges_of(data["validation"], data["boxes"], Student(**NETWORK))
+    assert validation_auc(student, *judges, CPU) == pytest.approx(max(told)) and len(set(told)) > 1

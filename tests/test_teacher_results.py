@@ -1,0 +1,76 @@
+"""From the terms of a teacher's objects to its calibration and its frame scores, by the files that the stages write."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vadistill.calibration import Calibrator
+from vadistill.data import object_scores
+from vadistill.data.calibrations import read_calibration
+from vadistill.data.maps import MapStore, write_clip
+from vadistill.data.results import ScoredObjects, TeacherResult, highest
+from vadistill.data.store import write_attributes, writing
+from vadistill.errors import InputError
+from vadistill.stages import calibrate_teacher
+
+FRAMES, SIZE = 100, (40, 60)
+
+
+def objects(clip, seed, later):
+    """Thousands of objects whose terms are higher in the second half of the clip."""
+    rng = np.random.default_rng(seed)
+    frame = np.sort(rng.integers(0, FRAMES, 20_000))
+    terms = rng.random((len(frame), 2)) + later * (frame >= FRAMES / 2)[:, None]
+    box = np.tile([1.0, 2.0, 11.0, 22.0], (len(frame), 1))
+    return object_scores.ObjectScores(clip, FRAMES, SIZE, "", frame, box, terms, np.zeros((len(frame), 0)))
+
+
+@pytest.fixture
+def scores(tmp_path):
+    clips = [objects("whole", 0, 1.0), objects("part", 1, 5.0), objects("fitted", 2, 50.0)]
+    with writing(tmp_path / "scores.h5") as file:
+        write_attributes(file, teacher="one", terms=["a", "b"], counted=["a", "b"], probabilities=["a"])
+        for clip in clips:
+            object_scores.write_clip(file, clip)
+    return tmp_path / "scores.h5", clips
+
+
+def calibrated(scores, part):
+    output = scores.with_name("calibration.json")
+    settings = {"fitted_on": part, "calibration": {"logits": False, "standardise": "none"}}
+    calibrate_teacher.main(SimpleNamespace(settings=settings, scores=[scores], output=output))
+    return read_calibration(output)
+
+
+def test_a_calibration_is_fitted_to_the_objects_of_the_held_out_part(scores):
+    path, (whole, part, _) = scores
+    made = calibrated(path, {"whole": 0.0, "part": 0.5})
+    terms = np.concatenate([whole.terms, part.terms[part.frame >= FRAMES / 2]])
+    row = np.full(len(terms), 0.5)
+    values = Calibrator.from_json(made["score"])(terms, "", row)
+    assert np.percentile(values, [0.5, 99.5]) == pytest.approx([0.05, 0.6], abs=1e-4)
+    assert made["objects"] == len(terms) and made["clips"] == ["part", "whole"]
+    with pytest.raises(InputError, match="no object in the 1 training clips"):
+        calibrated(path, {"other": 0.0})
+
+
+def test_a_term_alone_is_calibrated_for_tables(scores):
+    path, (whole, *_) = scores
+    made = calibrated(path, {"whole": 0.0})
+    for column, name in enumerate("ab"):
+        fitted = Calibrator.from_json(made["single"][name])
+        assert fitted.terms == (name,)
+        values = fitted(whole.terms[:, [column]], "", whole.row)
+        assert np.percentile(values, [0.5, 99.5]) == pytest.approx([0.05, 0.6], abs=1e-4)
+
+
+def test_a_frame_scores_as_its_highest_object_and_0_without_one_as_an_empty_map(tmp_path):
+    box = np.tile([1.0, 2.0, 11.0, 22.0], (3, 1))
+    found = {"a": ScoredObjects(4, SIZE, np.array([1, 1, 3]), box, np.array([0.2, 1.7, 0.0]))}
+    nothing = {"b": ScoredObjects(2, SIZE, np.zeros(0, int), np.zeros((0, 4)), np.zeros(0))}
+    with writing(tmp_path / "maps.h5") as file:
+        write_clip(file, "a", {1: np.zeros((4, 1, 1))})
+    made = TeacherResult(found | nothing, MapStore([tmp_path / "maps.h5"])).scores
+    assert {clip: values.tolist() for clip, values in made.items()} == {"a": [0, 1.7, 0, 0], "b": [0, 0]}
+    assert highest(found)["a"].tolist() == made["a"].tolist()
