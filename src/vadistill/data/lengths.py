@@ -48,7 +48,7 @@ def count_frames(places: dict[str, Path], most: int) -> dict[str, int]:
         capture_output=True,
         text=True,
     )
-    # A line for each, so that one file that ends the process costs no other its count.
+    # A line for each as it is counted: a file that ends the process does not cost the ones before it their count.
     return long | dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith('["'))
 
 
