@@ -14,6 +14,8 @@ import cv2
 import h5py
 import numpy as np
 
+from vadistill.data.depth import Range
+from vadistill.data.image_folder import SourceFrame, decode_image, images_of
 from vadistill.data.store import (
     crc,
     damage_named,
@@ -25,7 +27,6 @@ from vadistill.data.store import (
     write_attributes,
     writing,
 )
-from vadistill.data.image_folder import SourceFrame, decode_image, images_of
 from vadistill.data.video import frame_rate, frames_of
 from vadistill.errors import InputError
 
@@ -43,6 +44,7 @@ def write_frames(
     encoding: str = "jpeg",
     quality: int = 95,
     fingerprint: str = "",
+    scale: Range | None = None,
 ) -> int:
     """Store all frames of a video or folder of images and return how many they are; one frame is held in memory.
 
@@ -56,13 +58,15 @@ def write_frames(
         encoding: ``jpeg`` or ``png``.
         quality: JPEG quality, 1 to 100.
         fingerprint: Of the source, kept with the frames.
+        scale: Values of images of more than 8 bits that become 0 and 255, kept as the attribute ``depth``; None for
+            the full range of 16 bits.
 
     Raises:
         InputError: The source cannot be read whole (see ``vadistill.data.video.frames_of``).
     """
     source = Path(source)
-    images = images_of(source) if source.is_dir() else map(SourceFrame, frames_of(source))
-    return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source))
+    images = images_of(source, scale) if source.is_dir() else map(SourceFrame, frames_of(source))
+    return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source), scale)
 
 
 def write_images(
@@ -102,6 +106,7 @@ def _write(
     quality: int,
     fingerprint: str,
     fps: float | None,
+    scale: Range | None = None,
 ) -> int:
     """Store frames; see ``write_frames``."""
     offsets, sums, shape, repaired = [0], [], None, []
@@ -127,6 +132,8 @@ def _write(
         write_attributes(file, encoding=encoding, quality=quality, fingerprint=fingerprint)
         if fps:
             write_attributes(file, fps=fps)
+        if scale:
+            write_attributes(file, depth=np.array(scale))
     return len(offsets) - 1
 
 

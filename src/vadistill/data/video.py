@@ -46,7 +46,7 @@ def _open(path: Path, threads: int = 1) -> cv2.VideoCapture:
     if not checked_path(path.absolute()).is_file():
         raise InputError(f"{path}: missing; expected a video file")
     if cv2.haveImageReader(os.path.abspath(path)):  # FFmpeg would make a film of one frame of it
-        raise InputError(f"{path}: an image; expected a video, or a folder of images")
+        raise InputError(f"{path}: an image; expected a video, or a folder of images (put it into a folder of its own)")
     # An absolute path is never taken for a protocol.
     capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
     if not capture.isOpened():
