@@ -179,7 +179,10 @@ def extraction_settings(wildcards):
 def measured_depth(wildcards):
     """The file with the range of images of more than 8 bits, where it is measured; a generated data set has none."""
     dataset = wildcards.dataset
-    if dataset_section(config, dataset, "frames").depth == "full" or dataset_config(config, dataset)["layout"] == "demo":
+    if (
+        dataset_section(config, dataset, "frames").depth == "full"
+        or dataset_config(config, dataset)["layout"] == "demo"
+    ):
         return []
     return [f"results/{dataset}/depth.json"]
 

@@ -16,8 +16,8 @@ DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 PAGES = 16  # of a file that are in memory at once
 PERCENTILES = (0.1, 99.9)
 NARROW = 25.5  # grey levels of 255: less makes nearly black images
-# The range is measured on at most so many images, and so many values of each.
-IMAGES, VALUES = 4000, 4096
+# The range is measured on at most so many images, and so many values of each file, but at least so many of each page.
+IMAGES, VALUES, PAGE_VALUES = 4000, 4096, 64
 Range = tuple[float, float]
 
 
@@ -48,7 +48,7 @@ class ToBytes:
             )
         finite = np.isfinite(values)
         self.kinds.add(str(values.dtype))
-        self.lost += int(values.size - finite.sum())
+        self.lost += int((~finite).any(axis=2).sum())
         if finite.any():
             known = values[finite]
             self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
@@ -74,7 +74,7 @@ class ToBytes:
         else:
             log.info("%s; %g to %g become 0 to 255", text, low, high)
         if self.lost:
-            log.warning("%s: %d values are not finite and become 0", folder, self.lost)
+            log.warning("%s: %d pixels are not finite and become 0", folder, self.lost)
 
 
 def values_of(content: bytes, path: Path) -> np.ndarray | None:
@@ -133,7 +133,7 @@ def _three(image: np.ndarray) -> np.ndarray:
 def measure_range(images: Sequence[Path], seed: int = 0) -> Range | None:
     """Return the range of deep images: percentiles 0.1 and 99.9 of values drawn at random; None for 8-bit ones alone.
 
-    Of at most 4,000 images, spread evenly, 4,096 values each are drawn; of a file of several pages, of each page.
+    Of at most 4,000 images, spread evenly, 4,096 values each are drawn, or 64 of every page where a file has many.
 
     Raises:
         InputError: All values are equal.
@@ -145,7 +145,7 @@ def measure_range(images: Sequence[Path], seed: int = 0) -> Range | None:
         single = values_of(path.read_bytes(), path) if count == 1 else None
         for values in pages_of(path, count) if count > 1 else [] if single is None else [single]:
             if values.dtype != np.uint8:
-                sample = draw.choice(values.ravel(), VALUES)
+                sample = draw.choice(values.ravel(), max(VALUES // count, PAGE_VALUES))
                 drawn.append(sample[np.isfinite(sample)])
     if not drawn:
         return None

@@ -165,6 +165,7 @@ class FrameStore:
         fps: Frames a second that the video declared, or None.
         fingerprint: Of the source.
         repaired: Frames that stand for images that could not be decoded.
+        depth: Values of images of more than 8 bits that became 0 and 255, where the data set has such a range, or None.
     """
 
     def __init__(self, path: str | Path):
@@ -185,6 +186,7 @@ class FrameStore:
             self.fps = float(attributes["fps"]) if "fps" in attributes else None
             self.fingerprint = read_attribute(file, "fingerprint")
             self.repaired = [int(t) for t in attributes.get("repaired", ())]
+            self.depth = tuple(float(value) for value in attributes["depth"]) if "depth" in attributes else None
             self._offsets = read_array(file["offsets"])
             self._sums = read_array(file["crc32"]) if "crc32" in file else None  # none in older files
             if len(self) != attributes["frames"]:

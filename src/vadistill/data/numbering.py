@@ -12,7 +12,9 @@ from pathlib import Path
 from vadistill.errors import InputError
 
 NAMED = 5  # missing images that a message names
-NUMBERED = re.compile(r"(.*?)(\d{1,9})", re.DOTALL)  # longer ones are times of day and the like, no numbers of frames
+NUMBERED = re.compile(
+    r"(.*?)(?<!\d)(\d{1,9})", re.DOTALL
+)  # longer ones are times of day and the like, no numbers of frames
 
 
 def missing_images(folder: Path, names: Iterable[str]) -> str:
