@@ -281,3 +281,18 @@ def test_a_variant_with_other_scenes_has_its_own_validation_split():
     }
     assert owner(config, "scenes", "frames", "validation") == "scenes"
     assert owner(config, "scenes", "frames", "train") == owner(config, "scenes", "detections", "train") == "base"
+
+
+def test_a_later_setting_is_told_only_where_it_is_not_the_default():
+    known = {"encoding": "jpeg", "quality": 95}
+    config = {
+        **CONFIG,
+        "datasets": {"own": {"layout": "folder", "path": "x"}, "deep": {"layout": "folder", "path": "x"}},
+    }
+    config["datasets"]["deep"]["frames"] = {"depth": "percentiles"}
+    content = {"frames": known, "fingerprint": "abc", "version": 1}
+    expected = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert stage_settings(config, "own", "extract_frames", fingerprint="abc") == expected
+    assert json.loads(all_settings(config, "own", student=True))["frames"] == known
+    for told in (stage_settings(config, "deep", "extract_frames"), all_settings(config, "deep", student=False)):
+        assert json.loads(told)["frames"] == {**known, "depth": "percentiles"}

@@ -7,19 +7,19 @@ param of its rule, so that a changed setting reruns exactly the stages that read
 import math
 import os
 import re
-from dataclasses import asdict
 from typing import Any
 
 import jsonschema
 
 from vadistill.errors import InputError
 from vadistill.schema import schema
-from vadistill.settings import SECTIONS, TEACHERS, TERMS, Calibration, Validation, canonical, section
+from vadistill.settings import SECTIONS, TEACHERS, TERMS, Calibration, Validation, canonical, section, told
 
 # What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
 # change of the stage's algorithm, which then reruns it.
 STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "generate_demo": (1, ("demo",)),
+    "measure_depth": (1, ()),
     "extract_frames": (1, ("frames",)),
     "detect_objects": (1, ("detection",)),
     "find_moving": (1, ("moving",)),
@@ -91,7 +91,7 @@ def stage_settings(config: dict[str, Any], dataset: str, stage: str, teacher: st
     """Return the canonical JSON of the settings that ``stage`` reads, with its version and ``extra`` values."""
     version, names = STAGES[stage]
     names = tuple(name.format(teacher=teacher) for name in names)
-    content = {name: asdict(dataset_section(config, dataset, name)) for name in names}
+    content = {name: told(dataset_section(config, dataset, name)) for name in names}
     return canonical({"version": version, **content, **extra})
 
 
@@ -105,7 +105,7 @@ def all_settings(config: dict[str, Any], dataset: str, student: bool, seeds: boo
         seeds: With the seeds of trainings; without them, runs that differ in nothing else are equal.
     """
     left_out = () if student else STUDENT
-    sections = {name: asdict(dataset_section(config, dataset, name)) for name in SECTIONS if name not in left_out}
+    sections = {name: told(dataset_section(config, dataset, name)) for name in SECTIONS if name not in left_out}
     for name in () if seeds else {*TEACHERS, *STUDENT} & sections.keys():
         sections[name].pop("seed", None)
     return canonical(sections)

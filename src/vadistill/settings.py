@@ -6,7 +6,7 @@ A data set may override any section. ``vadistill.schema`` makes a JSON schema of
 
 import json
 import typing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 ANOMALY_KINDS = ("pasted", "misplaced", "fast", "backward")
@@ -19,6 +19,11 @@ LAYOUTS = ("avenue", "shanghaitech", "ucsd_ped1", "ucsd_ped2", "ubnormal", "fold
 def option(default: Any, text: str, **schema: Any) -> Any:
     """Return a dataclass field with its description and JSON schema keywords."""
     return field(default=default, metadata={"text": text, "schema": schema})
+
+
+def later(default: Any, text: str, **schema: Any) -> Any:
+    """Return a field that stages are not told of while it has its default: it came later, and old results stand."""
+    return field(default=default, metadata={"text": text, "schema": schema, "later": True})
 
 
 def number(default: float, text: str, low: float = 0, high: float | None = None) -> Any:
@@ -49,6 +54,12 @@ class Frames:
 
     encoding: str = option("jpeg", "jpeg (JPEG source frames are kept byte for byte) or png", enum=["jpeg", "png"])
     quality: int = number(95, "JPEG quality", 1, 100)
+    depth: str = later(
+        "full",
+        "what of images of more than 8 bits becomes 8: the full range of 16 bits, or percentiles 0.1 to 99.9 of the "
+        "training images",
+        enum=["full", "percentiles"],
+    )
 
 
 @dataclass(frozen=True)
@@ -430,6 +441,14 @@ def _typed(kind: Any, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_typed(typing.get_args(kind)[0], one) for one in value)
     return kind(value) if kind in (int, float) else value
+
+
+def told(settings: Any) -> dict[str, Any]:
+    """Return the values of a section that its stages are told; see ``later``."""
+    entries = [entry for entry in fields(settings) if "later" not in entry.metadata]
+    changed = [entry for entry in fields(settings) if getattr(settings, entry.name) != entry.default]
+    names = {entry.name for entry in (*entries, *changed)}
+    return {name: value for name, value in asdict(settings).items() if name in names}
 
 
 def canonical(content: Any) -> str:

@@ -1,7 +1,29 @@
 # Raw clips to frame stores.
+rule measure_depth:
+    input:
+        sources=ancient(training_sources),
+    output:
+        "results/{dataset}/depth.json",
+    log:
+        "results/{dataset}/logs/measure_depth.log",
+    benchmark:
+        "results/{dataset}/benchmarks/measure_depth.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(1000),
+    params:
+        settings=depth_settings,
+    shell:
+        "python -m vadistill.stages.measure_depth --settings {params.settings:q} --sources {input.sources:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
+# Where images of more than 8 bits are scaled by percentiles, the settings name the file of their range.
 rule extract_frames:
     input:
         source=ancient(lambda wildcards: str(clip(wildcards).source)),
+        depth=measured_depth,
     output:
         "results/{dataset}/frames/{split}/{clip}.h5",
     log:

@@ -172,7 +172,29 @@ def extraction_settings(wildcards):
         content = stage_settings(config, wildcards.dataset, "generate_demo")
     else:
         content = fingerprint(clip(wildcards).source)
-    return stage_settings(config, wildcards.dataset, "extract_frames", fingerprint=content)
+    depth = {"depth": path for path in measured_depth(wildcards)}
+    return stage_settings(config, wildcards.dataset, "extract_frames", fingerprint=content, **depth)
+
+
+def measured_depth(wildcards):
+    """The file with the range of images of more than 8 bits, where it is measured; a generated data set has none."""
+    dataset = wildcards.dataset
+    if (
+        dataset_section(config, dataset, "frames").depth == "full"
+        or dataset_config(config, dataset)["layout"] == "demo"
+    ):
+        return []
+    return [f"results/{dataset}/depth.json"]
+
+
+def training_sources(wildcards):
+    return [str(found.source) for found in clips(wildcards.dataset, "train").values()]
+
+
+def depth_settings(wildcards):
+    """The settings of measure_depth: the content of the training clips."""
+    content = {path: fingerprint(path) for path in training_sources(wildcards)}
+    return stage_settings(config, wildcards.dataset, "measure_depth", fingerprints=content)
 
 
 def detection_settings(wildcards):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vadistill.data.label_table import intervals_of_clips, spelling
+from vadistill.data.numbering import missing_images
 from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS, Demo
 
@@ -123,11 +124,24 @@ def _checked(clips: list[Clip], root: Path) -> list[Clip]:
                 f"{root}: the training clip '{name}' cannot be told from the clip that is made of '{original}' with an "
                 f"anomaly of the kind '{kind}'; expected another name"
             )
+    for clip in clips:
+        if clip.labels and clip.source.is_dir():
+            _check_numbering(clip)
     order = sorted(clips, key=lambda clip: (clip.split != "train", natural_key(clip.name)))
     for split in ("train", "test"):
         if not any(clip.split == split for clip in order):
             raise InputError(f"{root}: no {split} clips")
     return order
+
+
+def _check_numbering(clip: Clip) -> None:
+    """Refuse a labelled clip with missing images: labels count frames, so that they would fit others than they name."""
+    names = [path.name for path in clip.source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    if missing := missing_images(clip.source, [name for name in names if not name.startswith(".")]):
+        raise InputError(
+            f"{clip.source}: {missing}; expected all images of a clip with labels, which count its frames (if they "
+            "count the images that are there, number these anew)"
+        )
 
 
 def _check_name(name: str, root: Path) -> None:
@@ -321,6 +335,8 @@ def _own_clips(folder: Path) -> list[tuple[str, Path]]:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: a link that leads nowhere; expected {expected}")
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            raise InputError(f"{path}: an image; expected {expected} here (put it into a folder of its own)")
         if not path.is_dir() and not (path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES):
             raise InputError(f"{path}: expected only {expected} in this folder")
     return [(path.name if path.is_dir() else path.stem, path) for path in paths]

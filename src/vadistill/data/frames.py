@@ -15,6 +15,7 @@ import cv2
 import h5py
 import numpy as np
 
+from vadistill.data.depth import Range
 from vadistill.data.image_folder import SourceFrame, decode_image, images_of
 from vadistill.data.store import (
     crc,
@@ -44,6 +45,7 @@ def write_frames(
     encoding: str = "jpeg",
     quality: int = 95,
     fingerprint: str = "",
+    scale: Range | None = None,
 ) -> int:
     """Store all frames of a video or folder of images and return how many they are; one frame is held in memory.
 
@@ -57,13 +59,15 @@ def write_frames(
         encoding: ``jpeg`` or ``png``.
         quality: JPEG quality, 1 to 100.
         fingerprint: Of the source, kept with the frames.
+        scale: Values of images of more than 8 bits that become 0 and 255, kept as the attribute ``depth``; None for
+            the full range of 16 bits.
 
     Raises:
         InputError: The source cannot be read whole (see ``vadistill.data.video.frames_of``).
     """
     source, times = Path(source), array("d")
-    images = images_of(source) if source.is_dir() else map(SourceFrame, frames_of(source, moments=times))
-    return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source), times)
+    images = images_of(source, scale) if source.is_dir() else map(SourceFrame, frames_of(source, moments=times))
+    return _write(path, clip, split, images, encoding, quality, fingerprint, frame_rate(source), times, scale)
 
 
 def write_images(
@@ -104,6 +108,7 @@ def _write(
     fingerprint: str,
     fps: float | None,
     times: Sequence[float] = (),
+    scale: Range | None = None,
 ) -> int:
     """Store frames; see ``write_frames``. ``times`` are complete, or still empty, after the last one."""
     offsets, sums, shape, repaired = [0], [], None, []
@@ -131,6 +136,8 @@ def _write(
         write_attributes(file, encoding=encoding, quality=quality, fingerprint=fingerprint)
         if fps:
             write_attributes(file, fps=fps)
+        if scale:
+            write_attributes(file, depth=np.array(scale))
     return len(offsets) - 1
 
 
@@ -163,6 +170,7 @@ class FrameStore:
         times: Of the frames, (T,) float64 seconds after the first one; None of images, or in an older store.
         fingerprint: Of the source.
         repaired: Frames that stand for images that could not be decoded.
+        depth: Values of images of more than 8 bits that became 0 and 255, where the data set has such a range, or None.
     """
 
     def __init__(self, path: str | Path):
@@ -183,6 +191,7 @@ class FrameStore:
             self.fps = float(attributes["fps"]) if "fps" in attributes else None
             self.fingerprint = read_attribute(file, "fingerprint")
             self.repaired = [int(t) for t in attributes.get("repaired", ())]
+            self.depth = tuple(float(value) for value in attributes["depth"]) if "depth" in attributes else None
             self._offsets = read_array(file["offsets"])
             self._sums = read_array(file["crc32"]) if "crc32" in file else None  # none in older files
             self.times = read_array(file["times"]) if "times" in file else None

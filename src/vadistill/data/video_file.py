@@ -24,7 +24,7 @@ DEMUXERS = (
 OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
 IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ")
 IMAGE_BRANDS = ("avif", "avis", "heic", "heix", "mif1", "msf1")  # of images that are boxes as mp4 files are
-IMAGE = "{}: an image; expected a video, or a folder of images"
+IMAGE = "{}: an image; expected a video, or a folder of images (put it into a folder of its own)"
 av.logging.set_skip_repeated(False)  # a repeated line would come later, among the words on another file
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails  # covers and previews
 

@@ -4,6 +4,7 @@ import argparse
 import logging
 import time
 
+from vadistill.data.depth import read_range
 from vadistill.data.frames import FrameStore, write_frames
 from vadistill.stages._run import add_paths, parser, run
 
@@ -13,6 +14,7 @@ log = logging.getLogger(__name__)
 def main(arguments: argparse.Namespace) -> None:
     """Write the frame store of one clip."""
     settings = arguments.settings
+    scale = read_range(settings["depth"]) if "depth" in settings else None
     started = time.perf_counter()
     frames = write_frames(
         arguments.output,
@@ -22,6 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
         settings["frames"]["encoding"],
         settings["frames"]["quality"],
         settings["fingerprint"],
+        scale,
     )
     rate = frames / (time.perf_counter() - started)
     store = FrameStore(arguments.output)

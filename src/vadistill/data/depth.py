@@ -1,0 +1,175 @@
+"""Images of more than 8 bits a channel: their values, the range that becomes 8 bits, and how it is measured."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vadistill.errors import InputError
+from vadistill.files import checked_path, whole_file
+
+log = logging.getLogger(__name__)
+DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+PAGES = 16  # of a file that are in memory at once
+PERCENTILES = (0.1, 99.9)
+NARROW = 25.5  # grey levels of 255: less makes nearly black images
+# The range is measured on at most so many images, and so many values of each file, but at least so many of each page.
+IMAGES, VALUES, PAGE_VALUES = 4000, 4096, 64
+Range = tuple[float, float]
+
+
+class ToBytes:
+    """Turns the values of a clip's images to 8 bits, and says what came in.
+
+    8-bit images stay as they are. Deeper ones are scaled from ``scale``, the values that become 0 and 255; without it
+    the full range of 16 bits is taken, by dropping the lower byte.
+    """
+
+    def __init__(self, scale: Range | None = None):
+        """Take the range (low, high) of the data set, or None for the full range of the type."""
+        self.scale, self.kinds = scale, set()
+        self.low, self.high, self.lost = np.inf, -np.inf, 0
+
+    def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
+        """Return (H, W, 3) uint8 of an image's values (H, W, 3).
+
+        Raises:
+            InputError: They are no 8 or 16-bit numbers and there is no range.
+        """
+        if values.dtype == np.uint8:
+            return values
+        if self.scale is None and values.dtype != np.uint16:
+            raise InputError(
+                f"{name}: its values are {values.dtype}, without a full range; expected 8 or 16 bits, or the setting "
+                "frames.depth: percentiles"
+            )
+        finite = np.isfinite(values)
+        self.kinds.add(str(values.dtype))
+        self.lost += int((~finite).any(axis=2).sum())
+        if finite.any():
+            known = values[finite]
+            self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+        if self.scale is None:
+            return (values >> 8).astype(np.uint8)
+        low, high = self.scale
+        levels = (np.where(finite, values, low).astype(np.float64) - low) * (255 / (high - low))
+        return np.clip(levels, 0, 255).round().astype(np.uint8)
+
+    def report(self, folder: Path) -> None:
+        """Say in the log what range came in, where images were deeper than 8 bits."""
+        if not self.kinds:
+            return
+        low, high = self.scale or (0, 65535)
+        text = f"{folder}: {', '.join(sorted(self.kinds))} values from {self.low:g} to {self.high:g}"
+        span = (self.high - self.low) * 255 / 65535
+        if self.scale is None and span < NARROW:
+            log.warning(
+                "%s come to %.0f of 255 grey levels at full range; the setting frames.depth: percentiles spreads them",
+                text,
+                span,
+            )
+        else:
+            log.info("%s; %g to %g become 0 to 255", text, low, high)
+        if self.lost:
+            log.warning("%s: %d pixels are not finite and become 0", folder, self.lost)
+
+
+def values_of(content: bytes, path: Path) -> np.ndarray | None:
+    """Return the values of an image file's content, (H, W, 3) in their own type; None for no whole image."""
+    data = np.frombuffer(content, np.uint8)
+    for flags in (DEEP, cv2.IMREAD_UNCHANGED):  # grey floats are not read as colours
+        try:
+            image = cv2.imdecode(data, flags)
+        except cv2.error:
+            image = None
+        if image is not None:
+            return _three(image)
+    return None
+
+
+def page_count(path: Path) -> int:
+    """Return how many pictures an image file holds, 1 for what cannot be read."""
+    try:
+        return max(1, cv2.imcount(str(checked_path(path))))
+    except cv2.error:
+        return 1
+
+
+def pages_of(path: Path, count: int) -> Iterator[np.ndarray]:
+    """Yield the values (H, W, 3) of all pages of a TIFF file, or all frames of an animated image.
+
+    Raises:
+        InputError: One of them cannot be decoded.
+    """
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    tiff = content[:2].tobytes() in (b"II", b"MM")
+    chunk = PAGES if tiff else count  # the frames of an animation build on each other
+    for start in range(0, count, chunk):
+        wanted = (start, min(start + chunk, count))
+        pages = _decoded_pages(content, wanted if tiff else None)
+        if len(pages) != wanted[1] - wanted[0]:
+            raise InputError(f"{path}: {start + len(pages)} of {count} pages can be read; expected a whole file")
+        yield from map(_three, pages)
+
+
+def _decoded_pages(content: np.ndarray, wanted: tuple[int, int] | None) -> Sequence[np.ndarray]:
+    for flags in (DEEP, cv2.IMREAD_UNCHANGED):
+        try:
+            there, pages = cv2.imdecodemulti(content, flags, **({} if wanted is None else {"range": wanted}))
+        except cv2.error:
+            continue
+        if there:
+            return pages
+    return ()
+
+
+def _three(image: np.ndarray) -> np.ndarray:
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
+
+
+def measure_range(images: Sequence[Path], seed: int = 0) -> Range | None:
+    """Return the range of deep images: percentiles 0.1 and 99.9 of values drawn at random; None for 8-bit ones alone.
+
+    Of at most 4,000 images, spread evenly, 4,096 values each are drawn, or 64 of every page where a file has many.
+
+    Raises:
+        InputError: All values are equal.
+    """
+    draw, drawn = np.random.default_rng(seed), []
+    chosen = np.linspace(0, len(images) - 1, min(len(images), IMAGES)).round().astype(int) if images else ()
+    for path in (images[i] for i in chosen):
+        count = page_count(path)
+        single = values_of(path.read_bytes(), path) if count == 1 else None
+        for values in pages_of(path, count) if count > 1 else [] if single is None else [single]:
+            if values.dtype != np.uint8:
+                sample = draw.choice(values.ravel(), max(VALUES // count, PAGE_VALUES))
+                drawn.append(sample[np.isfinite(sample)])
+    if not drawn:
+        return None
+    low, high = np.percentile(np.concatenate(drawn).astype(np.float64), PERCENTILES)
+    if not low < high:
+        raise InputError(f"{images[0].parent}: all values of the training images are {low:g}; expected pictures")
+    return float(low), float(high)
+
+
+def write_range(path: Path, scale: Range | None) -> None:
+    """Write the range of a data set as JSON."""
+    content = {"range": scale, "percentiles": PERCENTILES, "of": "values of training images deeper than 8 bits"}
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_range(path: str | Path) -> Range | None:
+    """Return what ``write_range`` wrote.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    try:
+        scale = json.loads(checked_path(path).read_text(encoding="utf-8"))["range"]
+        return None if scale is None else (float(scale[0]), float(scale[1]))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: no range of images in it; delete it to have it made again") from error
