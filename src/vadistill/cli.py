@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from vadistill import __version__
 from vadistill.data.region_files import read_pair
 from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.data.sources import sources_of
@@ -19,15 +20,28 @@ from vadistill.files import write_json
 from vadistill.formats import size_text
 from vadistill.inference.backends import BACKENDS, backend_for, load_backend
 from vadistill.protocols import DEFAULT, PROTOCOLS, find, judge_fully, record
+from vadistill.provenance import PACKAGE, git_revision, other_checkout
 from vadistill.regions import region_scores
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 PATHS = "a folder of <clip>.npy, .csv or .txt, or one .npz keyed by clip"
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vadistill {__version__}, revision {git_revision() or 'unknown'}, {PACKAGE}")
+        raise typer.Exit
+
+
 @app.callback()
-def vadistill() -> None:
+def vadistill(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Version, revision and folder.")
+    ] = False,
+) -> None:
     """Judge video anomaly detectors; run, export and time trained students."""
+    if line := other_checkout(Path.cwd()):
+        print(f"warning: {line}", file=sys.stderr)
 
 
 @app.command()

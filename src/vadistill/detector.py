@@ -8,7 +8,6 @@ which knows the classes of networks and nothing else, unless the user trusts the
 is what is loaded: a private copy of the file.
 """
 
-import atexit
 import os
 import pickle
 import shutil
@@ -29,6 +28,7 @@ import torch
 from vadistill.errors import InputError, in_one_line
 from vadistill.files import checked_path, sha256
 from vadistill.formats import ending
+from vadistill.quiet import quiet_ultralytics
 from vadistill.settings import Detection
 
 STRIDE = 32
@@ -216,13 +216,3 @@ def _guard(weights: Path, found: str, trusted: Container[str]) -> None:
             f"{weights}: ULTRALYTICS_SAFE_LOAD is off, or ultralytics or torch is too old to load it without running "
             "code; expected ultralytics 8.4.190 and torch 2.6 or newer, or .onnx or OpenVINO weights"
         )
-
-
-def quiet_ultralytics() -> None:
-    """Keep ultralytics from writing into the home folder, from printing and from trying downloads."""
-    os.environ.setdefault("YOLO_OFFLINE", "true")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    if "YOLO_CONFIG_DIR" not in os.environ:
-        folder = os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="ultralytics-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "h5py", "opencv-python", "scikit-learn", "snakemake")
+PACKAGE = Path(__file__).parent
+PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "h5py", "opencv-python", "av", "scikit-learn", "snakemake")
 
 
 def package_versions() -> dict[str, str | None]:
@@ -23,13 +25,38 @@ def package_versions() -> dict[str, str | None]:
     return found
 
 
-def git_revision() -> str | None:
-    """Return the commit of this checkout, with ``-dirty`` where files differ from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+def git_revision(package: Path = PACKAGE) -> str | None:
+    """Return the commit of the checkout that the package is part of, with ``-dirty`` where files differ from it.
+
+    None where the package is no part of a repository: an installed one inside somebody's repository is none of it.
+    """
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        if Path(_git(package, "rev-parse", "--show-toplevel")) != package.resolve().parents[1]:
+            return None
+        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        return _git(package, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    # Such variables name another repository than the one that the folder lies in.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout.strip()
+
+
+def other_checkout(folder: Path, package: Path = PACKAGE) -> str | None:
+    """Return a warning where ``folder`` lies in a checkout of this project whose package is not the one that runs."""
+    for root in (folder, *folder.parents):
+        own = root / "src" / "vadistill"
+        if (root / "pyproject.toml").is_file() and own.is_dir():
+            if own.resolve() == package.resolve():
+                return None
+            return f"{root}: a checkout of vadistill, but {package} runs; set PYTHONPATH={root / 'src'} to run this one"
+    return None
 
 
 def seeds(settings: dict[str, Any]) -> dict[str, int]:

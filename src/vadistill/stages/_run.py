@@ -12,6 +12,7 @@ from types import FrameType
 
 from vadistill.errors import InputError, printable
 from vadistill.files import remove_unfinished
+from vadistill.provenance import other_checkout
 
 WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
 # In the messages of torch, CUDA, OpenCV, loaders and the system, which have no exception in common.
@@ -57,6 +58,8 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     signal.signal(signal.SIGTERM, _end)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     given = arguments.parse_args()
+    if line := other_checkout(Path.cwd()):
+        logging.getLogger(__name__).warning("%s", line)
     try:
         main(given)
     except Exception as error:

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from vadistill.demo.detector_images import write_yolo_dataset
-from vadistill.detector import quiet_ultralytics
 from vadistill.errors import InputError
 from vadistill.files import whole_stream
+from vadistill.quiet import quiet_ultralytics
 from vadistill.stages._run import add_paths, parser, run
 
 FRAME = (180, 320)  # height and width of the images in pixels
