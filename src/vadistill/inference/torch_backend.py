@@ -1,4 +1,4 @@
-"""Backends of torch, on the GPU where there is one. Eager and folded ones were run on an H100, too, compiled ones on a CPU only."""
+"""Backends of torch, on the GPU where there is one; compiled ones were run on processors only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
