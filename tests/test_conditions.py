@@ -14,8 +14,8 @@ from vadistill.conditions import (
 from vadistill.errors import InputError
 
 
-def clip(width=640, height=360, fps=25.0):
-    return SimpleNamespace(width=width, height=height, fps=fps)
+def clip(width=640, height=360, fps=25.0, depth=None):
+    return SimpleNamespace(width=width, height=height, fps=fps, depth=depth)
 
 
 ONE = Conditions.of([clip()])
@@ -35,8 +35,12 @@ def test_what_is_kept_of_clips():
 def test_a_record_reads_back_through_json():
     settings = json.loads(json.dumps({KEY: TWO.record()}))
     assert Conditions.read(settings) == TWO
+    deep = Conditions.of([clip(), clip(depth=(7320.0, 9040.0))])
+    assert Conditions.read(json.loads(json.dumps({KEY: deep.record()}))) == deep
+    assert deep.depth == (7320.0, 9040.0) and "depth" not in TWO.record()
     assert Conditions.read({"student": {}}) is None, "a model of an earlier version"
-    for damaged in (None, [], {}, {"clips": 1, "frames_per_second": 3, "sizes": []}, {**TWO.record(), "sizes": [[1]]}):
+    for damaged in (None, [], {}, {"clips": 1, "frames_per_second": 3, "sizes": []}, {**TWO.record(), "sizes": [[1]]},
+                    {**TWO.record(), "depth": [1]}):  # fmt: skip
         with pytest.raises(InputError, match=f"the model's record '{KEY}' is damaged"):
             Conditions.read({KEY: damaged})
 

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from vadistill.data.clips import read_clips
 from vadistill.data.depth import measure_range, read_range, write_range
@@ -44,6 +46,9 @@ def numbered(numbers, pattern="{:03d}.png"):
         (numbered([0, 5, 10, 20, 25], "f_{:04d}.tif"), "1 missing in the numbers of its images: f_0015"),
         (numbered([*range(4), *range(20, 24)]), "16 missing in the numbers of its images: 004, 005, 006, 007, 008 and"),
         ([*numbered([1, 2, 3], "a{}.png"), *numbered([5, 6, 8], "b{}.png")], "1 missing in"),
+        (numbered([0, 1, 2, 4, 5, 9], "{:03d}_rgb.png"), "4 missing in the numbers of its images: 003_rgb, 006_rgb,"),
+        (numbered([0, 1, 2, 999999999]), "999999996 missing in the numbers of its images: 003, 004, 005, 006, 007 and"),
+        (numbered([1, 2, 4, 5], "img ({}).png"), "1 missing in the numbers of its images: img (3)"),
     ],
 )  # fmt: skip
 def test_missing_numbers_are_named(names, told, tmp_path):
@@ -68,8 +73,17 @@ def test_whole_and_irregular_sequences_lack_nothing(names, tmp_path):
     assert missing_images(tmp_path, names) == ""
 
 
+@pytest.mark.parametrize("kept", [0.9, 0.6, 0.4])
+@pytest.mark.parametrize("step", [1, 5])
+def test_images_lost_by_chance_are_all_counted(kept, step, tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = [0, *(n * step for n in range(1, 299) if rng.random() < kept), 299 * step]
+    told = missing_images(tmp_path, numbered(numbers, "f{:05d}.png"))
+    assert told.startswith(f"{300 - len(numbers)} missing in the numbers of its images: ")
+
+
 @pytest.mark.parametrize(
-    "names", [["img1.jpg", "img01.jpg"], ["001.jpg", "001.png"], ["x1.jpg", "x2.jpg", "x0002.jpg"]]
+    "names", [["img1.jpg", "img01.jpg"], ["001.jpg", "001.png"], ["x1.jpg", "x2.jpg", "x0002.jpg"], ["a.png", "a.BMP"]]
 )
 def test_two_images_of_one_number_are_refused(names, tmp_path):
     with pytest.raises(InputError, match="have the same number; expected one image a number"):
@@ -125,6 +139,26 @@ def test_all_pages_of_the_only_image_are_frames(name, kind, tmp_path):
     assert len(found) == len(images)
     for frame, grey in zip(found, expected, strict=True):
         np.testing.assert_array_equal(frame, np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("options", [{}, {"big_tiff": True}, {"compression": "tiff_lzw"}])
+@pytest.mark.parametrize("among", [0, 30])
+def test_a_file_of_pages_that_was_cut_off_is_refused_wherever_it_was_cut(options, among, tmp_path):
+    path, content = tmp_path / "clip" / "009.tif", io.BytesIO()
+    save(path.parent, numbered(range(10, 10 + among)))
+    first, *others = (Image.fromarray(picture(t * 5)) for t in range(12))
+    first.save(content, "TIFF", save_all=True, append_images=others, **options)
+    for size in range(300, len(content.getvalue()) - 1, 97):
+        path.write_bytes(content.getvalue()[:size])
+        try:
+            frames = list(images_of(path.parent))
+        except InputError as error:
+            assert "009.tif: " in str(error)
+        else:
+            assert frames[0].repaired, "the first picture itself is not whole, as a single image may be"
+    path.write_bytes(content.getvalue())
+    if not among:
+        assert [int(image.frame[1, 1, 0]) for image in images_of(path.parent)] == list(range(0, 60, 5))
 
 
 @pytest.mark.parametrize("name", ["1.tif", "1.png"])

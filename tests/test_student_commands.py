@@ -6,7 +6,9 @@ import logging
 import re
 import shutil
 import sys
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,9 +17,11 @@ from trees import write_avi, write_images
 
 from vadistill.cli import main
 from vadistill.conditions import KEY, Conditions
+from vadistill.data.frames import write_frames
 from vadistill.data.frames import write_images as write_store
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
+from vadistill.inference.export import export_onnx
 from vadistill.inference.score_table import score_all
 from vadistill.settings import canonical
 from vadistill.stages.score_frames import unlike_training
@@ -298,3 +302,25 @@ def test_test_clips_of_the_workflow_are_compared(tmp_path):
         "1 of 6 clips (c) are unlike the training clips: 200x60 landscape (training: 90x60 landscape)",
     ]
     assert unlike_training(paths, {}) == [] and unlike_training(paths[:1], settings) == []
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_images_of_more_than_8_bits_are_scored_in_the_range_of_training(vadistill, tmp_path, kind):
+    depth, folder = (7320.0, 9040.0), tmp_path / "thermal"
+    folder.mkdir()
+    for t, frame in enumerate(frames()):
+        values = (7000 + frame[..., 0].astype(float) * 10).astype(kind)
+        assert cv2.imwrite(str(folder / f"{t:03d}.tif"), values)
+    write_frames(tmp_path / "stored.h5", "thermal", "test", folder, "png", scale=depth)
+    model = write_model(tmp_path / "student.pt", replace(SETTINGS, depth=depth))
+    code, _, err = vadistill("score", folder, tmp_path / "stored.h5", "--model", model, "--output", tmp_path / "out")
+    assert code in (0, None), err
+    made, expected = (scores_of(tmp_path / "out" / f"{name}.csv") for name in ("thermal", "stored"))
+    np.testing.assert_array_equal(made, expected)
+    assert np.ptp(made) > 0
+
+
+def test_an_export_keeps_the_range_of_training(tmp_path):
+    model = write_model(tmp_path / "student.pt", replace(SETTINGS, depth=(1.0, 2.0)))
+    export_onnx(model, tmp_path / "student.onnx")
+    assert load_backend("onnx-fp32", tmp_path / "student.onnx").conditions.depth == (1.0, 2.0)

@@ -1,6 +1,6 @@
 """How the training clips of a model were filmed, and in what another clip differs from them.
 
-Only the rate and the shape of the frames are known; what they show is not looked at.
+Only the rate, the shape and the range of values of the frames are known; what they show is not looked at.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,12 @@ T = TypeVar("T")
 
 
 class Filmed(Protocol):
-    """A clip: width and height of its frames in pixels, and its frames a second, if known."""
+    """A clip: width and height of its frames in pixels, its frames a second, if known, and ``FrameStore.depth``."""
 
     width: int
     height: int
     fps: float | None
+    depth: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class Conditions:
         clips: How many they are.
         frames_per_second: Different rates, ascending; empty where none is known.
         sizes: Different sizes (width, height) in pixels, from the tallest to the widest shape.
+        depth: Values of images of more than 8 bits that became 0 and 255; None for the full range of 16 bits.
     """
 
     clips: int
     frames_per_second: tuple[float, ...]
     sizes: tuple[tuple[int, int], ...]
+    depth: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, clips: Iterable[Filmed]) -> "Conditions":
@@ -44,7 +47,8 @@ class Conditions:
         known = list(clips)
         rates = sorted({round(clip.fps, 3) for clip in known if clip.fps})
         sizes = sorted({(clip.width, clip.height) for clip in known}, key=lambda size: (_aspect(size), size))
-        return cls(len(known), _thinned(rates), _thinned(sizes))
+        depth = next((clip.depth for clip in known if clip.depth), None)  # one for a whole data set
+        return cls(len(known), _thinned(rates), _thinned(sizes), depth)
 
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> "Conditions | None":
@@ -59,7 +63,8 @@ class Conditions:
             kept = settings[KEY]
             rates = tuple(float(rate) for rate in kept["frames_per_second"] if rate > 0)
             sizes = tuple((int(width), int(height)) for width, height in kept["sizes"] if width > 0 and height > 0)
-            return cls(int(kept["clips"]), rates, sizes)
+            low, high = kept.get("depth") or (None, None)
+            return cls(int(kept["clips"]), rates, sizes, None if low is None else (float(low), float(high)))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"the model's record '{KEY}' is damaged ({in_one_line(error)}); distil it again"
@@ -67,7 +72,7 @@ class Conditions:
 
     def record(self) -> dict[str, Any]:
         """Return what ``read`` reads."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def differences(self, size: tuple[int, int], rate: float | None) -> list[str]:
         """Return in what a clip differs from all of these clips, for each point a few words.

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vadistill.data.tiff import count_pages, is_tiff
 from vadistill.errors import InputError
 from vadistill.files import checked_path, whole_file
 
@@ -91,9 +92,17 @@ def values_of(content: bytes, path: Path) -> np.ndarray | None:
 
 
 def page_count(path: Path) -> int:
-    """Return how many pictures an image file holds, 1 for what cannot be read."""
+    """Return how many pictures an image file holds, 1 for what cannot be read.
+
+    Raises:
+        InputError: It is a TIFF that ends before its last page.
+    """
+    with checked_path(path).open("rb") as file:
+        if is_tiff(file.read(4)):
+            file.seek(0)
+            return max(1, count_pages(file.read(), str(path)))
     try:
-        return max(1, cv2.imcount(str(checked_path(path))))
+        return max(1, cv2.imcount(str(path)))
     except cv2.error:
         return 1
 

@@ -6,53 +6,62 @@ The workflow looks at the names while it is parsed, so that this module imports 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from vadistill.errors import InputError
 
 NAMED = 5  # missing images that a message names
-NUMBERED = re.compile(
-    r"(.*?)(?<!\d)(\d{1,9})", re.DOTALL
-)  # longer ones are times of day and the like, no numbers of frames
+# The last number of a name; longer ones are times of day and the like, no numbers of frames.
+NUMBERED = re.compile(r"(.*?)(?<!\d)(\d{1,9})(\D*)", re.DOTALL)
 
 
 def missing_images(folder: Path, names: Iterable[str]) -> str:
     """Return in words which images the numbers in their names say are missing, an empty text for none.
 
-    Names with the same text before their number are one sequence, which may begin anywhere. It has missing numbers
-    where at least half of its steps are equal and all others are a multiple of that; any other one is irregular and
-    says nothing.
+    Names that differ in their last number alone are one sequence, which may begin anywhere. It has missing numbers
+    where the smallest step is the most frequent one, and all others are a multiple of it: so it is however many images
+    were lost by chance. Any other sequence is irregular and says nothing.
 
     Args:
         folder: Where they lie, for error messages.
         names: Names of the image files of a clip.
 
     Raises:
-        InputError: Two names have the same number, so that their order is nobody's.
+        InputError: Two names have the same number, or differ in their ending alone, so that their order is nobody's.
     """
-    sequences: dict[str, dict[int, str]] = defaultdict(dict)
+    sequences: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
     for name in sorted(names):
-        if found := NUMBERED.fullmatch(Path(name).stem):
-            known = sequences[found[1]].setdefault(int(found[2]), name)
-            if known != name:
-                raise InputError(f"{folder}: {known} and {name} have the same number; expected one image a number")
-    missing = [name for prefix, images in sequences.items() for name in _missing(prefix, images)]
-    if not missing:
+        stem = Path(name).stem
+        found = NUMBERED.fullmatch(stem) or ("", stem, 0, "")
+        known = sequences[found[1], found[3]].setdefault(int(found[2]), name)
+        if known != name:
+            raise InputError(f"{folder}: {known} and {name} have the same number; expected one image a number")
+    gaps = {around: _gaps(images) for around, images in sequences.items()}
+    count = sum(len(gap) for found in gaps.values() for gap in found)
+    if not count:
         return ""
-    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    return f"{len(missing)} missing in the numbers of its images: {', '.join(missing[:NAMED])}{more}"
+    names = (
+        f"{before}{number:0{_digits(before, after, sequences[before, after])}d}{after}"
+        for (before, after), found in gaps.items()
+        for gap in found
+        for number in gap
+    )
+    more = f" and {count - NAMED} more" if count > NAMED else ""
+    return f"{count} missing in the numbers of its images: {', '.join(islice(names, NAMED))}{more}"
 
 
-def _missing(prefix: str, images: dict[int, str]) -> list[str]:
-    """Return the names, without ending, that a sequence of numbered images lacks."""
+def _gaps(images: dict[int, str]) -> list[range]:
+    """Return the numbers that a sequence lacks, a range for each gap: one wrong name may open a gap of millions."""
     numbers = sorted(images)
-    steps = Counter(after - before for before, after in pairwise(numbers))
-    if len(steps) < 2:
+    steps = Counter(end - start for start, end in pairwise(numbers))
+    step = min(steps, default=1)
+    times, next_best = steps.pop(step, 0), max(steps.values(), default=0)
+    frequent = times > next_best or times == next_best == steps.total()
+    if not steps or not frequent or any(other % step for other in steps):
         return []
-    step, times = min(steps.items(), key=lambda item: (-item[1], item[0]))
-    if 2 * times < steps.total() or any(other % step for other in steps):
-        return []
-    digits = min(len(Path(name).stem) - len(prefix) for name in images.values())
-    lacking = (n for before, after in pairwise(numbers) for n in range(before + step, after, step))
-    return [f"{prefix}{number:0{digits}d}" for number in lacking]
+    return [range(start + step, end, step) for start, end in pairwise(numbers) if end - start > step]
+
+
+def _digits(before: str, after: str, images: dict[int, str]) -> int:
+    return min(len(Path(name).stem) - len(before) - len(after) for name in images.values())

@@ -16,9 +16,12 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from vadistill.data.depth import Range
 from vadistill.data.frames import FrameStore, window_indices
+from vadistill.data.image_folder import images_of
 from vadistill.data.video import Moments, frame_rate, frames_of
 from vadistill.data.windows import resize
+from vadistill.files import checked_path
 from vadistill.formats import ending
 from vadistill.inference.backend import Backend, Scores
 
@@ -98,7 +101,8 @@ def score_video(
         InputError: The source cannot be read to its end (see ``vadistill.data.video.frames_of``).
     """
     times = times or StreamTimes()
-    decoded = read_source(Path(source), decoders, moments)
+    depth = backend.conditions.depth if backend.conditions else None
+    decoded = read_source(Path(source), decoders, moments, depth)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
     windows = ReadAhead(assemble(frames, backend.size, offsets or backend.offsets, batch, times), 1)
     # The frames are closed first: who waits for them ends at once instead of after a whole batch.
@@ -110,11 +114,17 @@ def score_video(
             yield scores
 
 
-def read_source(source: Path, decoders: int = 1, moments: Moments | None = None) -> Iterator[np.ndarray]:
+def read_source(
+    source: Path, decoders: int = 1, moments: Moments | None = None, depth: Range | None = None
+) -> Iterator[np.ndarray]:
     """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip; see ``score_video``.
 
-    Of a stored clip without times, frame t is at t divided by the frames a second, where they are known.
+    Of a stored clip without times, frame t is at t divided by the frames a second, where they are known. ``depth`` are
+    the values of images of more than 8 bits that become 0 and 255, as in training; None for the full range of 16 bits.
     """
+    if checked_path(source).is_dir():
+        yield from (image.frame for image in images_of(source, depth))
+        return
     if ending(source) != STORED:
         yield from frames_of(source, decoders, moments)
         return
