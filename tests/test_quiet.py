@@ -35,7 +35,11 @@ def test_exports_scores_and_detections_leave_nothing_at_home_and_call_nobody(tmp
     write_student(tmp_path / "student.pt")
     (tmp_path / "home").mkdir()
     (tmp_path / "made").mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_", "YOLO_", "CI", "PYTEST"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("XDG_", "ORT_", "YOLO_", "CI", "PYTEST"))
+    }
     environment = {**kept, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT / "src")}
     places = (tmp_path / "student.pt", tmp_path / "made", ROOT / "resources/weights/demo.pt")
     command = [sys.executable, "-c", CODE, *map(str, places)]
