@@ -1,5 +1,28 @@
 import sys
 from pathlib import Path
+from typing import NamedTuple
+
+import pytest
 
 # Helpers of the tests themselves.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def vadistill(monkeypatch, capsys):
+    """The command line in this process."""
+    from vadistill.cli import main
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["vadistill", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(ended.value.code, *capsys.readouterr())
+
+    return call

@@ -1,34 +1,12 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.cli import main
 from vadistill.protocols import fast_aed_smooth
-
-
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def vadistill(monkeypatch, capsys):
-    """The command line in this process."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["vadistill", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(ended.value.code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

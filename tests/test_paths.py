@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import subprocess
 import sys
 
@@ -179,3 +180,14 @@ def test_what_is_not_defined_is_named(path, told, config, monkeypatch):
         config_check.check(config)
     assert f"datasets.avenue.path is '{path}'; {told} is not defined" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_elsewhere_are_the_input_of_the_detection(tmp_path):
+    """By a plan of the workflow: ``$NAME`` in detection.weights leads to the file itself."""
+    shutil.copy(f"{ROOT}/resources/weights/demo.pt", tmp_path / "own.pt")
+    (tmp_path / "own.yaml").write_text("datasets: {demo: {detection: {weights: $OWN/own.pt}}}\n")
+    target = ["results/demo/detections/train/0.h5", "--configfile", str(tmp_path / "own.yaml")]
+    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", "--nolock", *target]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OWN": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"--weights {tmp_path}/own.pt " in done.stdout

@@ -36,3 +36,7 @@ def test_the_equal_error_threshold_is_the_best_of_all(seed):
 
     best = min(map(difference, [*np.unique(scores), np.inf]))
     assert difference(equal_error_threshold(scores, labels)) == pytest.approx(best, abs=1e-12)
+
+
+def test_the_equal_error_threshold_is_a_score():
+    assert equal_error_threshold(np.full(4, 0.3), np.array([True, False, True, False])) == 0.3

@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import shutil
-import sys
 from dataclasses import replace
 
 import cv2
@@ -15,7 +14,6 @@ import torch
 from students import write_student
 from trees import write_avi, write_images
 
-from vadistill.cli import main
 from vadistill.conditions import KEY, Conditions
 from vadistill.data.frames import write_frames
 from vadistill.data.frames import write_images as write_store
@@ -27,20 +25,6 @@ from vadistill.settings import canonical
 from vadistill.stages.score_frames import unlike_training
 
 SETTINGS = Conditions(3, (25.0,), ((90, 60),))
-
-
-@pytest.fixture
-def vadistill(monkeypatch, capsys):
-    """The command line in this process: exit status, what it printed, and its lines on stderr."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["vadistill", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return call
 
 
 def write_model(path, conditions=SETTINGS, **changes):

@@ -53,6 +53,10 @@ class Detector:
         device: Where the network runs.
         trusted: SHA-256 of files that may run code when they are loaded.
 
+    Attributes:
+        sha256: Of the weights that were loaded.
+        classes: Names of the classes, in the order of the probabilities.
+
     Raises:
         InputError: The weights do not load, could run code and are not trusted, or have the non-maximum suppression
             inside.
@@ -66,7 +70,7 @@ class Detector:
         quiet_ultralytics()
         self.weights, self.settings, self.device = weights, settings, device
         with _private_copy(weights) as copy:
-            self.sha256 = sha256(copy)
+            self.sha256 = sha256(copy.parent)  # of a single file that of its content
             check_recorded(weights, self.sha256)
             _guard(weights, self.sha256, trusted)
             self.network = self._load(copy)
@@ -162,10 +166,15 @@ class Detector:
 
 @contextmanager
 def _private_copy(weights: Path) -> Iterator[Path]:
-    """Give a copy of a file or folder, under its own name, that no other user can change before it is loaded."""
+    """Give a copy of a file or folder, alone in a folder that no other user can change before it is loaded.
+
+    Large ONNX files keep their weights in a second one, ``<name>.data``.
+    """
     with tempfile.TemporaryDirectory(prefix="detector-") as folder:
         copy = Path(folder, weights.name)
         (shutil.copytree if weights.is_dir() else shutil.copyfile)(weights, copy)
+        if (data := weights.with_name(f"{weights.name}.data")).is_file():
+            shutil.copyfile(data, copy.with_name(data.name))
         yield copy
 
 

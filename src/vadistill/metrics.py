@@ -80,8 +80,8 @@ def equal_error_threshold(scores: np.ndarray, labels: np.ndarray) -> float | Non
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
         return None
-    # By default some thresholds are left out: those that change nothing of the curve's area.
-    false, true, threshold = roc_curve(labels, scores, drop_intermediate=False)
+    # By default some thresholds are left out: those that change nothing of the curve's area. The first one is infinity.
+    false, true, threshold = (values[1:] for values in roc_curve(labels, scores, drop_intermediate=False))
     return float(threshold[np.argmin(np.abs(false + true - 1))])
 
 

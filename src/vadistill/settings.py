@@ -66,7 +66,9 @@ class Frames:
 class Detection:
     """The object detector. Thresholds that the teachers use stand in ``objects``."""
 
-    weights: str = option("yolov8n.pt", "a file or OpenVINO folder in resources/weights, or an official name")
+    weights: str = option(
+        "yolov8n.pt", "a file or OpenVINO folder in resources/weights or of an absolute path, or an official name"
+    )
     image_size: int = number(640, "longer side of the detector's input in pixels", 32)
     confidence: float = number(0.05, "boxes below it are not stored", 0, 1)
     iou: float = number(0.6, "non-maximum suppression: boxes of one class that overlap more are merged", 0, 1)

@@ -48,7 +48,7 @@ rule find_moving:
 
 # Snakemake deletes the outputs of a rule before it runs it again; weights that lie there are the user's own, so that
 # the rule exists only for the ones that are missing.
-missing = [name for name in detector_weights() if not Path(f"resources/weights/{name}").exists()]
+missing = [name for name in detector_weights() if not Path("resources/weights", name).exists()]
 
 if missing:
 

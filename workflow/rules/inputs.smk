@@ -1,4 +1,5 @@
 # Inputs and settings of single rules. No computing, no rules.
+import os
 from dataclasses import asdict
 from functools import partial
 
@@ -121,7 +122,8 @@ def training_settings(wildcards):
 
 
 def weights(wildcards):
-    return f"resources/weights/{dataset_section(config, wildcards.dataset, 'detection').weights}"
+    # An absolute path, as ~ and variables make it, stays what it is.
+    return os.path.join("resources/weights", dataset_section(config, wildcards.dataset, "detection").weights)
 
 
 def label_files(wildcards):

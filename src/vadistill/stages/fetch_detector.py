@@ -53,7 +53,8 @@ def _record(weights: Path, found: str) -> None:
     record = hash_file(weights)
     if record.is_file():
         check_recorded(weights, found)
-    record.write_text(f"{found}  {weights.name}\n", encoding="utf-8")
+    with whole_file(record) as temporary:
+        temporary.write_text(f"{found}  {weights.name}\n", encoding="utf-8")
     log.info("%s: SHA-256 %s, recorded in %s", weights, found, record.name)
 
 
