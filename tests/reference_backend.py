@@ -13,7 +13,7 @@ from vadistill.training import load_model
 class Reference:
     """Notes the size of every batch in ``seen``."""
 
-    name = "reference-fp32"
+    name, conditions = "reference-fp32", None
 
     def __init__(self, path):
         model = load_model(path, "student")
