@@ -195,7 +195,7 @@ def map_building(results: Path, budget: float) -> dict:
     scored = next((results / "object_scores/background_agnostic/test").glob("*.h5"))
     calibration = results / "teachers/background_agnostic/calibration.json"
     calibrator = Calibrator.from_json(json.loads(calibration.read_text())["score"])
-    resolutions, conditions = (1, 4, 16), None
+    resolutions = (1, 4, 16)
     with tempfile.TemporaryDirectory() as folder:
         shard, made = Path(folder) / "shard.h5", Path(folder) / "maps.h5"
         write_shard(shard, scored)
