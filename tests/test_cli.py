@@ -61,7 +61,7 @@ def broken(folder, case):
             (folder / "empty").mkdir()
             return folder / "empty", "empty: no clips"
         case "one array":
-            return target, "c.npy: one array; expected a .npz"
+            return target, "c.npy: no clip '01_0014', which"
         case "not npy":
             target.write_text("0.1 0.2")
         case "cut":
@@ -174,7 +174,7 @@ def test_intervals_as_labels(vadistill, clips):
         ("labels.csv", lambda path: path.write_text("clip,start,end\nd,0,1\n"), "names the clip 'd'"),
         ("labels.csv", lambda path: path.write_text("clip,start,end\nc,0,31\n"), "clip 'c' has 30 frames; the labels"),
         ("all.txt", lambda path: path.write_text("0 1 x"), "not a file of numbers"),
-        ("all.mat", lambda path: path.write_bytes(b"MATLAB 5.0"), "not a readable .mat file of plain numbers"),
+        ("all.mat", lambda path: path.write_bytes(b"MATLAB 5.0"), "a file of another kind; expected a folder"),
     ],
 )
 def test_bad_labels_end_in_one_line(vadistill, clips, name, write, told):
@@ -202,6 +202,19 @@ def test_bad_tables_of_scores_end_in_one_line(vadistill, clips, table, told):
     (folder / "tables" / "c.csv").write_text(table)
     done = vadistill("auc", "--scores", folder / "tables", "--labels", folder / "labels")
     assert done.returncode == 1 and "c.csv: " in done.stderr and told in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_single_file_of_scores_is_the_clip_of_its_name(vadistill, tmp_path):
+    """As ``vadistill score --output x.csv`` writes one."""
+    (tmp_path / "gate.csv").write_text("frame,time_s,score\n0,0.0,0.1\n1,0.04,0.7\n2,0.08,0.4\n")
+    (tmp_path / "gate.txt").write_text("0.1\n0.7\n0.4\n")
+    np.save(tmp_path / "gate.npy", [0.1, 0.7, 0.4])
+    (tmp_path / "labels.csv").write_text("clip,start,end\ngate,1,2\n")
+    np.save(tmp_path / "labels.npy", [0, 1, 0])
+    for scores in ("gate.csv", "gate.txt", "gate.npy"):
+        for labels in ("labels.csv", "labels.npy"):
+            done = vadistill("auc", "--scores", tmp_path / scores, "--labels", tmp_path / labels)
+            assert json.loads(done.stdout)["micro_auc"] == 1.0, done.stderr
 
 
 def test_as_a_module(clips):

@@ -124,6 +124,16 @@ def test_folder_refuses_files_that_it_would_not_read(tmp_path):
         read_clips("folder", root)
 
 
+def test_a_folder_of_videos_in_the_place_of_a_clip_is_refused(tmp_path):
+    root = folder(tmp_path)
+    (root / "train" / "monday").mkdir()
+    (root / "train" / "monday" / "gate.MP4").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"monday: a folder of videos; expected gate\.MP4 and the like in .*train itself"
+    ):
+        read_clips("folder", root)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -78,6 +78,13 @@ def test_the_nearest_training_clip_counts():
     assert Conditions.of([clip(fps=None)]).differences((640, 360), 50.0) == [], "nothing is known of their rate"
 
 
+def test_a_video_is_unlike_images_of_a_range():
+    deep = Conditions.of([clip(depth=(7320.0, 9040.0))])
+    told = "a video (training: images with 7320 to 9040 as 0 to 255)"
+    assert deep.differences((640, 360), 25.0, video=True) == [told]
+    assert deep.differences((640, 360), 25.0) == ONE.differences((640, 360), 25.0, video=True) == []
+
+
 def test_orientation_within_the_tolerance_of_the_shape():
     nearly_square = Conditions.of([clip(500, 490)])
     assert nearly_square.differences((490, 500), 25.0) == ["490x500 portrait (training: 500x490 landscape)"]

@@ -207,6 +207,12 @@ def test_unknown_endings_of_exports(folder, tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", [".onnx", ".ONNX"])
+def test_an_ending_alone_is_no_name(folder, tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name}: expected a name for what is exported"):
+        export.export_ending(folder[0] / "hidden.pt", tmp_path / name)
+
+
 def test_the_backend_follows_from_the_model(folder, tmp_path):
     for source, target in (("fp32.onnx", "Student.ONNX"), ("hidden.pt", "Student.PT")):
         shutil.copy(folder[0] / source, tmp_path / target)

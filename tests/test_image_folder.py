@@ -1,9 +1,11 @@
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -48,6 +50,8 @@ def numbered(numbers, pattern="{:03d}.png"):
         ([*numbered([1, 2, 3], "a{}.png"), *numbered([5, 6, 8], "b{}.png")], "1 missing in"),
         (numbered([0, 1, 2, 4, 5, 9], "{:03d}_rgb.png"), "4 missing in the numbers of its images: 003_rgb, 006_rgb,"),
         (numbered([0, 1, 2, 999999999]), "999999996 missing in the numbers of its images: 003, 004, 005, 006, 007 and"),
+        (numbered([0, 1, 2, 4], "{:06d}_cam2.png"), "1 missing in the numbers of its images: 000003_cam2"),
+        (numbered([8, 9, 11, 12], "x{}_640x360.png"), "1 missing in the numbers of its images: x10_640x360"),
         (numbered([1, 2, 4, 5], "img ({}).png"), "1 missing in the numbers of its images: img (3)"),
     ],
 )  # fmt: skip
@@ -67,6 +71,8 @@ def test_missing_numbers_are_named(names, told, tmp_path):
         numbered([20240131115958, 20240131115959, 20240131120000, 20240131120001], "{}.jpg"),
         numbered([3, 17, 40, 41]),
         ["7.png"],
+        numbered(range(12), "{:06d}_cam2.png"),
+        [f"{t:04d}_cam{camera}.png" for t in range(9) for camera in (1, 2)],
     ],
 )
 def test_whole_and_irregular_sequences_lack_nothing(names, tmp_path):
@@ -191,6 +197,55 @@ def test_a_narrow_range_is_warned_of_and_a_wide_one_said(suffix, tmp_path, caplo
     narrow, wide = (record.getMessage() for record in caplog.records)
     assert "uint16 values from 640 to 4080 come to 13 of 255" in narrow and "frames.depth: percentiles" in narrow
     assert "uint16 values from 0 to 65535; 0 to 65535 become 0 to 255" in wide
+
+
+@pytest.mark.parametrize("scale", [None, (600, 5000)])
+def test_8_bit_images_beside_deeper_ones_are_warned_of(scale, tmp_path, caplog):
+    folder = save(save(tmp_path / "c", ["0.png", "1.png"]), ["2.png"], np.uint16, [30000])
+    list(images_of(folder, scale))
+    assert "2 images have 8 bits and stay as they are" in caplog.messages[0]
+
+
+def test_a_folder_without_images_names_what_it_holds(tmp_path):
+    write_pages(tmp_path / "c/film.webp", pages(np.uint8, 3))
+    with pytest.raises(InputError, match=r"c: no frames; expected images .*, found film\.webp; videos of a data set"):
+        list(frames_of(tmp_path / "c"))
+    with pytest.raises(InputError, match=r"film\.webp: an image; .*of its own as PNG images\)"):
+        list(frames_of(tmp_path / "c/film.webp"))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "codec", "suffix"),
+    [("gray16le", "ffv1", ".mkv"), ("gray10le", "ffv1", ".avi"), ("gray16be", "png", ".mov")],
+)
+def test_a_narrow_range_in_a_grey_film_is_warned_of(pixels, codec, suffix, tmp_path, caplog):
+    most = 2 ** int(re.search(r"\d+", pixels)[0]) - 1
+    for share, level, told in ((0.05, "WARNING", "come to"), (0.5, "INFO", "become 0 to 255")):
+        caplog.clear()
+        caplog.set_level(logging.INFO)
+        frames = [np.linspace(most // 4, most // 4 + most * share, 768).reshape(24, 32).astype(np.uint16)] * 4
+        low, high = int(frames[0].min()), int(frames[0].max())
+        decoded = list(frames_of(write_grey(tmp_path / f"{level}{suffix}", codec, pixels, frames)))
+        assert len(decoded) == 4
+        said = [record for record in caplog.records if "first frame's values" in record.getMessage()]
+        assert [record.levelname for record in said] == [level]
+        assert f"values from {low} to {high}" in said[0].getMessage() and told in said[0].getMessage()
+
+
+def write_grey(path, codec, pixels, frames):
+    """Write frames (H, W) as a film of more than 8 bits."""
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape, pixels
+        for values in frames:
+            picture = av.VideoFrame(values.shape[1], values.shape[0], pixels)
+            order = ">u2" if pixels.endswith("be") else "<u2"
+            lines = np.zeros((values.shape[0], picture.planes[0].line_size // 2), order)
+            lines[:, : values.shape[1]] = values
+            picture.planes[0].update(lines.tobytes())
+            film.mux(stream.encode(picture))
+        film.mux(stream.encode())
+    return path
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])

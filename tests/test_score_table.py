@@ -7,6 +7,7 @@ from films import write_film
 from stream_parts import SIDES, Means, Reference, joined, noise
 from trees import write_avi, write_images
 
+from vadistill.conditions import Conditions
 from vadistill.data.frames import write_frames
 from vadistill.errors import InputError
 from vadistill.inference.backend import Scores
@@ -78,6 +79,20 @@ def test_every_readable_source_is_scored(tmp_path, caplog):
         assert f"wrote {tmp_path}/out/{name}.csv ({size} bytes), {tmp_path}/out/{name}.npz (" in line
     table = np.genfromtxt(tmp_path / "out" / "one.csv", delimiter=",", names=True, dtype=np.float32)
     np.testing.assert_array_equal(table["score"], joined(score_video(sources[0], Reference(), 4)).score)
+
+
+def test_a_video_is_told_from_images_of_a_range(tmp_path, caplog):
+    class Deep(Reference):
+        conditions = Conditions(1, (25.0,), ((64, 48),), (600.0, 4000.0))
+
+    write_film(tmp_path / "a.mp4", "libx264", noise(8, 48, 64))
+    write_frames(tmp_path / "b.h5", "b", "test", tmp_path / "a.mp4")
+    write_images(tmp_path / "c", noise(5, 48, 64), ".png")
+    assert not score_all([tmp_path / name for name in ("a.mp4", "b.h5", "c")], tmp_path / "out", Deep(), 4)
+    assert [line.split(": ")[0] for line in caplog.messages if "a video (training: images" in line] == [
+        f"{tmp_path}/a.mp4"
+    ]
+    assert any(f"{tmp_path}/c: 5 images have 8 bits" in line for line in caplog.messages)
 
 
 def test_the_table_has_presentation_times(tmp_path):

@@ -191,6 +191,26 @@ def test_a_pause_of_the_recorder_is_logged_and_times_are_right(suffix, tmp_path,
     assert any("time jumps before frame 24; 12 frames may be missing" in text for text in told(caplog))
 
 
+def test_frames_that_a_short_film_lacks_are_logged(tmp_path, caplog):
+    whole = write_film(tmp_path / "whole.mp4", "mpeg4", scenes(18), options={"g": "1"})
+    path = remux(whole, tmp_path / "a.mkv", lambda number: not 6 <= number < 9)
+    assert len(list(frames_of(path))) == 15
+    assert any("time jumps before frame 6; 3 frames may be missing" in text for text in told(caplog))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_film_of_nothing_but_damaged_frames_is_refused(count, tmp_path):
+    path = write_film(tmp_path / "a.mkv", "libx264", scenes(count, 96, 96), options={"g": "1"})
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as film:
+        middles = [packet.pos + packet.size // 2 for packet in film.demux(video=0) if packet.size]
+    for middle in middles:
+        content[middle : middle + 40] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.mkv: (damaged: |no frame could be decoded)"):
+        list(frames_of(path))
+
+
 def test_packets_that_a_transport_stream_lost_are_refused(tmp_path):
     path = write_film(tmp_path / "a.ts", "libx264", scenes(60, 96, 96))
     content = path.read_bytes()

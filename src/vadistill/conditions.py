@@ -74,12 +74,13 @@ class Conditions:
         """Return what ``read`` reads."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def differences(self, size: tuple[int, int], rate: float | None) -> list[str]:
+    def differences(self, size: tuple[int, int], rate: float | None, video: bool = False) -> list[str]:
         """Return in what a clip differs from all of these clips, for each point a few words.
 
         Args:
             size: Width and height of its frames in pixels.
             rate: Its frames a second, if known.
+            video: Whether it is a video, whose values are scaled by no range.
         """
         found = []
         if rate and self.frames_per_second and _ratio(rate, self.nearest_rate(rate)) > 1 + RATE_TOLERANCE:
@@ -90,6 +91,9 @@ class Conditions:
         if turned or closest > 1 + ASPECT_TOLERANCE:
             known = " to ".join(dict.fromkeys(_shape_text(self.sizes[end]) for end in (0, -1)))
             found.append(f"{_shape_text(size)} (training: {known})")
+        if video and self.depth:
+            low, high = self.depth
+            found.append(f"a video (training: images with {low:g} to {high:g} as 0 to 255)")
         return found
 
     def nearest_rate(self, rate: float) -> float:

@@ -7,7 +7,7 @@ are ignored in every layout. A data set may lie in a folder of its archive, one 
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -339,7 +339,13 @@ def _own_clips(folder: Path) -> list[tuple[str, Path]]:
             raise InputError(f"{path}: an image; expected {expected} here (put it into a folder of its own)")
         if not path.is_dir() and not (path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES):
             raise InputError(f"{path}: expected only {expected} in this folder")
+        if path.is_dir() and not any(_holds(path, IMAGE_SUFFIXES)) and (videos := list(_holds(path, VIDEO_SUFFIXES))):
+            raise InputError(f"{path}: a folder of videos; expected {videos[0].name} and the like in {folder} itself")
     return [(path.name if path.is_dir() else path.stem, path) for path in paths]
+
+
+def _holds(folder: Path, endings: frozenset[str]) -> Iterator[Path]:
+    return (path for path in visible(folder) if path.suffix.lower() in endings)
 
 
 def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 
 from vadistill.data.tiff import count_pages, is_tiff
 from vadistill.errors import InputError
@@ -19,6 +20,7 @@ PERCENTILES = (0.1, 99.9)
 NARROW = 25.5  # grey levels of 255: less makes nearly black images
 # The range is measured on at most so many images, and so many values of each file, but at least so many of each page.
 IMAGES, VALUES, PAGE_VALUES = 4000, 4096, 64
+SPREAD = "the setting frames.depth: percentiles of the workflow"
 Range = tuple[float, float]
 
 
@@ -31,7 +33,7 @@ class ToBytes:
 
     def __init__(self, scale: Range | None = None):
         """Take the range (low, high) of the data set, or None for the full range of the type."""
-        self.scale, self.kinds = scale, set()
+        self.scale, self.kinds, self.plain = scale, set(), 0
         self.low, self.high, self.lost = np.inf, -np.inf, 0
 
     def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
@@ -41,11 +43,11 @@ class ToBytes:
             InputError: They are no 8 or 16-bit numbers and there is no range.
         """
         if values.dtype == np.uint8:
+            self.plain += 1
             return values
         if self.scale is None and values.dtype != np.uint16:
             raise InputError(
-                f"{name}: its values are {values.dtype}, without a full range; expected 8 or 16 bits, or the setting "
-                "frames.depth: percentiles"
+                f"{name}: its values are {values.dtype}, without a full range; expected 8 or 16 bits, or {SPREAD}"
             )
         finite = np.isfinite(values)
         self.kinds.add(str(values.dtype))
@@ -60,22 +62,37 @@ class ToBytes:
         return np.clip(levels, 0, 255).round().astype(np.uint8)
 
     def report(self, folder: Path) -> None:
-        """Say in the log what range came in, where images were deeper than 8 bits."""
+        """Say in the log what range came in, where images were deeper than 8 bits, or should have been."""
+        if self.plain and (self.kinds or self.scale):
+            log.warning("%s: %d images have 8 bits and stay as they are, unlike the deeper ones", folder, self.plain)
         if not self.kinds:
             return
         low, high = self.scale or (0, 65535)
         text = f"{folder}: {', '.join(sorted(self.kinds))} values from {self.low:g} to {self.high:g}"
         span = (self.high - self.low) * 255 / 65535
         if self.scale is None and span < NARROW:
-            log.warning(
-                "%s come to %.0f of 255 grey levels at full range; the setting frames.depth: percentiles spreads them",
-                text,
-                span,
-            )
+            log.warning("%s come to %.0f of 255 grey levels at full range; %s spreads them", text, span, SPREAD)
         else:
             log.info("%s; %g to %g become 0 to 255", text, low, high)
         if self.lost:
             log.warning("%s: %d pixels are not finite and become 0", folder, self.lost)
+
+
+def say_film_depth(path: Path, frame: VideoFrame) -> None:
+    """Say in the log what values a frame of a grey film of more than 8 bits has: sensors often use a part of them."""
+    name, bits = frame.format.name, max(part.bits for part in frame.format.components)
+    if bits <= 8 or not name.startswith("gray") or name.startswith("grayf"):
+        return
+    plane = frame.planes[0]
+    values = np.frombuffer(plane, ">u2" if name.endswith("be") else "<u2").reshape(-1, plane.line_size // 2)
+    values = values[: frame.height, : frame.width]
+    levels = int(np.ptp(values)) * 255 / (2**bits - 1)
+    text = f"{path}: of {bits} bits; its first frame's values from {values.min()} to {values.max()}"
+    if levels < NARROW:
+        remedy = f"{SPREAD} spreads those of images, not of videos"
+        log.warning("%s come to %.0f of 255 grey levels at full range; %s", text, levels, remedy)
+    else:
+        log.info("%s; 0 to %d become 0 to 255", text, 2**bits - 1)
 
 
 def values_of(content: bytes, path: Path) -> np.ndarray | None:

@@ -65,7 +65,11 @@ def _image_files(folder: Path) -> list[Path]:
     found = visible(checked_path(folder))
     paths = [checked_path(path) for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not paths:
-        raise InputError(f"{folder}: no frames; expected images ({' '.join(sorted(IMAGE_SUFFIXES))})")
+        held = f", found {', '.join(path.name for path in found[:3])}" if found else ""
+        raise InputError(
+            f"{folder}: no frames; expected images ({' '.join(sorted(IMAGE_SUFFIXES))}){held}; videos of a data set "
+            "lie in train and test themselves"
+        )
     if missing := missing_images(folder, [path.name for path in paths]):
         log.warning("%s: %s; the images that are there count as its frames", folder, missing)
     if others := [path.name for path in found if path not in set(paths)]:

@@ -12,16 +12,16 @@ from pathlib import Path
 from vadistill.errors import InputError
 
 NAMED = 5  # missing images that a message names
-# The last number of a name; longer ones are times of day and the like, no numbers of frames.
-NUMBERED = re.compile(r"(.*?)(?<!\d)(\d{1,9})(\D*)", re.DOTALL)
+FIELDS = 4  # numbers of a name, from its end, that may be the frame's
 
 
 def missing_images(folder: Path, names: Iterable[str]) -> str:
     """Return in words which images the numbers in their names say are missing, an empty text for none.
 
-    Names that differ in their last number alone are one sequence, which may begin anywhere. It has missing numbers
-    where the smallest step is the most frequent one, and all others are a multiple of it: so it is however many images
-    were lost by chance. Any other sequence is irregular and says nothing.
+    Names that differ in one number alone are one sequence, which may begin anywhere: in their last number, or, where no
+    two names do, in the last but one (``0001_cam2``), and so on. It has missing numbers where the smallest step is the
+    most frequent one, and all others are a multiple of it: so it is however many images were lost by chance. Any other
+    sequence is irregular and says nothing.
 
     Args:
         folder: Where they lie, for error messages.
@@ -30,13 +30,9 @@ def missing_images(folder: Path, names: Iterable[str]) -> str:
     Raises:
         InputError: Two names have the same number, or differ in their ending alone, so that their order is nobody's.
     """
-    sequences: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
-    for name in sorted(names):
-        stem = Path(name).stem
-        found = NUMBERED.fullmatch(stem) or ("", stem, 0, "")
-        known = sequences[found[1], found[3]].setdefault(int(found[2]), name)
-        if known != name:
-            raise InputError(f"{folder}: {known} and {name} have the same number; expected one image a number")
+    names = sorted(names)
+    by_field = (_sequences(folder, names, field) for field in range(FIELDS))
+    sequences = next((found for found in by_field if len(found) < len(names)), {})
     gaps = {around: _gaps(images) for around, images in sequences.items()}
     count = sum(len(gap) for found in gaps.values() for gap in found)
     if not count:
@@ -49,6 +45,20 @@ def missing_images(folder: Path, names: Iterable[str]) -> str:
     )
     more = f" and {count - NAMED} more" if count > NAMED else ""
     return f"{count} missing in the numbers of its images: {', '.join(islice(names, NAMED))}{more}"
+
+
+def _sequences(folder: Path, names: list[str], field: int) -> dict[tuple[str, str], dict[int, str]]:
+    """Return the names by what stands around their number ``field`` from the end, and by that number."""
+    # Longer numbers are times of day and the like, no numbers of frames.
+    numbered = re.compile(rf"(.*?)(?<!\d)(\d{{1,9}})((?:\D+\d+){{{field}}}\D*)", re.DOTALL)
+    sequences: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for name in names:
+        stem = Path(name).stem
+        found = numbered.fullmatch(stem) or ("", stem, 0, "")
+        known = sequences[found[1], found[3]].setdefault(int(found[2]), name)
+        if known != name:
+            raise InputError(f"{folder}: {known} and {name} have the same number; expected one image a number")
+    return sequences
 
 
 def _gaps(images: dict[int, str]) -> list[range]:

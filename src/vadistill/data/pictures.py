@@ -11,6 +11,8 @@ from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vadistill.data.depth import say_film_depth
+
 log = logging.getLogger(__name__)
 # Of a stream's fields, as FFmpeg numbers their orders: which one is shown first.
 FIRST_FIELD = {2: "tff", 3: "bff", 4: "bff", 5: "tff"}
@@ -42,6 +44,7 @@ class Pictures:
         """Take a frame and yield the pictures (H, W, 3) uint8 BGR that are ready: none, one, or more after a change."""
         if self._turn is None:
             self._turn = _turn(frame)
+            say_film_depth(self._path, frame)
         starts = not self._interlaced and bool(frame.interlaced_frame or self._first_field)
         kind = (frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
         if starts or kind != self._kind:

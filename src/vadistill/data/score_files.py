@@ -24,14 +24,15 @@ EXPECTED = "a folder of <clip>.npy, <clip>.csv or <clip>.txt, or a .npz keyed by
 
 
 def read_scores(path: str | Path) -> Arrays:
-    """Return the scores (T,) of every clip.
+    """Return the scores (T,) of every clip; a single file is the clip of its name.
 
     Raises:
         InputError: The path has none of the forms above, it holds no clips, or an array is not what it should be: (T,)
             finite numbers.
     """
-    scores = {}
-    for clip, place, array in _arrays(Path(path), "score"):
+    path, scores, readers = checked_path(path), {}, _readers("score")
+    single = path.is_file() and path.suffix.lower() in readers
+    for clip, place, array in _single(path, readers) if single else _arrays(path, "score"):
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise InputError(f"{place}: holds {array.dtype} or numbers that are not finite; expected finite scores")
         scores[clip] = array.astype(np.float64)
@@ -72,6 +73,14 @@ def check_pair(scores_path: str | Path, scores: Arrays, labels_path: str | Path,
             raise InputError(f"{scores_path}: clip '{clip}' has {found}; expected one each a frame")
 
 
+def _single(path: Path, readers: Mapping[str, Callable[[Path], np.ndarray]]) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield the one clip of a file, as ``_arrays``."""
+    array = readers[path.suffix.lower()](path)
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or not len(array):
+        raise InputError(f"{path}: shape {getattr(array, 'shape', None)}; expected (T,), one score a frame of one clip")
+    yield path.stem, str(path), array
+
+
 def _checked(place: str, array: np.ndarray) -> np.ndarray:
     """Return labels as (T,) uint8."""
     if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
@@ -107,13 +116,13 @@ def _arrays(path: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
     """
     if checked_path(path).is_dir():
         found = _files(path, column)
-    elif path.is_file() and path.suffix.lower() not in (".csv", ".txt"):
+    elif path.is_file() and path.suffix.lower() in (".npy", ".npz"):
         archive = load_arrays(path)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise InputError(f"{path}: one array; expected a .npz keyed by clip, or a folder of <clip>.npy")
         found = ((clip, f"{path}: clip '{clip}'", load_member(archive, clip, path)) for clip in archive.files)
     else:
-        raise InputError(f"{path}: {'one file' if path.exists() else 'missing'}; expected {EXPECTED}")
+        raise InputError(f"{path}: {'a file of another kind' if path.exists() else 'missing'}; expected {EXPECTED}")
     empty = True
     for clip, place, array in found:
         empty = False
@@ -126,11 +135,7 @@ def _arrays(path: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
 
 def _files(folder: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield the clips of a folder, as ``_arrays``; all its files of arrays are of one kind."""
-    readers: dict[str, Callable[[Path], np.ndarray]] = {
-        ".npy": load_arrays,
-        ".csv": lambda path: _from_table(path, column),
-        ".txt": _from_text,
-    }
+    readers = _readers(column)
     # The maps of ``vadistill score --maps`` lie beside its tables.
     files = [path for path in visible(folder) if path.suffix.lower() in readers and path.is_file()]
     kinds = sorted({path.suffix.lower() for path in files})
@@ -138,6 +143,11 @@ def _files(folder: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
         raise InputError(f"{folder}: holds {' and '.join(kinds)} files; expected files of one kind, one a clip")
     for path in files:
         yield path.stem, str(path), readers[kinds[0]](path)
+
+
+def _readers(column: str) -> dict[str, Callable[[Path], np.ndarray]]:
+    """Return what reads a file of one clip, by its ending."""
+    return {".npy": load_arrays, ".csv": lambda path: _from_table(path, column), ".txt": _from_text}
 
 
 def _from_table(path: Path, column: str) -> np.ndarray:

@@ -35,8 +35,8 @@ REMEDY = "if it plays to its end, encode it again or give its frames as a folder
 class Evidence:
     """What speaks for and against a video's being whole, gathered while it is read.
 
-    Three things can be lost. Up to two frames of each kind, or one percent of all, are tolerated and logged; more are
-    refused:
+    Three things can be lost. Up to two frames of each kind, or one percent of all, are tolerated and logged; more, and
+    films of which nothing else is left, are refused:
 
     - the **head**: frames before the first key frame. They cannot be decoded, or come out as rubbish, and are left out.
       Frames that are stored after the first key frame but shown before it (of an open group of pictures) are left out
@@ -140,7 +140,7 @@ class Evidence:
         gaps = self._gaps()
         explained = sum(count for t, count in gaps.items() if any(abs(t - bad) <= NEAR for bad in self._bad))
         lost = self._damaged + max(len(self._bad) - self._damaged, self._silent(), explained)
-        if lost > most:
+        if lost > most or lost >= decoded:
             raise InputError(
                 f"{self._path}: damaged: {_frames(lost)} of {decoded + lost} lost or damaged{self._said()}; expected a "
                 f"whole file ({REMEDY})"
@@ -163,8 +163,9 @@ class Evidence:
     def _missing(self) -> np.ndarray:
         """Return how many frames are missing before each frame (T,), by their times, in a film of a constant rate."""
         distances = np.diff(self._times, prepend=self._times[:1])
-        usual = float(np.median(distances))
-        if not usual or (np.abs(distances - usual) < usual / 4).mean() < STEADY:
+        real = distances[1:]  # the first frame has none before it
+        usual = float(np.median(real)) if len(real) else 0.0
+        if not usual or (np.abs(real - usual) < usual / 4).mean() < STEADY:
             return np.zeros(len(distances), int)
         return np.maximum(0, (distances / usual).round().astype(int) - 1)
 

@@ -10,6 +10,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from vadistill.data.clips import IMAGE_SUFFIXES
 from vadistill.errors import InputError
 from vadistill.files import checked_path
 
@@ -24,7 +25,6 @@ DEMUXERS = (
 OPTIONS = {"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file"}
 IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"\0\0\0\x0cJXL ")
 IMAGE_BRANDS = ("avif", "avis", "heic", "heix", "mif1", "msf1")  # of images that are boxes as mp4 files are
-IMAGE = "{}: an image; expected a video, or a folder of images (put it into a folder of its own)"
 av.logging.set_skip_repeated(False)  # a repeated line would come later, among the words on another file
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails  # covers and previews
 
@@ -47,7 +47,7 @@ def opened(path: Path) -> InputContainer:
             failure = error
     if container is None:
         if _starts_as_image(path):
-            raise InputError(IMAGE.format(path))
+            raise InputError(_belongs(path))
         reason = words[0] if words else getattr(failure, "strerror", str(failure))
         if "not on whitelist" in reason:
             reason = "of another kind, or a playlist or script, which shows other files"
@@ -56,8 +56,14 @@ def opened(path: Path) -> InputContainer:
         ) from failure
     if container.metadata.get("major_brand") in IMAGE_BRANDS:
         container.close()
-        raise InputError(IMAGE.format(path))
+        raise InputError(_belongs(path))
     return container
+
+
+def _belongs(image: Path) -> str:
+    """Say where an image that was given as a video belongs."""
+    kind = "" if image.suffix.lower() in IMAGE_SUFFIXES else " as PNG images"
+    return f"{image}: an image; expected a video, or a folder of images (put it into a folder of its own{kind})"
 
 
 def film_of(container: InputContainer, path: Path) -> VideoStream:

@@ -36,7 +36,7 @@ def export_ending(model: Path, output: Path) -> str:
         InputError: The model is no distilled student, the ending is unknown, or something else than an earlier export
             of that format is there.
     """
-    if output.name in ("", ".."):
+    if output.name in ("", "..") or output.name.lower() in EXPORTS:  # an ending alone is no name
         raise InputError(f"{output}: expected a name for what is exported")
     found = known_ending(output, EXPORTS)
     check_student(model)

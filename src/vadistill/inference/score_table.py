@@ -15,9 +15,9 @@ import numpy as np
 from vadistill.conditions import Conditions, frame_step, matched_step, with_step
 from vadistill.errors import InputError
 from vadistill.files import whole_file, whole_stream
-from vadistill.formats import NO_ENDING, known_ending, refuse_to_replace, size_text
+from vadistill.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
 from vadistill.inference.backend import Backend, Scores
-from vadistill.inference.stream import StreamTimes, score_video, source_rate
+from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
 
 log = logging.getLogger(__name__)
 TABLE = ".csv"
@@ -128,11 +128,15 @@ def _compared(
     """Pass scores on; when the first ones are there, warn of what is unlike the training clips."""
     warned = False
     for part in scores:
-        if not warned and (found := conditions.differences(times.size, rate)):
+        if not warned and (found := conditions.differences(times.size, rate, _is_video(source))):
             advice = "; --match-rate keeps the time between frames" if "frames/s" in found[0] else ""
             log.warning("%s: unlike the training clips: %s%s", source, ", ".join(found), advice)
         warned = True
         yield part
+
+
+def _is_video(source: Path) -> bool:
+    return source.is_file() and ending(source) != STORED
 
 
 def _is_table(path: Path) -> bool:
