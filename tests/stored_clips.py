@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from vadistill.data.frames import FrameStore, write_frames
+from vadistill.io.frames import FrameStore, write_frames
 
 HEIGHT, WIDTH, FRAMES = 60, 90, 40
 

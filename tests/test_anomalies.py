@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.data.detections import Detections, write_clip
-from vadistill.data.frames import FrameStore, write_images
-from vadistill.data.store import writing
 from vadistill.errors import InputError
+from vadistill.io.detections import Detections, write_clip
+from vadistill.io.frames import FrameStore, write_images
+from vadistill.io.hdf5 import writing
 from vadistill.settings import ANOMALY_KINDS
 from vadistill.stages import make_synthetic_clip
 from vadistill.synthetic.anomalies import Clip, Degree, plan

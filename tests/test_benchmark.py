@@ -17,8 +17,6 @@ from trees import write_avi
 from wasteful_backend import Wasteful
 
 from vadistill.data.clips import read_clips
-from vadistill.data.frames import FrameStore
-from vadistill.data.video import frames_of
 from vadistill.errors import InputError
 from vadistill.inference import machine_peak, speed
 from vadistill.inference.benchmark import FilmRun, Racer, benchmark
@@ -26,6 +24,8 @@ from vadistill.inference.costs import cost_of, write_untrained
 from vadistill.inference.machine_peak import Peak, describe_machine, measure_peak
 from vadistill.inference.memory import peak_memory
 from vadistill.inference.timing import LEAST, MOST, Spread, by_turns
+from vadistill.io.frames import FrameStore
+from vadistill.io.media.video import frames_of
 from vadistill.models.student import Student
 from vadistill.settings import Demo, section
 from vadistill.settings import Student as Settings

@@ -14,15 +14,15 @@ from trees import HEIGHT, WIDTH, write_avi, write_images, write_mp4
 from trials.corrupt import GOOD, run
 from trials.readers import READERS
 
-from vadistill.data import frame_scores
 from vadistill.data.calibrations import KEYS, read_calibration, write_calibration
-from vadistill.data.frames import FrameStore, write_frames
-from vadistill.data.frames import write_images as store_images
-from vadistill.data.maps import MapStore
-from vadistill.data.mp4 import write_mp4 as write_film
-from vadistill.data.store import attribute, damage_named, read_attribute, reading, write_attributes, writing
-from vadistill.data.video import frames_of
 from vadistill.errors import InputError
+from vadistill.io import frame_scores
+from vadistill.io.frames import FrameStore, write_frames
+from vadistill.io.frames import write_images as store_images
+from vadistill.io.hdf5 import attribute, damage_named, read_attribute, reading, write_attributes, writing
+from vadistill.io.maps import MapStore
+from vadistill.io.media.video import frames_of
+from vadistill.io.mp4 import write_mp4 as write_film
 from vadistill.stages import score_frames
 from vadistill.training import load_model
 

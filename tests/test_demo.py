@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.data.video import frames_of
 from vadistill.demo import CLASSES, clip_names
 from vadistill.demo.actors import KINDS
 from vadistill.demo.clips import make_clip, planned_events, render_clip
@@ -17,6 +16,7 @@ from vadistill.demo.detector_images import write_yolo_dataset
 from vadistill.demo.drawing import Camera, Shape, draw
 from vadistill.demo.video import write_clip
 from vadistill.errors import InputError
+from vadistill.io.media.video import frames_of
 from vadistill.settings import Demo
 
 ROOT = Path(__file__).parents[1]

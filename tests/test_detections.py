@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vadistill.data import detections as module
-from vadistill.data.detections import (
+from vadistill.errors import InputError
+from vadistill.io import detections as module
+from vadistill.io.detections import (
     KINDS,
     Detections,
     index_objects,
@@ -15,8 +16,7 @@ from vadistill.data.detections import (
     scene_of,
     with_regions,
 )
-from vadistill.data.store import writing
-from vadistill.errors import InputError
+from vadistill.io.hdf5 import writing
 from vadistill.settings import Objects
 
 

@@ -13,7 +13,7 @@ from torchvision.ops import box_iou
 from vadistill.demo.clips import render_clip
 from vadistill.detector import Detector
 from vadistill.errors import InputError
-from vadistill.files import sha256
+from vadistill.io.files import sha256
 from vadistill.settings import Demo, Detection
 
 WEIGHTS = Path(__file__).parents[1] / "resources/weights/demo.pt"

@@ -10,8 +10,8 @@ import torch
 from stored_clips import store_of
 
 from vadistill import student_scoring, student_training
-from vadistill.data.maps import write_clip
-from vadistill.data.store import write_attributes, writing
+from vadistill.io.hdf5 import write_attributes, writing
+from vadistill.io.maps import write_clip
 from vadistill.stages import distill_student
 from vadistill.training import load_model, state_of
 

@@ -13,11 +13,19 @@ import pandas as pd
 import pytest
 import torch
 
-from vadistill.data.mp4 import write_mp4
-from vadistill.data.store import writing
 from vadistill.demo.video import write_clip
 from vadistill.errors import InputError
-from vadistill.files import fingerprint, remove_unfinished, sha256, whole_file, whole_folder, whole_stream, write_json
+from vadistill.io.files import (
+    fingerprint,
+    remove_unfinished,
+    sha256,
+    whole_file,
+    whole_folder,
+    whole_stream,
+    write_json,
+)
+from vadistill.io.hdf5 import writing
+from vadistill.io.mp4 import write_mp4
 from vadistill.settings import Demo
 
 
@@ -50,7 +58,7 @@ def test_left_overs_of_a_killed_writer_are_removed(tmp_path):
 
 WRITER = """
 import sys
-from vadistill.files import whole_file
+from vadistill.io.files import whole_file
 with whole_file(sys.argv[1]) as temporary:
     temporary.write_text("orphan")
     print("writing", flush=True)

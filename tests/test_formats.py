@@ -1,7 +1,7 @@
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
+from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
 
 KNOWN = {".csv": "a table", NO_ENDING: "a folder"}
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from trees import FRAMES, HEIGHT, WIDTH, number_of, pictures, write_avi, write_images, write_mp4
 
-from vadistill.data.frames import FrameStore, window_indices, write_frames
-from vadistill.data.frames import write_images as store_images
-from vadistill.data.video import frame_rate, frames_of
 from vadistill.errors import InputError
+from vadistill.io.frames import FrameStore, window_indices, write_frames
+from vadistill.io.frames import write_images as store_images
+from vadistill.io.media.video import frame_rate, frames_of
 
 
 def numbers(frames):

@@ -6,8 +6,8 @@ import torch
 
 from vadistill.averages import Averages
 from vadistill.health import complaints_of_maps, complaints_of_training
+from vadistill.io.provenance import data_fingerprint, provenance
 from vadistill.losses import map_statistics
-from vadistill.provenance import data_fingerprint, provenance
 
 
 def judged(accuracy, real, fake):

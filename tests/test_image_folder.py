@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from vadistill.data.clips import read_clips
-from vadistill.data.depth import measure_range, read_range, write_range
-from vadistill.data.frames import FrameStore, write_frames
-from vadistill.data.image_folder import images_of
-from vadistill.data.numbering import missing_images
-from vadistill.data.video import frames_of
 from vadistill.errors import InputError
+from vadistill.io.frames import FrameStore, write_frames
+from vadistill.io.media.depth import measure_range, read_range, write_range
+from vadistill.io.media.image_folder import images_of
+from vadistill.io.media.numbering import missing_images
+from vadistill.io.media.video import frames_of
 
 SIZE = (24, 32)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from trees import write_images
 
-from vadistill.data.detections import read_shards
-from vadistill.data.frames import write_frames
-from vadistill.data.store import attribute
+from vadistill.io.detections import read_shards
+from vadistill.io.frames import write_frames
+from vadistill.io.hdf5 import attribute
 from vadistill.motion import moving_boxes, moving_regions
 from vadistill.settings import Moving, canonical
 from vadistill.stages import find_moving

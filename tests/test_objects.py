@@ -9,11 +9,11 @@ import torch
 from stored_clips import FRAMES, HEIGHT, WIDTH, numbered_clip
 
 from vadistill.data import objects
-from vadistill.data.detections import Detections, index_objects, write_clip
-from vadistill.data.frames import write_images
 from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out, scene_index
 from vadistill.data.shards import first_held_out, held_out_part, scene_of
 from vadistill.errors import InputError
+from vadistill.io.detections import Detections, index_objects, write_clip
+from vadistill.io.frames import write_images
 from vadistill.settings import Objects
 from vadistill.teachers.base import CropRequest
 

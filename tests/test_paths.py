@@ -13,16 +13,16 @@ from students import write_student
 from trees import pictures, write_images, write_mp4
 
 from vadistill import config as config_check
-from vadistill.data.arrays import load_arrays
-from vadistill.data.frames import FrameStore
-from vadistill.data.image_folder import images_of
 from vadistill.data.images import read_image_pool
 from vadistill.data.region_files import read_tracks
 from vadistill.data.score_files import read_scores
-from vadistill.data.video import frames_of
 from vadistill.errors import InputError, printable
-from vadistill.files import fingerprint, read_json, sha256, whole_file, whole_folder, write_json
 from vadistill.inference.backends import load_backend
+from vadistill.io.arrays import load_arrays
+from vadistill.io.files import fingerprint, read_json, sha256, whole_file, whole_folder, write_json
+from vadistill.io.frames import FrameStore
+from vadistill.io.media.image_folder import images_of
+from vadistill.io.media.video import frames_of
 from vadistill.training import load_model
 
 LATIN = os.fsdecode(b"caf\xe9")

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from vadistill import __version__
-from vadistill.provenance import PACKAGE, git_revision, other_checkout
+from vadistill.io.provenance import PACKAGE, git_revision, other_checkout
 
 WHO = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
 

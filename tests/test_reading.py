@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from vadistill.data import maps
-from vadistill.data.store import writing
-from vadistill.files import whole_file, whole_folder, write_json
+from vadistill.io import maps
+from vadistill.io.files import whole_file, whole_folder, write_json
+from vadistill.io.hdf5 import writing
 
 SECONDS = 1.0
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.data.frames import write_images
+from vadistill.io.frames import write_images
 from vadistill.report import samples
 from vadistill.settings import ANOMALY_KINDS
 

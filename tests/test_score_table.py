@@ -8,11 +8,11 @@ from stream_parts import SIDES, Means, Reference, joined, noise
 from trees import write_avi, write_images
 
 from vadistill.conditions import Conditions
-from vadistill.data.frames import write_frames
 from vadistill.errors import InputError
 from vadistill.inference.backend import Scores
 from vadistill.inference.score_table import score_all, write_scores
 from vadistill.inference.stream import score_video
+from vadistill.io.frames import write_frames
 
 
 def parts_of(scores, maps, batch):

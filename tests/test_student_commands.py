@@ -15,12 +15,12 @@ from students import write_student
 from trees import write_avi, write_images
 
 from vadistill.conditions import KEY, Conditions
-from vadistill.data.frames import write_frames
-from vadistill.data.frames import write_images as write_store
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
 from vadistill.inference.export import export_onnx
 from vadistill.inference.score_table import score_all
+from vadistill.io.frames import write_frames
+from vadistill.io.frames import write_images as write_store
 from vadistill.settings import canonical
 from vadistill.stages.score_frames import unlike_training
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from vadistill.calibration import Calibrator
-from vadistill.data import object_scores
 from vadistill.data.calibrations import read_calibration
-from vadistill.data.maps import MapStore, write_clip
 from vadistill.data.results import ScoredObjects, TeacherResult, highest
-from vadistill.data.store import write_attributes, writing
 from vadistill.errors import InputError
+from vadistill.io import object_scores
+from vadistill.io.hdf5 import write_attributes, writing
+from vadistill.io.maps import MapStore, write_clip
 from vadistill.stages import calibrate_teacher
 
 FRAMES, SIZE = 100, (40, 60)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from students import SMALL
 
-from vadistill.data import maps
-from vadistill.data.frames import write_images
-from vadistill.data.store import json_attribute, write_attributes, writing
+from vadistill.io import maps
+from vadistill.io.frames import write_images
+from vadistill.io.hdf5 import json_attribute, write_attributes, writing
 from vadistill.stages import distill_student, score_frames
 
 SIDES = (1, 4)

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.data import frame_scores
-from vadistill.data.store import writing
 from vadistill.errors import InputError
+from vadistill.io import frame_scores
+from vadistill.io.hdf5 import writing
 from vadistill.trivial import largest_cell_mean, speed_in_heights, trivial_scores
 
 HEIGHT, WIDTH, FRAMES = 80, 120, 12

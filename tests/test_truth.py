@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from vadistill.data.localised import Detectors
-from vadistill.data.maps import MapStore, write_clip
 from vadistill.data.region_files import write_tracks
 from vadistill.data.results import ScoredObjects
-from vadistill.data.store import writing
 from vadistill.data.truth import located_clips
 from vadistill.errors import InputError
+from vadistill.io.hdf5 import writing
+from vadistill.io.maps import MapStore, write_clip
 from vadistill.localisation import tracks_of_masks
 from vadistill.regions import Tracks, region_scores
 from vadistill.settings import Localisation

@@ -18,9 +18,9 @@ from films import (
     write_film,
 )
 
-from vadistill.data.frames import FrameStore, write_frames
-from vadistill.data.video import frame_rate, frames_of
 from vadistill.errors import InputError
+from vadistill.io.frames import FrameStore, write_frames
+from vadistill.io.media.video import frame_rate, frames_of
 
 TABLE = [
     ("libx264", ".mp4", "yuv420p"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from films import remux, scenes, write_film
 
-from vadistill.data.stated_size import stated_size
-from vadistill.data.video import frames_of
 from vadistill.errors import InputError
+from vadistill.io.media.stated_size import stated_size
+from vadistill.io.media.video import frames_of
 
 
 def cut(path, share):

@@ -13,7 +13,7 @@ from test_detector import WEIGHTS, exported
 from vadistill import detector
 from vadistill.detector import Detector
 from vadistill.errors import InputError
-from vadistill.files import sha256
+from vadistill.io.files import sha256
 from vadistill.models.pretrained import load_weights
 from vadistill.settings import Detection
 from vadistill.stages import fetch_detector

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import checked_path, sha256
-from vadistill.formats import ending
+from vadistill.io.files import checked_path, sha256
+from vadistill.io.formats import ending
 from vadistill.quiet import quiet_ultralytics
 from vadistill.settings import Detection
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import checked_path, whole_file, whole_stream
+from vadistill.io.files import checked_path, whole_file, whole_stream
 
 log = logging.getLogger(__name__)
 SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file

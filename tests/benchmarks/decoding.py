@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from benchmarks.output import save
 
-from vadistill.data.mp4 import write_mp4
-from vadistill.data.video import frames_of
 from vadistill.inference.timing import Spread, by_turns
+from vadistill.io.media.video import frames_of
+from vadistill.io.mp4 import write_mp4
 
 FRAMES, SIZE, THREADS = 300, (1080, 1920), (1, 2)
 

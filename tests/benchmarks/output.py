@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from vadistill.files import write_json
 from vadistill.inference.machine_peak import describe_machine
+from vadistill.io.files import write_json
 from vadistill.machine import cores, pick_device
 
 

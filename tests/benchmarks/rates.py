@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import torch
 
-from vadistill.data.detections import Detections
-from vadistill.data.frames import FrameStore, write_frames
-from vadistill.data.mp4 import write_mp4
 from vadistill.data.objects import objects_of_clip
 from vadistill.data.windows import FrameWindows, offsets
 from vadistill.demo.clips import render_clip
 from vadistill.detector import Detector, quiet_ultralytics
 from vadistill.distillation import Distiller
 from vadistill.inference.timing import by_turns
+from vadistill.io.detections import Detections
+from vadistill.io.frames import FrameStore, write_frames
+from vadistill.io.mp4 import write_mp4
 from vadistill.losses import reconstruction_loss
 from vadistill.machine import autocast
 from vadistill.models.student import AutoEncoder, Student, scale_frames

@@ -17,10 +17,10 @@ import numpy as np
 from benchmarks.output import save
 from benchmarks.tree import write_tree
 
-from vadistill.data import object_scores
-from vadistill.data.frames import FrameStore, write_images
-from vadistill.data.store import writing
 from vadistill.inference.costs import write_untrained
+from vadistill.io import object_scores
+from vadistill.io.frames import FrameStore, write_images
+from vadistill.io.hdf5 import writing
 from vadistill.settings import Student
 from vadistill.stages import build_maps, score_frames
 

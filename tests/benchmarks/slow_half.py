@@ -22,16 +22,16 @@ from benchmarks.output import save
 
 from vadistill import student_training
 from vadistill.calibration import Calibrator, map_values
-from vadistill.data import maps, object_scores
-from vadistill.data.detections import index_objects, read_objects
-from vadistill.data.frames import FrameStore
-from vadistill.data.maps import MapStore
 from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out
-from vadistill.data.store import attribute, writing
 from vadistill.data.windows import loader
 from vadistill.detector import Detector
 from vadistill.distillation import Distiller
 from vadistill.inference.timing import Spread, by_turns
+from vadistill.io import maps, object_scores
+from vadistill.io.detections import index_objects, read_objects
+from vadistill.io.frames import FrameStore
+from vadistill.io.hdf5 import attribute, writing
+from vadistill.io.maps import MapStore
 from vadistill.machine import cores, loader_workers, pick_device
 from vadistill.models.student import scale_frames
 from vadistill.rasterize import map_pyramid

@@ -16,17 +16,17 @@ from trials.damages import BYTES, TEXT, odd_array, odd_image, odd_matrix
 
 from vadistill.calibration import fit
 from vadistill.comparison import COLUMNS, NUMBERS, PROTOCOL, read_tables
-from vadistill.data import detections, frame_scores, maps, object_scores
 from vadistill.data.calibrations import read_calibration, write_calibration
 from vadistill.data.clips import read_clips
-from vadistill.data.frames import FrameStore, write_frames
 from vadistill.data.images import read_image_pool
 from vadistill.data.labels import labels_of_boxes, read_labels
 from vadistill.data.region_files import read_regions, read_tracks
 from vadistill.data.run_files import read_metrics, read_timings
 from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
-from vadistill.data.store import attribute, json_attribute, write_attributes, writing
-from vadistill.data.video import frames_of
+from vadistill.io import detections, frame_scores, maps, object_scores
+from vadistill.io.frames import FrameStore, write_frames
+from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
+from vadistill.io.media.video import frames_of
 from vadistill.settings import Calibration, canonical
 from vadistill.student_scoring import load_student
 from vadistill.training import TrainingRun

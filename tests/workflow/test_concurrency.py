@@ -12,7 +12,7 @@ import pytest
 from conftest import CONFIG
 from trees import write_avi
 
-from vadistill.data.frames import FrameStore
+from vadistill.io.frames import FrameStore
 
 pytestmark = pytest.mark.workflow
 TARGETS = {name: f"results/{name}/frames/train/one.h5" for name in ("cameras", "my_cameras")}

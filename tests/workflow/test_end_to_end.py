@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.data import object_scores
-from vadistill.data.detections import read_objects
-from vadistill.data.frames import FrameStore
-from vadistill.data.maps import MapStore
 from vadistill.health import complaints_of_training
+from vadistill.io import object_scores
+from vadistill.io.detections import read_objects
+from vadistill.io.frames import FrameStore
+from vadistill.io.maps import MapStore
 from vadistill.metrics import smooth
 from vadistill.settings import Objects
 

@@ -20,7 +20,7 @@ from conftest import HANGS, ROOT
 from trees import write_avi
 
 from vadistill.config import stage_settings
-from vadistill.data.maps import MapStore
+from vadistill.io.maps import MapStore
 
 pytestmark = pytest.mark.workflow
 

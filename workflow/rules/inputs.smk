@@ -5,7 +5,7 @@ from functools import partial
 
 from vadistill.ablation import configured_variant
 from vadistill.config import all_settings
-from vadistill.files import fingerprint
+from vadistill.io.files import fingerprint
 from vadistill.settings import OFFICIAL_WEIGHTS, canonical
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vadistill.calibration import Calibrator
-from vadistill.data.store import REMEDY
 from vadistill.errors import InputError
-from vadistill.files import read_json, write_json
+from vadistill.io.files import read_json, write_json
+from vadistill.io.hdf5 import REMEDY
 from vadistill.settings import canonical
 
 KEYS = {"teacher", "settings", "score", "single", "objects", "clips"}

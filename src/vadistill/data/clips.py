@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vadistill.data.label_table import intervals_of_clips, spelling
-from vadistill.data.numbering import missing_images
 from vadistill.errors import InputError
+from vadistill.io.media.numbering import missing_images
 from vadistill.settings import ANOMALY_KINDS, Demo
 
 VIDEO_SUFFIXES = frozenset({

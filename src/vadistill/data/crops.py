@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from vadistill.data.frames import FrameStore, window_indices
+from vadistill.io.frames import FrameStore, window_indices
 from vadistill.rasterize import clip_to_pixels
 from vadistill.teachers.base import CropRequest, DenseFlow, random_gaps
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.object_scores import ObjectScores, read_shards
 from vadistill.data.shards import first_held_out
-from vadistill.data.store import by_teacher, named_teachers
 from vadistill.errors import InputError
+from vadistill.io.hdf5 import by_teacher, named_teachers
+from vadistill.io.object_scores import ObjectScores, read_shards
 from vadistill.rasterize import rasterize
 
 COMPONENTS = 8  # of each teacher

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from vadistill.data.clips import IMAGE_SUFFIXES, visible
-from vadistill.data.image_folder import decode_image
 from vadistill.errors import InputError
-from vadistill.files import checked_path
+from vadistill.io.files import checked_path
+from vadistill.io.media.image_folder import decode_image
 
 
 def read_image_pool(folder: Path, side: int, limit: int = 2560) -> np.ndarray:

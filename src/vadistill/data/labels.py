@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import scipy.io
 
-from vadistill.data.arrays import load_arrays
 from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, visible
-from vadistill.data.image_folder import decode_image
 from vadistill.errors import InputError
-from vadistill.files import checked_path
+from vadistill.io.arrays import load_arrays
+from vadistill.io.files import checked_path
+from vadistill.io.media.image_folder import decode_image
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ def _many_images(path: Path, most: int) -> bool:
 
 
 def _count(path: Path, most: int) -> int:
-    from vadistill.data.frames import FrameStore
-    from vadistill.data.video import frames_of
+    from vadistill.io.frames import FrameStore
+    from vadistill.io.media.video import frames_of
 
     if path.suffix == ".h5":
         return min(len(FrameStore(path)), most)

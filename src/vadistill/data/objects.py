@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from vadistill.data.crops import ClipCrops
-from vadistill.data.detections import Detections, ObjectIndex, load_objects
-from vadistill.data.frames import FrameStore
 from vadistill.data.shards import first_held_out, held_out_part
 from vadistill.errors import InputError
+from vadistill.io.detections import Detections, ObjectIndex, load_objects
+from vadistill.io.frames import FrameStore
 from vadistill.settings import Objects
 from vadistill.teachers.base import Batch, CropRequest
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vadistill.data.clips import visible
 from vadistill.errors import InputError
-from vadistill.files import checked_path, whole_file
+from vadistill.io.files import checked_path, whole_file
 from vadistill.regions import Regions, Tracks
 
 TRACK_COLUMNS = ("track_id", "frame_id", "x_min", "y_min", "x_max", "y_max")

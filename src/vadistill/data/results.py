@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from vadistill.calibration import Calibrator
-from vadistill.data import object_scores
 from vadistill.data.calibrations import read_calibration
-from vadistill.data.maps import MapStore
-from vadistill.data.object_scores import columns_of
-from vadistill.data.store import attribute, by_teacher, json_attribute, read_attribute, reading
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_frame_scores
 from vadistill.fusion import Scores
+from vadistill.io import object_scores
+from vadistill.io.hdf5 import attribute, by_teacher, json_attribute, read_attribute, reading
+from vadistill.io.maps import MapStore
+from vadistill.io.object_scores import columns_of
+from vadistill.io.provenance import data_fingerprint
 from vadistill.localisation import box_regions
 from vadistill.metrics import frame_scores_from_objects
-from vadistill.provenance import data_fingerprint
 from vadistill.regions import Regions
 
 

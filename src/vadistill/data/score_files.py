@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.arrays import load_arrays, load_member
 from vadistill.data.clips import natural_key, visible
 from vadistill.data.label_table import intervals_of_clips
 from vadistill.data.labels import marked
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import checked_path
+from vadistill.io.arrays import load_arrays, load_member
+from vadistill.io.files import checked_path
 
 Arrays = dict[str, np.ndarray]
 EXPECTED = "a folder of <clip>.npy, <clip>.csv or <clip>.txt, or a .npz keyed by clip"

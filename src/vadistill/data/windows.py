@@ -10,10 +10,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vadistill.data.features import ObjectFeatures
-from vadistill.data.frames import FrameStore
-from vadistill.data.maps import MapStore
 from vadistill.data.shards import first_held_out
 from vadistill.errors import InputError
+from vadistill.io.frames import FrameStore
+from vadistill.io.maps import MapStore
 
 OPEN_CLIPS = 64  # file handles a process keeps
 

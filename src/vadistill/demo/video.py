@@ -8,7 +8,7 @@ import numpy as np
 from vadistill.demo import FRAME_RATE
 from vadistill.demo.clips import render_clip
 from vadistill.errors import InputError
-from vadistill.files import whole_file, whole_stream
+from vadistill.io.files import whole_file, whole_stream
 from vadistill.settings import Demo
 
 QUALITY = 95

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.files import checked_path
 from vadistill.inference.backend import Backend
 from vadistill.inference.model_files import ONNX, OPENVINO, STUDENT, model_ending
+from vadistill.io.files import checked_path
 from vadistill.machine import cores
 
 Frames = Sequence[np.ndarray]

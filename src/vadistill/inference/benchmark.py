@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vadistill.data.video import frames_of
 from vadistill.inference.backend import Backend
 from vadistill.inference.costs import Cost
 from vadistill.inference.machine_peak import KINDS, Peak, synchronised
 from vadistill.inference.memory import peak_memory, random_windows
 from vadistill.inference.stream import StreamTimes, assemble, score_video
 from vadistill.inference.timing import Spread, by_turns
+from vadistill.io.media.video import frames_of
 
 log = logging.getLogger(__name__)
 BATCHES = (1, 8, 32, 64)

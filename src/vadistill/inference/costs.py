@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vadistill.files import whole_stream
+from vadistill.io.files import whole_stream
 from vadistill.models.student import Student
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import canonical

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.files import whole_file, whole_folder
-from vadistill.formats import known_ending, refuse_to_replace
 from vadistill.inference.backend import Backend
 from vadistill.inference.backends import load_backend
 from vadistill.inference.description import is_onnx_export, is_openvino_export
 from vadistill.inference.model_files import EXPORTS, ONNX, check_student
+from vadistill.io.files import whole_file, whole_folder
+from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.settings import section
 from vadistill.student_scoring import windows_of
 from vadistill.training import load_model

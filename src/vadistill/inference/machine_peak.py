@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vadistill.inference.timing import by_turns
-from vadistill.provenance import git_revision, package_versions
+from vadistill.io.provenance import git_revision, package_versions
 
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 31}  # bytes, far more than a processor's cache

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vadistill.errors import InputError
-from vadistill.formats import NO_ENDING, known_ending, listed
+from vadistill.io.formats import NO_ENDING, known_ending, listed
 
 STUDENT, ONNX, OPENVINO = ".pt", ".onnx", ".xml"
 EXPORTS = {ONNX: "ONNX", NO_ENDING: "OpenVINO, a folder of model.xml and model.bin"}

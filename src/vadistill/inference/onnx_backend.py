@@ -6,10 +6,10 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.extras import extra
-from vadistill.formats import ending
 from vadistill.inference.backend import Scores
 from vadistill.inference.description import KEY, Description
 from vadistill.inference.model_files import ONNX
+from vadistill.io.formats import ending
 
 with extra("onnx"):
     import onnxruntime

@@ -10,9 +10,9 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.extras import extra
-from vadistill.formats import ending
 from vadistill.inference.description import GRAPH, KEY, Description
 from vadistill.inference.model_files import STUDENT
+from vadistill.io.formats import ending
 
 with extra("openvino"):
     import openvino

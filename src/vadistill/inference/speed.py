@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.data.mp4 import write_mp4
-from vadistill.data.video import frames_of
 from vadistill.data.windows import offsets
 from vadistill.demo.clips import render_clip
 from vadistill.errors import InputError
-from vadistill.files import read_json
-from vadistill.formats import known_ending, refuse_to_replace
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
 from vadistill.inference.benchmark import BATCHES, Racer, benchmark
 from vadistill.inference.costs import cost_of, write_untrained
 from vadistill.inference.export import loadable
 from vadistill.inference.machine_peak import describe_machine, measure_peak
 from vadistill.inference.stream import StreamTimes, assemble
+from vadistill.io.files import read_json
+from vadistill.io.formats import known_ending, refuse_to_replace
+from vadistill.io.media.video import frames_of
+from vadistill.io.mp4 import write_mp4
 from vadistill.machine import cores, pick_device
 from vadistill.settings import Demo, Student, section
 from vadistill.training import load_model

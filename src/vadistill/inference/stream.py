@@ -16,16 +16,16 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from vadistill.data.depth import Range
-from vadistill.data.frames import FrameStore, window_indices
-from vadistill.data.image_folder import images_of
-from vadistill.data.video import Moments, frame_rate, frames_of
 from vadistill.data.windows import resize
-from vadistill.files import checked_path
-from vadistill.formats import ending
 from vadistill.inference.backend import Backend, Scores
+from vadistill.io.files import checked_path
+from vadistill.io.formats import ending
+from vadistill.io.frames import FrameStore, window_indices
+from vadistill.io.media.depth import Range
+from vadistill.io.media.image_folder import images_of
+from vadistill.io.media.video import Moments, frame_rate, frames_of
 
-STORED = ".h5"  # ending of a clip stored by vadistill.data.frames
+STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
 END = object()
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def score_video(
     An error in any thread, an interrupt or a caller that stops early ends all threads before it is passed on.
 
     Args:
-        source: A video, a folder of images, or a clip stored by ``vadistill.data.frames`` (.h5).
+        source: A video, a folder of images, or a clip stored by ``vadistill.io.frames`` (.h5).
         backend: The student.
         batch: Frames scored at once.
         times: Where to note how long each part takes.
@@ -98,7 +98,7 @@ def score_video(
         offsets: Of a window's frames from the judged one, in place of the backend's own.
 
     Raises:
-        InputError: The source cannot be read to its end (see ``vadistill.data.video.frames_of``).
+        InputError: The source cannot be read to its end (see ``vadistill.io.media.video.frames_of``).
     """
     times = times or StreamTimes()
     depth = backend.conditions.depth if backend.conditions else None

@@ -11,9 +11,9 @@ from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 
 from vadistill.data.labels import ClipLabels
-from vadistill.data.maps import MapStore
 from vadistill.data.results import Objects, ScoredObjects, highest, mean_objects
 from vadistill.fusion import mean_scores
+from vadistill.io.maps import MapStore
 from vadistill.metrics import smooth
 from vadistill.report.mistakes import BOX_COLOURS
 from vadistill.report.plots import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vadistill.files import whole_file
+from vadistill.io.files import whole_file
 
 KINDS = {".svg": "image/svg+xml", ".jpg": "image/jpeg", ".png": "image/png"}
 

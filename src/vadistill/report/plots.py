@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.io.files import whole_file
 
 STUDENT = "student"
 DPI = 150

@@ -13,8 +13,8 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vadistill.data.frames import FrameStore
 from vadistill.data.images import read_image_pool
+from vadistill.io.frames import FrameStore
 from vadistill.report.plots import ABNORMAL_COLOUR, DPI, TITLE, save
 from vadistill.settings import ANOMALY_KINDS
 from vadistill.teachers import pseudo_anomalies

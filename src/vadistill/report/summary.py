@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vadistill.files import read_json
+from vadistill.io.files import read_json
 
 
 def percent(value: float | None) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from vadistill.errors import InputError, printable
-from vadistill.files import remove_unfinished
-from vadistill.provenance import other_checkout
+from vadistill.io.files import remove_unfinished
+from vadistill.io.provenance import other_checkout
 
 WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
 # In the messages of torch, CUDA, OpenCV, loaders and the system, which have no exception in common.

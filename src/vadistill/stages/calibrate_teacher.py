@@ -7,10 +7,10 @@ import numpy as np
 
 from vadistill import calibration
 from vadistill.data.calibrations import write_calibration
-from vadistill.data.object_scores import ObjectScores, columns_of, read_shards, term_names
 from vadistill.data.shards import first_held_out
-from vadistill.data.store import attribute
 from vadistill.errors import InputError
+from vadistill.io.hdf5 import attribute
+from vadistill.io.object_scores import ObjectScores, columns_of, read_shards, term_names
 from vadistill.percentiles import FEW, steady
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run

@@ -3,7 +3,7 @@
 import logging
 
 from vadistill.comparison import PROTOCOL, read_tables, spread
-from vadistill.files import whole_file
+from vadistill.io.files import whole_file
 from vadistill.report.ablation import ablation_plot
 from vadistill.stages._run import add_paths, parser, run
 

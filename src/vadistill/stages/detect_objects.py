@@ -7,10 +7,10 @@ from itertools import islice
 
 import numpy as np
 
-from vadistill.data import detections
-from vadistill.data.frames import FrameStore
-from vadistill.data.store import attribute, write_attributes, writing
 from vadistill.detector import Boxes, Detector
+from vadistill.io import detections
+from vadistill.io.frames import FrameStore
+from vadistill.io.hdf5 import attribute, write_attributes, writing
 from vadistill.machine import pick_device
 from vadistill.settings import TRUSTED_WEIGHTS, canonical, section
 from vadistill.stages._run import add_paths, parser, run

@@ -8,12 +8,12 @@ import torch
 
 from vadistill.conditions import KEY, Conditions
 from vadistill.data.features import features_of_teachers
-from vadistill.data.maps import maps_of_teachers
 from vadistill.distillation import Distiller
 from vadistill.errors import InputError
 from vadistill.health import complaints_of_training
+from vadistill.io.maps import maps_of_teachers
+from vadistill.io.provenance import data_fingerprint
 from vadistill.machine import pick_device
-from vadistill.provenance import data_fingerprint
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student_scoring import judges_of, validation_auc, windows_of

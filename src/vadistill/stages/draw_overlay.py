@@ -4,11 +4,11 @@ import logging
 import time
 
 from vadistill.data.clips import read_clips
-from vadistill.data.frames import FrameStore
 from vadistill.data.labels import read_labels
-from vadistill.data.maps import MapStore
-from vadistill.data.mp4 import write_mp4
 from vadistill.data.results import objects_by_teacher
+from vadistill.io.frames import FrameStore
+from vadistill.io.maps import MapStore
+from vadistill.io.mp4 import write_mp4
 from vadistill.report.overlays import Overlay, findings_of
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run

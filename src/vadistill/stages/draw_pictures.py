@@ -7,11 +7,11 @@ import numpy as np
 
 from vadistill.data.clips import read_clips
 from vadistill.data.labels import frame_labels, read_labels
-from vadistill.data.maps import MapStore
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import TeacherResult, read_teachers
 from vadistill.data.run_files import read_trainings
-from vadistill.files import whole_folder
+from vadistill.io.files import whole_folder
+from vadistill.io.maps import MapStore
 from vadistill.metrics import auc, smooth
 from vadistill.report.plots import HIGH, loss_plot, map_strip, pick_times, score_plot
 from vadistill.settings import section

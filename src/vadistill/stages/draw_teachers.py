@@ -6,8 +6,8 @@ from vadistill.data.clips import read_clips
 from vadistill.data.labels import frame_labels, read_labels
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import Objects, highest, mean_objects, objects_by_teacher
-from vadistill.files import whole_folder
 from vadistill.fusion import mean_scores
+from vadistill.io.files import whole_folder
 from vadistill.metrics import auc, smooth
 from vadistill.report.mistakes import Panel, mistake_sheet, rank_in_clip, worst
 from vadistill.report.plots import score_plot

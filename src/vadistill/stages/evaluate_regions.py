@@ -5,10 +5,10 @@ from collections import defaultdict
 from dataclasses import asdict, replace
 
 from vadistill.data.localised import Detectors
-from vadistill.data.maps import MapStore
 from vadistill.data.results import read_teachers
 from vadistill.data.truth import Located, located_clips
-from vadistill.files import write_json
+from vadistill.io.files import write_json
+from vadistill.io.maps import MapStore
 from vadistill.localisation import MADE, PixelCounts
 from vadistill.regions import ALPHA, BETA, Regions, Tracks, region_scores
 from vadistill.report.summary import percent

@@ -7,13 +7,13 @@ import numpy as np
 
 from vadistill.comparison import Entry, compare
 from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
-from vadistill.data.maps import MapStore
 from vadistill.data.results import map_maxima
 from vadistill.data.shards import source_of
-from vadistill.data.store import json_attribute
 from vadistill.errors import InputError
-from vadistill.files import whole_file
 from vadistill.fusion import Scores, fitted_sum, mean_ranks
+from vadistill.io.files import whole_file
+from vadistill.io.hdf5 import json_attribute
+from vadistill.io.maps import MapStore
 from vadistill.report.summary import percent
 from vadistill.settings import section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run

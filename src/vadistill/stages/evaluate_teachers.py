@@ -9,13 +9,14 @@ import numpy as np
 
 from vadistill.calibration import Calibrator
 from vadistill.comparison import Entry, compare
-from vadistill.data import frame_scores, results
+from vadistill.data import results
 from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
-from vadistill.data.maps import MapStore
-from vadistill.data.store import by_teacher
 from vadistill.errors import InputError
-from vadistill.files import whole_file
 from vadistill.fusion import mean_scores
+from vadistill.io import frame_scores
+from vadistill.io.files import whole_file
+from vadistill.io.hdf5 import by_teacher
+from vadistill.io.maps import MapStore
 from vadistill.report.summary import percent
 from vadistill.settings import Evaluation, section
 from vadistill.stages._run import add_paths, parser, run

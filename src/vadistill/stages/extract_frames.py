@@ -4,8 +4,8 @@ import argparse
 import logging
 import time
 
-from vadistill.data.depth import read_range
-from vadistill.data.frames import FrameStore, write_frames
+from vadistill.io.frames import FrameStore, write_frames
+from vadistill.io.media.depth import read_range
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vadistill.detector import check_recorded, hash_file
 from vadistill.errors import InputError
-from vadistill.files import sha256, whole_file
+from vadistill.io.files import sha256, whole_file
 from vadistill.quiet import quiet_ultralytics
 from vadistill.settings import OFFICIAL_WEIGHTS
 from vadistill.stages._run import add_paths, parser, run

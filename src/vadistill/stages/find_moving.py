@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 
-from vadistill.data.detections import Detections, write_clip
-from vadistill.data.frames import FrameStore
-from vadistill.data.store import write_attributes, writing
+from vadistill.io.detections import Detections, write_clip
+from vadistill.io.frames import FrameStore
+from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.motion import moving_boxes
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run

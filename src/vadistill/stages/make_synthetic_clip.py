@@ -5,11 +5,11 @@ import logging
 
 import numpy as np
 
-from vadistill.data.detections import read_objects
-from vadistill.data.frames import FrameStore, write_images
 from vadistill.data.shards import first_held_out, scene_of
 from vadistill.errors import InputError
-from vadistill.files import whole_stream
+from vadistill.io.detections import read_objects
+from vadistill.io.files import whole_stream
+from vadistill.io.frames import FrameStore, write_images
 from vadistill.settings import Objects, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.synthetic.anomalies import Clip, Degree, plan

@@ -5,10 +5,10 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from vadistill.data.frames import FrameStore
-from vadistill.data.mp4 import write_mp4
-from vadistill.files import write_json
 from vadistill.inference.speed import FILM, measure_speed
+from vadistill.io.files import write_json
+from vadistill.io.frames import FrameStore
+from vadistill.io.mp4 import write_mp4
 from vadistill.machine import pick_device
 from vadistill.settings import canonical
 from vadistill.stages._run import add_paths, parser, run

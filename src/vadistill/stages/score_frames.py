@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from vadistill.conditions import Conditions
-from vadistill.data import maps
-from vadistill.data.frames import FrameStore
-from vadistill.data.store import write_attributes, writing
+from vadistill.io import maps
+from vadistill.io.frames import FrameStore
+from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.machine import pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data import object_scores
-from vadistill.data.detections import read_objects
 from vadistill.data.objects import batches_of_clips, frame_stores
-from vadistill.data.store import attribute, json_attribute, write_attributes, writing
+from vadistill.io import object_scores
+from vadistill.io.detections import read_objects
+from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
 from vadistill.machine import cores, pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run

@@ -4,11 +4,11 @@ import logging
 import time
 from pathlib import Path
 
-from vadistill.data import frame_scores
-from vadistill.data.detections import class_names, read_objects
 from vadistill.data.objects import frame_stores
-from vadistill.data.store import write_attributes, writing
 from vadistill.errors import InputError
+from vadistill.io import frame_scores
+from vadistill.io.detections import class_names, read_objects
+from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.trivial import trivial_scores

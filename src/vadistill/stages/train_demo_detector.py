@@ -9,7 +9,7 @@ import torch
 
 from vadistill.demo.detector_images import write_yolo_dataset
 from vadistill.errors import InputError
-from vadistill.files import whole_stream
+from vadistill.io.files import whole_stream
 from vadistill.quiet import quiet_ultralytics
 from vadistill.stages._run import add_paths, parser, run
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from vadistill.data.detections import class_names, index_objects
 from vadistill.data.images import read_image_pool
 from vadistill.data.objects import TrainingObjects, frame_stores, hold_out
+from vadistill.io.detections import class_names, index_objects
 from vadistill.machine import cores, pick_device
 from vadistill.models.pretrained import cached_weights
 from vadistill.settings import canonical, section

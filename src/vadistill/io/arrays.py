@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import checked_path
+from vadistill.io.files import checked_path
 
 
 def load_arrays(path: Path, mapped: bool = False) -> np.ndarray | np.lib.npyio.NpzFile:

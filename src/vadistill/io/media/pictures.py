@@ -11,7 +11,7 @@ from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vadistill.data.depth import say_film_depth
+from vadistill.io.media.depth import say_film_depth
 
 log = logging.getLogger(__name__)
 # Of a stream's fields, as FFmpeg numbers their orders: which one is shown first.

@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.store import attribute, read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.errors import InputError
+from vadistill.io.hdf5 import attribute, read_attribute, read_columns, reading, write_attributes, write_columns
 
 KINDS = {"frame": "i4", "box": "f4", "terms": "f4"}
 FEATURES = {"features": "f2"}

@@ -12,7 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vadistill.data.store import (
+from vadistill.errors import InputError
+from vadistill.io.hdf5 import (
     by_teacher,
     damage_named,
     named_teachers,
@@ -22,7 +23,6 @@ from vadistill.data.store import (
     write_array,
     write_attributes,
 )
-from vadistill.errors import InputError
 
 CHUNK_FRAMES = 32
 

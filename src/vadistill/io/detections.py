@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 
 from vadistill.data.shards import scene_of
-from vadistill.data.store import read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.errors import InputError
+from vadistill.io.hdf5 import read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.settings import Objects
 
 KINDS = {"frame": "i4", "box": "f4", "confidence": "f4", "probabilities": "f2"}

@@ -16,10 +16,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vadistill.data.image_folder import check_size, images_of
-from vadistill.data.pictures import Pictures
-from vadistill.data.video_check import Evidence
-from vadistill.data.video_file import ffmpeg_words, film_of, opened
+from vadistill.io.media.image_folder import check_size, images_of
+from vadistill.io.media.pictures import Pictures
+from vadistill.io.media.video_check import Evidence
+from vadistill.io.media.video_file import ffmpeg_words, film_of, opened
 
 log = logging.getLogger(__name__)
 BACK = 0.5  # seconds; a frame that is earlier by less is out of order, by more there is a new clock
@@ -48,7 +48,7 @@ def frames_of(source: str | Path, threads: int = 1, moments: Moments | None = No
 
     Raises:
         InputError: There are no frames, one cannot be decoded, their sizes differ, or a video is not whole
-            (``vadistill.data.video_check``).
+            (``vadistill.io.media.video_check``).
     """
     source = Path(source)
     if source.is_dir():

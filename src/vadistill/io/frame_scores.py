@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.store import read_array, reading, write_array
 from vadistill.errors import InputError
+from vadistill.io.hdf5 import read_array, reading, write_array
 
 
 def write_clip(file: h5py.File, clip: str, scores: Mapping[str, np.ndarray]) -> None:

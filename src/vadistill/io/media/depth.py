@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vadistill.data.tiff import count_pages, is_tiff
 from vadistill.errors import InputError
-from vadistill.files import checked_path, whole_file
+from vadistill.io.files import checked_path, whole_file
+from vadistill.io.media.tiff import count_pages, is_tiff
 
 log = logging.getLogger(__name__)
 DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH

@@ -3,7 +3,7 @@
 ``bytes`` holds the encoded images one after another, (B,) uint8 with checksums; image t is
 ``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64, and ``crc32[t]`` is its checksum. The attributes
 say which clip it is, and ``repaired`` which of its frames stand for images that could not be decoded
-(``vadistill.data.image_folder.images_of``). Of a video there are ``times``, (T,) float64 seconds after the first frame.
+(``vadistill.io.media.image_folder.images_of``). Of a video there are ``times``, (T,) float64 seconds after the first frame.
 """
 
 import os
@@ -15,9 +15,8 @@ import cv2
 import h5py
 import numpy as np
 
-from vadistill.data.depth import Range
-from vadistill.data.image_folder import SourceFrame, decode_image, images_of
-from vadistill.data.store import (
+from vadistill.errors import InputError
+from vadistill.io.hdf5 import (
     crc,
     damage_named,
     opened,
@@ -28,8 +27,9 @@ from vadistill.data.store import (
     write_attributes,
     writing,
 )
-from vadistill.data.video import frame_rate, frames_of
-from vadistill.errors import InputError
+from vadistill.io.media.depth import Range
+from vadistill.io.media.image_folder import SourceFrame, decode_image, images_of
+from vadistill.io.media.video import frame_rate, frames_of
 
 VERSION = 1
 # About one encoded frame: a larger chunk would be read, and checked, whole for every frame.
@@ -63,7 +63,7 @@ def write_frames(
             the full range of 16 bits.
 
     Raises:
-        InputError: The source cannot be read whole (see ``vadistill.data.video.frames_of``).
+        InputError: The source cannot be read whole (see ``vadistill.io.media.video.frames_of``).
     """
     source, times = Path(source), array("d")
     images = images_of(source, scale) if source.is_dir() else map(SourceFrame, frames_of(source, moments=times))

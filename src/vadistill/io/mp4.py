@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from vadistill.errors import InputError
-from vadistill.files import whole_file
+from vadistill.io.files import whole_file
 
 QUALITY = "20"  # constant rate factor of x264: below what the eye sees in text and thin lines
 KEY_SECONDS = 2  # between the frames that a player can jump to

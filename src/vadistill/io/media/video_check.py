@@ -13,8 +13,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vadistill.data.stated_size import stated_size
 from vadistill.errors import InputError
+from vadistill.io.media.stated_size import stated_size
 
 log = logging.getLogger(__name__)
 LEAST, SHARE = 2, 0.01  # so many frames, or this share of all, may be lost; then a line of the log says so

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.files import Stream, checked_path, whole_stream
+from vadistill.io.files import Stream, checked_path, whole_stream
 
 FORMAT = (h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
 MANY = 10_000  # attributes that stay in a header, beside what they belong to

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from vadistill.data.clips import IMAGE_SUFFIXES
 from vadistill.errors import InputError
-from vadistill.files import checked_path
+from vadistill.io.files import checked_path
 
 # FFmpeg's demuxers of files that hold their pictures themselves. Playlists, scripts and patterns of names (concat, hls,
 # dash, image2, lavfi, sdp, ...) are none of these: they show other files, or call other machines.
