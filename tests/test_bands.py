@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vadistill.bands import BANDS, Bands, _merged, at_scene, fit_bands, fit_scenes
+from vadistill.geometry.scene_statistics import BANDS, Bands, _merged, at_scene, fit_bands, fit_scenes
 
 
 def mean_and_deviation(value):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.bands import Bands, at_scene, fit_bands, fit_scenes
+from vadistill.geometry.scene_statistics import Bands, at_scene, fit_bands, fit_scenes
 from vadistill.percentiles import steady
 from vadistill.settings import Calibration
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vadistill.bands import BANDS, Bands, Statistic, at_scene, fit_scenes
 from vadistill.errors import InputError
+from vadistill.geometry.scene_statistics import BANDS, Bands, Statistic, at_scene, fit_scenes
 from vadistill.teachers.base import Batch
 
 CHUNK = 1024
@@ -31,7 +31,7 @@ def object_speed(flow: Tensor) -> Tensor:
 
 
 class SceneTable(nn.Module):
-    """Statistics by scene and row of the box's lower edge (``vadistill.bands``), in buffers of one shape.
+    """Statistics by scene and row of the box's lower edge (``vadistill.geometry.scene_statistics``), in buffers of one shape.
 
     Rows are fractions of the frame height, so that clips of one scene may differ in size. The last of the S + 1 tables
     is for objects of unknown scenes.

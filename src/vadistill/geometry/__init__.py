@@ -1,0 +1,1 @@
+"""Boxes, and statistics by place in the scene."""
