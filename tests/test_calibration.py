@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logit
 from scipy.stats import zscore
 
-from vadistill.calibration import Calibrator, fit, fit_affine, map_values
+from vadistill.maps.calibration import Calibrator, fit, fit_affine, map_values
 from vadistill.settings import Calibration
 
 NAMES = ("first", "second")

@@ -14,7 +14,6 @@ from trees import HEIGHT, WIDTH, write_avi, write_images, write_mp4
 from trials.corrupt import GOOD, run
 from trials.readers import READERS
 
-from vadistill.data.calibrations import KEYS, read_calibration, write_calibration
 from vadistill.errors import InputError
 from vadistill.io import frame_scores
 from vadistill.io.frames import FrameStore, write_frames
@@ -23,6 +22,7 @@ from vadistill.io.hdf5 import attribute, damage_named, read_attribute, reading, 
 from vadistill.io.maps import MapStore
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4 as write_film
+from vadistill.maps.calibration_file import KEYS, read_calibration, write_calibration
 from vadistill.stages import score_frames
 from vadistill.training import load_model
 

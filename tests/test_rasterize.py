@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_max_pool2d
 
-from vadistill.rasterize import map_pyramid, rasterize
+from vadistill.maps.rasterize import map_pyramid, rasterize
 
 
 def dense_maps(frame, box, score, frames, size, cells):

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vadistill.calibration import Calibrator
-from vadistill.data.calibrations import read_calibration
 from vadistill.data.results import ScoredObjects, TeacherResult, highest
 from vadistill.errors import InputError
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import MapStore, write_clip
+from vadistill.maps.calibration import Calibrator
+from vadistill.maps.calibration_file import read_calibration
 from vadistill.stages import calibrate_teacher
 
 FRAMES, SIZE = 100, (40, 60)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import uniform_filter, uniform_filter1d
 
-from vadistill.rasterize import clip_to_pixels, rasterize
+from vadistill.maps.rasterize import clip_to_pixels, rasterize
 
 
 def filtered_frame_scores(

@@ -11,8 +11,8 @@ from scipy.ndimage import find_objects
 
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_volume
-from vadistill.percentiles import steady
-from vadistill.rasterize import clip_to_pixels
+from vadistill.maps.percentiles import steady
+from vadistill.maps.rasterize import clip_to_pixels
 from vadistill.regions import Regions, Tracks
 
 MIN_AREA, REACH, GAP = 10, 4, 5  # pixels, pixels, frames

@@ -24,8 +24,8 @@ from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.mp4 import write_mp4
 from vadistill.losses import reconstruction_loss
 from vadistill.machine import autocast
+from vadistill.maps.rasterize import map_pyramid
 from vadistill.models.student import AutoEncoder, Student, scale_frames
-from vadistill.rasterize import map_pyramid
 from vadistill.settings import Demo, Detection, Distillation, section
 from vadistill.settings import Student as StudentSettings
 from vadistill.stages.pretrain_student import middle_frame

@@ -21,7 +21,6 @@ import torch
 from benchmarks.output import save
 
 from vadistill import student_training
-from vadistill.calibration import Calibrator, map_values
 from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out
 from vadistill.data.windows import loader
 from vadistill.detector import Detector
@@ -33,8 +32,9 @@ from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, writing
 from vadistill.io.maps import MapStore
 from vadistill.machine import cores, loader_workers, pick_device
+from vadistill.maps.calibration import Calibrator, map_values
+from vadistill.maps.rasterize import map_pyramid
 from vadistill.models.student import scale_frames
-from vadistill.rasterize import map_pyramid
 from vadistill.settings import Detection, section
 from vadistill.stages import build_maps
 from vadistill.stages.score_objects import BATCH

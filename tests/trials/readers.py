@@ -14,9 +14,7 @@ from students import write_student
 from trees import avenue, folder, save, ubnormal, ucsd, write_avi, write_images, write_mp4
 from trials.damages import BYTES, TEXT, odd_array, odd_image, odd_matrix
 
-from vadistill.calibration import fit
 from vadistill.comparison import COLUMNS, NUMBERS, PROTOCOL, read_tables
-from vadistill.data.calibrations import read_calibration, write_calibration
 from vadistill.data.clips import read_clips
 from vadistill.data.images import read_image_pool
 from vadistill.data.labels import labels_of_boxes, read_labels
@@ -27,6 +25,8 @@ from vadistill.io import detections, frame_scores, maps, object_scores
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
 from vadistill.io.media.video import frames_of
+from vadistill.maps.calibration import fit
+from vadistill.maps.calibration_file import read_calibration, write_calibration
 from vadistill.settings import Calibration, canonical
 from vadistill.student_scoring import load_student
 from vadistill.training import TrainingRun

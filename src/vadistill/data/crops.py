@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vadistill.io.frames import FrameStore, window_indices
-from vadistill.rasterize import clip_to_pixels
+from vadistill.maps.rasterize import clip_to_pixels
 from vadistill.teachers.base import CropRequest, DenseFlow, random_gaps
 
 

@@ -9,7 +9,7 @@ from vadistill.data.shards import first_held_out
 from vadistill.errors import InputError
 from vadistill.io.hdf5 import by_teacher, named_teachers
 from vadistill.io.object_scores import ObjectScores, read_shards
-from vadistill.rasterize import rasterize
+from vadistill.maps.rasterize import rasterize
 
 COMPONENTS = 8  # of each teacher
 LIMIT = 5.0  # of a component: the loss is squared, and a single object is not worth a batch

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.calibration import Calibrator
-from vadistill.data.calibrations import read_calibration
 from vadistill.errors import InputError
 from vadistill.filtering import filtered_frame_scores
 from vadistill.fusion import Scores
@@ -18,6 +16,8 @@ from vadistill.io.maps import MapStore
 from vadistill.io.object_scores import columns_of
 from vadistill.io.provenance import data_fingerprint
 from vadistill.localisation import box_regions
+from vadistill.maps.calibration import Calibrator
+from vadistill.maps.calibration_file import read_calibration
 from vadistill.metrics import frame_scores_from_objects
 from vadistill.regions import Regions
 

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("torch", "torchvision", "ultralytics", "numpy", "h5py", "opencv-python", "av", "scikit-learn", "snakemake")
 
 

@@ -3,12 +3,12 @@
 import logging
 import time
 
-from vadistill.calibration import Calibrator, map_values
-from vadistill.data.calibrations import read_calibration
 from vadistill.io import maps
 from vadistill.io.hdf5 import attribute, write_attributes, writing
 from vadistill.io.object_scores import columns_of, read_shards
-from vadistill.rasterize import map_pyramid
+from vadistill.maps.calibration import Calibrator, map_values
+from vadistill.maps.calibration_file import read_calibration
+from vadistill.maps.rasterize import map_pyramid
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 

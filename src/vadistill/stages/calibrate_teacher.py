@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill import calibration
-from vadistill.data.calibrations import write_calibration
 from vadistill.data.shards import first_held_out
 from vadistill.errors import InputError
 from vadistill.io.hdf5 import attribute
 from vadistill.io.object_scores import ObjectScores, columns_of, read_shards, term_names
-from vadistill.percentiles import FEW, steady
+from vadistill.maps import calibration
+from vadistill.maps.calibration_file import write_calibration
+from vadistill.maps.percentiles import FEW, steady
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.calibration import Calibrator
 from vadistill.comparison import Entry, compare
 from vadistill.data import results
 from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
@@ -17,6 +16,7 @@ from vadistill.io import frame_scores
 from vadistill.io.files import whole_file
 from vadistill.io.hdf5 import by_teacher
 from vadistill.io.maps import MapStore
+from vadistill.maps.calibration import Calibrator
 from vadistill.report.summary import percent
 from vadistill.settings import Evaluation, section
 from vadistill.stages._run import add_paths, parser, run

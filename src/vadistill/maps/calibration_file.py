@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vadistill.calibration import Calibrator
 from vadistill.errors import InputError
 from vadistill.io.files import read_json, write_json
 from vadistill.io.hdf5 import REMEDY
+from vadistill.maps.calibration import Calibrator
 from vadistill.settings import canonical
 
 KEYS = {"teacher", "settings", "score", "single", "objects", "clips"}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vadistill.geometry.scene_statistics import Bands, at_scene, fit_bands, fit_scenes
-from vadistill.percentiles import steady
+from vadistill.maps.percentiles import steady
 from vadistill.settings import Calibration
 
 CERTAIN = 1e-6  # probabilities nearer to 0 or 1 are cut before the logit
@@ -136,7 +136,7 @@ def fit(
 def fit_affine(scores: np.ndarray, settings: Calibration) -> Affine:
     """Fit the map that takes two percentiles of the training scores (N,) to two values.
 
-    Of few scores the percentiles lie farther inward (``vadistill.percentiles``). Equal scores all go to the low value.
+    Of few scores the percentiles lie farther inward (``vadistill.maps.percentiles``). Equal scores all go to the low value.
     Its slope is then 1: a higher test score still stands out.
     """
     wished = (settings.low_percentile, settings.high_percentile)

@@ -1,0 +1,1 @@
+"""From object scores to anomaly maps: calibration and rasterization."""
