@@ -7,7 +7,7 @@ import torch
 from vadistill.inference.backend import Scores
 from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.settings import section
-from vadistill.training import load_model
+from vadistill.training.run import load_model
 
 
 class Reference:

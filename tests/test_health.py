@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vadistill.averages import Averages
 from vadistill.health import complaints_of_maps, complaints_of_training
 from vadistill.io.provenance import data_fingerprint, provenance
 from vadistill.losses import map_statistics
+from vadistill.training.meters import Averages
 
 
 def judged(accuracy, real, fake):

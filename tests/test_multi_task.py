@@ -15,7 +15,7 @@ from vadistill.settings import TASKS
 from vadistill.settings import MultiTask as Settings
 from vadistill.teachers import build
 from vadistill.teachers.base import random_gaps
-from vadistill.training import TrainingRun
+from vadistill.training.run import TrainingRun
 
 FAST = Settings(crop=32, width="narrow", depth="shallow", flip=False)
 

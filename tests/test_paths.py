@@ -23,7 +23,7 @@ from vadistill.io.files import fingerprint, read_json, sha256, whole_file, whole
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import frames_of
-from vadistill.training import load_model
+from vadistill.training.run import load_model
 
 LATIN = os.fsdecode(b"caf\xe9")
 NAMES = (LATIN, "two\nlines", "bell\a", "line\u2028separator", "escape\x1b[2J")

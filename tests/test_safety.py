@@ -15,7 +15,7 @@ from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
 from vadistill.models.imagenet import load_resnet50
 from vadistill.models.raft import Raft
-from vadistill.training import TrainingRun, load_model
+from vadistill.training.run import TrainingRun, load_model
 
 ROOT = Path(__file__).parents[1]
 # What may run text or a pickle, and the files that may call it.

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from vadistill.averages import Averages, finite
 from vadistill.errors import InputError
-from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
+from vadistill.training.meters import Averages, finite
+from vadistill.training.run import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
 
 
 class Killed(Exception):

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vadistill.averages import finite
 from vadistill.losses import adversarial_loss, discriminator_loss, distillation_loss, feature_loss, map_statistics
-from vadistill.machine import autocast
 from vadistill.models.discriminator import Discriminator
 from vadistill.models.student import Maps, Student
 from vadistill.settings import Distillation
 from vadistill.settings import Student as StudentSettings
-from vadistill.training import Stateful
+from vadistill.training.device import autocast
+from vadistill.training.meters import finite
+from vadistill.training.run import Stateful
 
 CONDITION = 4  # channels that a conditional discriminator sees: the middle frame and what moves
 WARM_UP = 0.1  # share of a training in which the cosine schedule's learning rate rises

@@ -11,12 +11,12 @@ import torch
 from vadistill.data.labels import labels_of_boxes
 from vadistill.data.windows import FrameWindows, loader, offsets
 from vadistill.errors import InputError
-from vadistill.machine import loader_workers
 from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.protocols import judge
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import section
-from vadistill.training import fitting, load_model
+from vadistill.training.device import loader_workers
+from vadistill.training.run import fitting, load_model
 
 BATCH = 16  # frames
 

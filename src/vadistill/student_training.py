@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import torch
 
-from vadistill.averages import Averages
 from vadistill.data.windows import FrameWindows, loader
 from vadistill.distillation import Distiller
-from vadistill.machine import loader_workers
 from vadistill.models.student import scale_frames
+from vadistill.training.device import loader_workers
+from vadistill.training.meters import Averages
 
 
 def place(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:

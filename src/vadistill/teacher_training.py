@@ -11,7 +11,7 @@ from torch import Tensor
 from vadistill.data.objects import TrainingObjects
 from vadistill.teachers.base import Teacher
 from vadistill.teachers.epoch import held_out_losses, train_one_epoch
-from vadistill.training import EarlyStopping, TrainingRun
+from vadistill.training.run import EarlyStopping, TrainingRun
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from vadistill.inference.benchmark import BATCHES
 from vadistill.inference.costs import write_untrained
 from vadistill.inference.machine_peak import measure_peak
 from vadistill.inference.speed import measure_speed
-from vadistill.machine import pick_device
 from vadistill.settings import section
+from vadistill.training.device import pick_device
 
 FAST = Path(__file__).parents[2] / "workflow" / "presets" / "fast.yaml"
 

@@ -16,7 +16,7 @@ from vadistill.settings import BackgroundAgnostic, Distillation, HeldOut, MultiT
 
 H200_BF16 = 990e12  # dense bfloat16 operations a second, published
 GPU_SHARE = 0.2  # of the ratio of the peaks that is left for networks as small as these
-LOADERS = 8  # processes that read frames for one student, vadistill.machine.loader_workers
+LOADERS = 8  # processes that read frames for one student, vadistill.training.device.loader_workers
 SHARDS, JOBS = 16, 1814  # of results/shanghaitech/auc.json; see benchmarks.scale
 ASSUMPTIONS = {
     "objects": f"{OBJECTS} objects in a frame",

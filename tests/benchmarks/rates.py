@@ -23,13 +23,13 @@ from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.mp4 import write_mp4
 from vadistill.losses import reconstruction_loss
-from vadistill.machine import autocast
 from vadistill.maps.rasterize import map_pyramid
 from vadistill.models.student import AutoEncoder, Student, scale_frames
 from vadistill.settings import Demo, Detection, Distillation, section
 from vadistill.settings import Student as StudentSettings
 from vadistill.stages.pretrain_student import middle_frame
 from vadistill.teachers import build
+from vadistill.training.device import autocast
 
 HEIGHT, WIDTH, FRAMES, OBJECTS = 480, 856, 16, 8
 CLASSES, SCENES, BATCH, RESOLUTIONS = 80, 13, 4, (1, 4, 16)

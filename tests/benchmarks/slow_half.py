@@ -31,7 +31,6 @@ from vadistill.io.detections import index_objects, read_objects
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, writing
 from vadistill.io.maps import MapStore
-from vadistill.machine import cores, loader_workers, pick_device
 from vadistill.maps.calibration import Calibrator, map_values
 from vadistill.maps.rasterize import map_pyramid
 from vadistill.models.student import scale_frames
@@ -41,7 +40,8 @@ from vadistill.stages.score_objects import BATCH
 from vadistill.student_scoring import windows_of
 from vadistill.teachers import build
 from vadistill.teachers.epoch import train_one_epoch
-from vadistill.training import load_model
+from vadistill.training.device import cores, loader_workers, pick_device
+from vadistill.training.run import load_model
 
 log = logging.getLogger(__name__)
 CLIPS, CLIP_FRAMES, BOXES = 40, 700, 8  # of the generated shard that maps are built of

@@ -29,7 +29,7 @@ from vadistill.maps.calibration import fit
 from vadistill.maps.calibration_file import read_calibration, write_calibration
 from vadistill.settings import Calibration, canonical
 from vadistill.student_scoring import load_student
-from vadistill.training import TrainingRun
+from vadistill.training.run import TrainingRun
 
 FRAMES, SIZE = 24, (48, 64)
 COUNT = 10  # frames of the clips of ``trees``

@@ -9,7 +9,7 @@ from vadistill.errors import InputError
 from vadistill.inference.backend import Backend
 from vadistill.inference.model_files import ONNX, OPENVINO, STUDENT, model_ending
 from vadistill.io.files import checked_path
-from vadistill.machine import cores
+from vadistill.training.device import cores
 
 Frames = Sequence[np.ndarray]
 BASELINE = "eager-fp32"  # the student as it is trained

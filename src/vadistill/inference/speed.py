@@ -25,9 +25,9 @@ from vadistill.io.files import read_json
 from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
-from vadistill.machine import cores, pick_device
 from vadistill.settings import Demo, Student, section
-from vadistill.training import load_model
+from vadistill.training.device import cores, pick_device
+from vadistill.training.run import load_model
 
 log = logging.getLogger(__name__)
 OFFICIAL = f"official-{BASELINE}"

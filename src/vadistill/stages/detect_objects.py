@@ -11,9 +11,9 @@ from vadistill.detector import Boxes, Detector
 from vadistill.io import detections
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, write_attributes, writing
-from vadistill.machine import pick_device
 from vadistill.settings import TRUSTED_WEIGHTS, canonical, section
 from vadistill.stages._run import add_paths, parser, run
+from vadistill.training.device import pick_device
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from vadistill.errors import InputError
 from vadistill.health import complaints_of_training
 from vadistill.io.maps import maps_of_teachers
 from vadistill.io.provenance import data_fingerprint
-from vadistill.machine import pick_device
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student_scoring import judges_of, validation_auc, windows_of
 from vadistill.student_training import train_epoch
-from vadistill.training import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
+from vadistill.training.device import pick_device
+from vadistill.training.run import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from vadistill.inference.speed import FILM, measure_speed
 from vadistill.io.files import write_json
 from vadistill.io.frames import FrameStore
 from vadistill.io.mp4 import write_mp4
-from vadistill.machine import pick_device
 from vadistill.settings import canonical
 from vadistill.stages._run import add_paths, parser, run
+from vadistill.training.device import pick_device
 
 log = logging.getLogger(__name__)
 FRAMES_PER_SECOND = 25.0  # of a clip that does not say

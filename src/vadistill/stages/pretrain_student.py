@@ -6,15 +6,15 @@ import time
 import torch
 from torch.nn.functional import interpolate
 
-from vadistill.averages import Averages, finite
 from vadistill.data.windows import FrameWindows, loader, offsets
 from vadistill.losses import reconstruction_loss
-from vadistill.machine import autocast, loader_workers, pick_device
 from vadistill.models.student import AutoEncoder, scale_frames
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.student_training import place
-from vadistill.training import TrainingRun, file_stamp
+from vadistill.training.device import autocast, loader_workers, pick_device
+from vadistill.training.meters import Averages, finite
+from vadistill.training.run import TrainingRun, file_stamp
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import torch
 from vadistill.data.images import read_image_pool
 from vadistill.data.objects import TrainingObjects, frame_stores, hold_out
 from vadistill.io.detections import class_names, index_objects
-from vadistill.machine import cores, pick_device
 from vadistill.models.pretrained import cached_weights
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teacher_training import fit
 from vadistill.teachers import build
-from vadistill.training import TrainingRun, file_stamp
+from vadistill.training.device import cores, pick_device
+from vadistill.training.run import TrainingRun, file_stamp
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from vadistill.averages import Averages, finite
-from vadistill.machine import autocast
 from vadistill.teachers.base import Batch, Phase, Teacher
+from vadistill.training.device import autocast
+from vadistill.training.meters import Averages, finite
 
 
 def train_one_epoch(

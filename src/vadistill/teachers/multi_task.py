@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vadistill.machine import autocast
 from vadistill.models.imagenet import load_resnet50
 from vadistill.models.pretrained import missing_weights
 from vadistill.settings import TASKS
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
+from vadistill.training.device import autocast
 
 log = logging.getLogger(__name__)
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
