@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trees import write_avi
 from wasteful_backend import Wasteful
 
-from vadistill.data.clips import read_clips
+from vadistill.datasets.clips import read_clips
 from vadistill.errors import InputError
 from vadistill.inference import machine_peak, speed
 from vadistill.inference.benchmark import FilmRun, Racer, benchmark

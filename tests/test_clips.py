@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from trees import TREES, avenue, folder, pictures, shanghaitech, ubnormal, ucsd, write_images
 
-from vadistill.data.clips import demo_clip_names, demo_clips, natural_key, read_clips
-from vadistill.data.labels import frame_labels
+from vadistill.datasets.clips import demo_clip_names, demo_clips, natural_key, read_clips
+from vadistill.datasets.labels import frame_labels
 from vadistill.errors import InputError
 from vadistill.settings import LAYOUTS, Demo
 
@@ -247,7 +247,7 @@ def test_demo_clips_are_known_before_their_files(tmp_path):
 
 
 def test_the_table_is_read_without_heavy_imports():
-    code = "import sys, vadistill.data.clips; print({'numpy', 'cv2', 'h5py', 'torch'} & set(sys.modules))"
+    code = "import sys, vadistill.datasets.clips; print({'numpy', 'cv2', 'h5py', 'torch'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 

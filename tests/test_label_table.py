@@ -2,7 +2,7 @@
 
 import pytest
 
-from vadistill.data.label_table import intervals_of_clips, read_intervals
+from vadistill.datasets.label_table import intervals_of_clips, read_intervals
 from vadistill.errors import InputError
 
 CLIPS = ["01", "2", "Cam_007", "gate 10", "x.y"]

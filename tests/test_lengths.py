@@ -5,8 +5,8 @@ import shutil
 import pytest
 from trees import pictures, write_avi, write_images, write_mp4
 
-from vadistill.data.clips import Clip
-from vadistill.data.lengths import check_single, count_frames, short_clips
+from vadistill.datasets.clips import Clip
+from vadistill.datasets.lengths import check_single, count_frames, short_clips
 from vadistill.errors import InputError
 from vadistill.io.frames import write_frames
 

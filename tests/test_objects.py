@@ -10,7 +10,7 @@ from stored_clips import FRAMES, HEIGHT, WIDTH, numbered_clip
 
 from vadistill.data import objects
 from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out, scene_index
-from vadistill.data.shards import first_held_out, held_out_part, scene_of
+from vadistill.datasets.splits import first_held_out, held_out_part, scene_of
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, index_objects, write_clip
 from vadistill.io.frames import write_images

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from vadistill.data.clips import Clip, LabelSource
-from vadistill.data.labels import labels_of_boxes, read_labels
 from vadistill.data.score_files import read_frame_labels, read_scores
+from vadistill.datasets.clips import Clip, LabelSource
+from vadistill.datasets.labels import labels_of_boxes, read_labels
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
 from vadistill.models.imagenet import load_resnet50

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from stored_clips import store_of
 
-from vadistill.data.labels import kind_of, labels_of_boxes
+from vadistill.datasets.labels import kind_of, labels_of_boxes
 from vadistill.distillation import Distiller
 from vadistill.errors import InputError
 from vadistill.fusion import fitted_sum, mean_ranks

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vadistill.data.labels import labels_of_boxes
 from vadistill.data.windows import FrameWindows, loader, offsets
+from vadistill.datasets.labels import labels_of_boxes
 from vadistill.errors import InputError
 from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.protocols import judge

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.rates import OBJECTS, TEACHERS
 from benchmarks.tree import TEST_CLIPS, TEST_FRAMES, TRAIN_CLIPS, TRAIN_FRAMES, train_names
 
-from vadistill.data.shards import held_out_part
+from vadistill.datasets.splits import held_out_part
 from vadistill.settings import BackgroundAgnostic, Distillation, HeldOut, MultiTask, Pretraining, Synthetic
 
 H200_BF16 = 990e12  # dense bfloat16 operations a second, published

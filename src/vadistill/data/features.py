@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.shards import first_held_out
+from vadistill.datasets.splits import first_held_out
 from vadistill.errors import InputError
 from vadistill.io.hdf5 import by_teacher, named_teachers
 from vadistill.io.object_scores import ObjectScores, read_shards

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vadistill.data.clips import IMAGE_SUFFIXES, visible
+from vadistill.datasets.clips import IMAGE_SUFFIXES, visible
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
 from vadistill.io.media.image_folder import decode_image

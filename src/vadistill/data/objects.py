@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vadistill.data.crops import ClipCrops
-from vadistill.data.shards import first_held_out, held_out_part
+from vadistill.datasets.splits import first_held_out, held_out_part
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, ObjectIndex, load_objects
 from vadistill.io.frames import FrameStore

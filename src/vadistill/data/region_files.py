@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.clips import visible
+from vadistill.datasets.clips import visible
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path, whole_file
 from vadistill.regions import Regions, Tracks

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.clips import natural_key, visible
-from vadistill.data.label_table import intervals_of_clips
-from vadistill.data.labels import marked
+from vadistill.datasets.clips import natural_key, visible
+from vadistill.datasets.label_table import intervals_of_clips
+from vadistill.datasets.labels import marked
 from vadistill.errors import InputError, in_one_line
 from vadistill.io.arrays import load_arrays, load_member
 from vadistill.io.files import checked_path

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vadistill.data.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, visible
+from vadistill.datasets.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, visible
 from vadistill.errors import InputError
 
 RECORD = "record it to a file first, for example with ffmpeg, and score that"

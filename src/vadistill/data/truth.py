@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.clips import read_clips
-from vadistill.data.labels import read_labels
 from vadistill.data.region_files import read_tracks
+from vadistill.datasets.clips import read_clips
+from vadistill.datasets.labels import read_labels
 from vadistill.errors import InputError
 from vadistill.localisation import tracks_of_masks
 from vadistill.regions import Tracks

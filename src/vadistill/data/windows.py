@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vadistill.data.features import ObjectFeatures
-from vadistill.data.shards import first_held_out
+from vadistill.datasets.splits import first_held_out
 from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from vadistill.data.shards import scene_of
+from vadistill.datasets.splits import scene_of
 from vadistill.errors import InputError
 from vadistill.io.hdf5 import read_attribute, read_columns, reading, write_attributes, write_columns
 from vadistill.settings import Objects

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 
-from vadistill.data.labels import ClipLabels
 from vadistill.data.results import Objects, ScoredObjects, highest, mean_objects
+from vadistill.datasets.labels import ClipLabels
 from vadistill.fusion import mean_scores
 from vadistill.io.maps import MapStore
 from vadistill.metrics import smooth

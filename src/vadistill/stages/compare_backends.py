@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vadistill.data.labels import labels_of_clips
+from vadistill.datasets.labels import labels_of_clips
 from vadistill.errors import InputError
 from vadistill.inference.agreement import compare_backends
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend

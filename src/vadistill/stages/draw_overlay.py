@@ -3,9 +3,9 @@
 import logging
 import time
 
-from vadistill.data.clips import read_clips
-from vadistill.data.labels import read_labels
 from vadistill.data.results import objects_by_teacher
+from vadistill.datasets.clips import read_clips
+from vadistill.datasets.labels import read_labels
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
 from vadistill.io.mp4 import write_mp4

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.clips import read_clips
-from vadistill.data.labels import frame_labels, read_labels
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import TeacherResult, read_teachers
 from vadistill.data.run_files import read_trainings
+from vadistill.datasets.clips import read_clips
+from vadistill.datasets.labels import frame_labels, read_labels
 from vadistill.io.files import whole_folder
 from vadistill.io.maps import MapStore
 from vadistill.metrics import auc, smooth

@@ -2,10 +2,10 @@
 
 import logging
 
-from vadistill.data.clips import read_clips
-from vadistill.data.labels import frame_labels, read_labels
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import Objects, highest, mean_objects, objects_by_teacher
+from vadistill.datasets.clips import read_clips
+from vadistill.datasets.labels import frame_labels, read_labels
 from vadistill.fusion import mean_scores
 from vadistill.io.files import whole_folder
 from vadistill.metrics import auc, smooth

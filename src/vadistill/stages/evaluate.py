@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from vadistill.data.labels import describe_labels, labels_of_clips
 from vadistill.data.results import data_of, map_maxima, read_teachers, used_settings
+from vadistill.datasets.labels import describe_labels, labels_of_clips
 from vadistill.fusion import Scores, mean_scores
 from vadistill.health import complaints_of_maps
 from vadistill.io.files import write_json

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from vadistill.comparison import Entry, compare
-from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.data.results import map_maxima
-from vadistill.data.shards import source_of
+from vadistill.datasets.labels import kind_of, labels_of_boxes, labels_of_clips
+from vadistill.datasets.splits import source_of
 from vadistill.errors import InputError
 from vadistill.fusion import Scores, fitted_sum, mean_ranks
 from vadistill.io.files import whole_file

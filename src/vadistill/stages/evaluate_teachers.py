@@ -9,7 +9,7 @@ import numpy as np
 
 from vadistill.comparison import Entry, compare
 from vadistill.data import results
-from vadistill.data.labels import kind_of, labels_of_boxes, labels_of_clips
+from vadistill.datasets.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.errors import InputError
 from vadistill.fusion import mean_scores
 from vadistill.io import frame_scores

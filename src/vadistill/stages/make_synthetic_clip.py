@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from vadistill.data.shards import first_held_out, scene_of
+from vadistill.datasets.splits import first_held_out, scene_of
 from vadistill.errors import InputError
 from vadistill.io.detections import read_objects
 from vadistill.io.files import whole_stream

@@ -2,7 +2,7 @@
 
 import logging
 
-from vadistill.data.clips import IMAGE_SUFFIXES, visible
+from vadistill.datasets.clips import IMAGE_SUFFIXES, visible
 from vadistill.io.media.depth import measure_range, write_range
 from vadistill.stages._run import add_paths, parser, run
 

@@ -5,11 +5,11 @@ import logging
 import cv2
 import numpy as np
 
-from vadistill.data.clips import read_clips
-from vadistill.data.labels import labels_of_clips, read_labels
 from vadistill.data.objects import frame_stores
 from vadistill.data.results import Objects, highest, objects_by_teacher
 from vadistill.data.run_files import read_timings, read_trainings
+from vadistill.datasets.clips import read_clips
+from vadistill.datasets.labels import labels_of_clips, read_labels
 from vadistill.fusion import Scores, mean_scores
 from vadistill.io.files import read_json
 from vadistill.io.maps import MapStore

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vadistill.data.clips import IMAGE_SUFFIXES, visible
+from vadistill.datasets.clips import IMAGE_SUFFIXES, visible
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
 from vadistill.io.media.depth import Range, ToBytes, page_count, pages_of, values_of

@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vadistill.data.clips import IMAGE_SUFFIXES
+from vadistill.datasets.clips import IMAGE_SUFFIXES
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
 

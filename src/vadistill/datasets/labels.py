@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from vadistill.data.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, visible
+from vadistill.datasets.clips import IMAGE_SUFFIXES, Clip, LabelSource, read_clips, visible
 from vadistill.errors import InputError
 from vadistill.io.arrays import load_arrays
 from vadistill.io.files import checked_path

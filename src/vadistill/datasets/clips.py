@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vadistill.data.label_table import intervals_of_clips, spelling
+from vadistill.datasets.label_table import intervals_of_clips, spelling
 from vadistill.errors import InputError
 from vadistill.io.media.numbering import missing_images
 from vadistill.settings import ANOMALY_KINDS, Demo

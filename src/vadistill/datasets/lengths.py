@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from itertools import count, islice
 from pathlib import Path
 
-from vadistill.data.clips import IMAGE_SUFFIXES, Clip, visible
-from vadistill.data.shards import first_held_out
+from vadistill.datasets.clips import IMAGE_SUFFIXES, Clip, visible
+from vadistill.datasets.splits import first_held_out
 from vadistill.errors import InputError
 from vadistill.settings import LEAST_FRAMES
 

@@ -1,0 +1,1 @@
+"""Which clips a data set has, their labels and masks, and the clips that are generated."""
