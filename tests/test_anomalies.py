@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from vadistill.datasets.synthetic.anomalies import Clip, Degree, plan
+from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut
+from vadistill.datasets.synthetic.tracks import Perspective, feet, follow, motions
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import FrameStore, write_images
 from vadistill.io.hdf5 import writing
 from vadistill.settings import ANOMALY_KINDS
 from vadistill.stages import make_synthetic_clip
-from vadistill.synthetic.anomalies import Clip, Degree, plan
-from vadistill.synthetic.cutouts import Cutout, Placed, background, cut
-from vadistill.synthetic.tracks import Perspective, feet, follow, motions
 
 SIZE, FRAMES, BODY, STEP = (120, 240), 100, (12, 30), 1.2
 WALKS = [(8, 70, 1), (225, 78, -1), (-40, 84, 1), (270, 90, -1)]  # x in frame 0, row of the feet, direction

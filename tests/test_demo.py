@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.demo import CLASSES, clip_names
-from vadistill.demo.actors import KINDS
-from vadistill.demo.clips import make_clip, planned_events, render_clip
-from vadistill.demo.detector_images import write_yolo_dataset
-from vadistill.demo.drawing import Camera, Shape, draw
-from vadistill.demo.video import write_clip
+from vadistill.datasets.demo import CLASSES, clip_names
+from vadistill.datasets.demo.actors import KINDS
+from vadistill.datasets.demo.clips import make_clip, planned_events, render_clip
+from vadistill.datasets.demo.detector_images import write_yolo_dataset
+from vadistill.datasets.demo.drawing import Camera, Shape, draw
+from vadistill.datasets.demo.video import write_clip
 from vadistill.errors import InputError
 from vadistill.io.media.video import frames_of
 from vadistill.settings import Demo

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from vadistill.demo.clips import render_clip
+from vadistill.datasets.demo.clips import render_clip
 from vadistill.detector import Detector
 from vadistill.errors import InputError
 from vadistill.io.files import sha256

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from vadistill.demo.video import write_clip
+from vadistill.datasets.demo.video import write_clip
 from vadistill.errors import InputError
 from vadistill.io.files import (
     fingerprint,

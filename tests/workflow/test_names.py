@@ -16,7 +16,7 @@ from conftest import CONFIG, Project, copy_project
 from trees import write_images, write_mp4
 
 from vadistill.data.region_files import write_tracks
-from vadistill.demo.clips import render_clip
+from vadistill.datasets.demo.clips import render_clip
 from vadistill.localisation import tracks_of_masks
 from vadistill.settings import Demo
 

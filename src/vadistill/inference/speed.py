@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vadistill.data.windows import offsets
-from vadistill.demo.clips import render_clip
+from vadistill.datasets.demo.clips import render_clip
 from vadistill.errors import InputError
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
 from vadistill.inference.benchmark import BATCHES, Racer, benchmark

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from vadistill.demo.video import write_clip
+from vadistill.datasets.demo.video import write_clip
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 

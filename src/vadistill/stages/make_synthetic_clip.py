@@ -6,14 +6,14 @@ import logging
 import numpy as np
 
 from vadistill.datasets.splits import first_held_out, scene_of
+from vadistill.datasets.synthetic.anomalies import Clip, Degree, plan
+from vadistill.datasets.synthetic.tracks import feet
 from vadistill.errors import InputError
 from vadistill.io.detections import read_objects
 from vadistill.io.files import whole_stream
 from vadistill.io.frames import FrameStore, write_images
 from vadistill.settings import Objects, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.synthetic.anomalies import Clip, Degree, plan
-from vadistill.synthetic.tracks import feet
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from vadistill.demo.detector_images import write_yolo_dataset
+from vadistill.datasets.demo.detector_images import write_yolo_dataset
 from vadistill.errors import InputError
 from vadistill.io.files import whole_stream
 from vadistill.quiet import quiet_ultralytics

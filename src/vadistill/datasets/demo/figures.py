@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vadistill.demo.drawing import Shape
+from vadistill.datasets.demo.drawing import Shape
 
 SKIN = ((128, 160, 206), (102, 132, 186), (82, 108, 158), (58, 78, 116), (46, 58, 84))
 HAIR = ((28, 30, 36), (36, 52, 74), (70, 106, 140), (118, 122, 126), (34, 40, 62))

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vadistill.demo import FRAME_RATE
-from vadistill.demo.drawing import Camera, Shape
-from vadistill.demo.figures import Pose, Style, bag, cart, cyclist, person, random_style
-from vadistill.demo.scene import Layout, Scene
+from vadistill.datasets.demo import FRAME_RATE
+from vadistill.datasets.demo.drawing import Camera, Shape
+from vadistill.datasets.demo.figures import Pose, Style, bag, cart, cyclist, person, random_style
+from vadistill.datasets.demo.scene import Layout, Scene
 
 KINDS = ("run", "cycle", "cart", "throw", "against_flow", "loiter")
 MOST_PEOPLE = 8

@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vadistill.demo import CLASSES
-from vadistill.demo.clips import Box, random_clip
-from vadistill.demo.scene import make_scene
+from vadistill.datasets.demo import CLASSES
+from vadistill.datasets.demo.clips import Box, random_clip
+from vadistill.datasets.demo.scene import make_scene
 from vadistill.errors import InputError
 
 FRAMES = 60

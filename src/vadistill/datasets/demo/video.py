@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vadistill.demo import FRAME_RATE
-from vadistill.demo.clips import render_clip
+from vadistill.datasets.demo import FRAME_RATE
+from vadistill.datasets.demo.clips import render_clip
 from vadistill.errors import InputError
 from vadistill.io.files import whole_file, whole_stream
 from vadistill.settings import Demo

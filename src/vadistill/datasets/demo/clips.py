@@ -8,10 +8,10 @@ from zlib import crc32
 import cv2
 import numpy as np
 
-from vadistill.demo import clip_names
-from vadistill.demo.actors import KINDS, Actor, anomaly, crowd, fits
-from vadistill.demo.drawing import Sprite, draw, paste, shadow
-from vadistill.demo.scene import Scene, make_scene
+from vadistill.datasets.demo import clip_names
+from vadistill.datasets.demo.actors import KINDS, Actor, anomaly, crowd, fits
+from vadistill.datasets.demo.drawing import Sprite, draw, paste, shadow
+from vadistill.datasets.demo.scene import Scene, make_scene
 from vadistill.errors import InputError
 from vadistill.settings import Demo
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut, drawn
+from vadistill.datasets.synthetic.placing import STANDING, far_place, hasty_path
+from vadistill.datasets.synthetic.tracks import Perspective, Track, feet, follow, motions, overlaps
 from vadistill.errors import InputError
 from vadistill.settings import LEAST_FRAMES
-from vadistill.synthetic.cutouts import Cutout, Placed, background, cut, drawn
-from vadistill.synthetic.placing import STANDING, far_place, hasty_path
-from vadistill.synthetic.tracks import Perspective, Track, feet, follow, motions, overlaps
 
 log = logging.getLogger(__name__)
 

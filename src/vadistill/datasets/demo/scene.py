@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vadistill.demo.drawing import Camera, Shape, Sprite, draw, shadow
+from vadistill.datasets.demo.drawing import Camera, Shape, Sprite, draw, shadow
 
 GRASS = ((52, 112, 92), (48, 104, 78), (62, 118, 104))
 PAVING = ((158, 168, 174), (142, 158, 172), (168, 170, 170))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vadistill.synthetic.tracks import Perspective, Track, feet
+from vadistill.datasets.synthetic.tracks import Perspective, Track, feet
 
 USUAL_SPEED = (0.05, 0.15)  # body heights a frame, where nothing tells the usual one
 STANDING = 0.015  # body heights a frame; what is slower stands
