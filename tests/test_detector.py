@@ -11,7 +11,7 @@ import torch
 from torchvision.ops import box_iou
 
 from vadistill.datasets.demo.clips import render_clip
-from vadistill.detector import Detector
+from vadistill.detection.yolo import Detector
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
 from vadistill.settings import Demo, Detection
@@ -184,7 +184,7 @@ def test_trusted_weights_are_loaded_whatever_they_hold(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from vadistill.detector import Detector, torch
+from vadistill.detection.yolo import Detector, torch
 from vadistill.settings import Detection
 print(len(Detector(Path({str(tmp_path / "own.pt")!r}), Detection(), torch.device("cpu"), sys.argv[1:]).classes))
 """

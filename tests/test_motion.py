@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from trees import write_images
 
+from vadistill.detection.moving_regions import moving_boxes, moving_regions
 from vadistill.io.detections import read_shards
 from vadistill.io.frames import write_frames
 from vadistill.io.hdf5 import attribute
-from vadistill.motion import moving_boxes, moving_regions
 from vadistill.settings import Moving, canonical
 from vadistill.stages import find_moving
 

@@ -24,7 +24,7 @@ for name, file in (("onnx-fp32", "a.onnx"), ("openvino-fp32", "a")):
     backend = load_backend(name, folder / file, threads=1)
     backend(np.zeros((1, 3 * len(backend.offsets), *backend.size), np.uint8))
 import torch
-from vadistill.detector import Detector
+from vadistill.detection.yolo import Detector
 from vadistill.settings import Detection
 Detector(Path(sys.argv[3]), Detection(image_size=160), torch.device("cpu"))(np.zeros((1, 90, 160, 3), np.uint8))
 """

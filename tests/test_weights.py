@@ -10,8 +10,8 @@ import pytest
 import torch
 from test_detector import WEIGHTS, exported
 
-from vadistill import detector
-from vadistill.detector import Detector
+from vadistill.detection import yolo
+from vadistill.detection.yolo import Detector
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
 from vadistill.models.pretrained import load_weights
@@ -24,13 +24,13 @@ CPU = torch.device("cpu")
 def test_a_file_that_is_swapped_after_it_was_hashed_is_not_loaded(tmp_path, monkeypatch):
     weights = exported(tmp_path, torch.zeros(1, 6, 50))
     other = exported(tmp_path / "other", torch.zeros(1, 9, 50))
-    trusted, guard = {sha256(weights)}, detector._guard
+    trusted, guard = {sha256(weights)}, yolo._guard
 
     def swapped(*args):
         guard(*args)
         shutil.copy(other, weights)
 
-    monkeypatch.setattr(detector, "_guard", swapped)
+    monkeypatch.setattr(yolo, "_guard", swapped)
     loaded = Detector(weights, Detection(), CPU, trusted)
     assert len(loaded.classes) == 2 and {loaded.sha256} == trusted
     assert len(Detector(other, Detection(), CPU, {sha256(other)}).classes) == 5

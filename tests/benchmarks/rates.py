@@ -16,7 +16,7 @@ import torch
 from vadistill.data.objects import objects_of_clip
 from vadistill.data.windows import FrameWindows, offsets
 from vadistill.datasets.demo.clips import render_clip
-from vadistill.detector import Detector, quiet_ultralytics
+from vadistill.detection.yolo import Detector, quiet_ultralytics
 from vadistill.distillation import Distiller
 from vadistill.inference.timing import by_turns
 from vadistill.io.detections import Detections

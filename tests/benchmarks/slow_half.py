@@ -23,7 +23,7 @@ from benchmarks.output import save
 from vadistill import student_training
 from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out
 from vadistill.data.windows import loader
-from vadistill.detector import Detector
+from vadistill.detection.yolo import Detector
 from vadistill.distillation import Distiller
 from vadistill.inference.timing import Spread, by_turns
 from vadistill.io import maps, object_scores

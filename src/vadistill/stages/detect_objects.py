@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from vadistill.detector import Boxes, Detector
+from vadistill.detection.yolo import Boxes, Detector
 from vadistill.io import detections
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, write_attributes, writing

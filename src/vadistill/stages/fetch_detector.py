@@ -8,7 +8,7 @@ import logging
 import os
 from pathlib import Path
 
-from vadistill.detector import check_recorded, hash_file
+from vadistill.detection.yolo import check_recorded, hash_file
 from vadistill.errors import InputError
 from vadistill.io.files import sha256, whole_file
 from vadistill.quiet import quiet_ultralytics

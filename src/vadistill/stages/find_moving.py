@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 
+from vadistill.detection.moving_regions import moving_boxes
 from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import write_attributes, writing
-from vadistill.motion import moving_boxes
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 

@@ -1,0 +1,1 @@
+"""Where objects are: the detector, moving regions, and which boxes count."""
