@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.protocols import fast_aed_smooth
+from vadistill.evaluation.protocols import fast_aed_smooth
 
 
 @pytest.fixture

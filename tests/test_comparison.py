@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.comparison import Entry, compare, read_tables, spread
 from vadistill.errors import InputError
-from vadistill.protocols import columns
+from vadistill.evaluation.auc_tables import Entry, compare, read_tables, spread
+from vadistill.evaluation.protocols import columns
 
 LABELS = {"a.fast": np.array([0, 0, 1, 1]), "b.pasted": np.array([0, 1, 1, 0]), "c.pasted": np.ones(4, int)}
 KINDS = {"a.fast": "fast", "b.pasted": "pasted", "c.pasted": "pasted"}

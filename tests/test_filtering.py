@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vadistill.filtering import filtered_frame_scores
-from vadistill.metrics import frame_scores_from_objects
+from vadistill.evaluation.mean_filter import filtered_frame_scores
+from vadistill.evaluation.metrics import frame_scores_from_objects
 
 
 def scored_boxes(rng, frames, size, count):

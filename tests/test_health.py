@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vadistill.health import complaints_of_maps, complaints_of_training
+from vadistill.evaluation.health import complaints_of_maps, complaints_of_training
 from vadistill.io.provenance import data_fingerprint, provenance
 from vadistill.losses import map_statistics
 from vadistill.training.meters import Averages

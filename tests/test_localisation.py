@@ -3,9 +3,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from vadistill.errors import InputError
-from vadistill.filtering import filtered_frame_scores, filtered_volume
-from vadistill.localisation import PixelCounts, box_regions, enlarge, low_threshold, map_regions, tracks_of_masks
-from vadistill.regions import Regions, region_scores
+from vadistill.evaluation.localisation import (
+    PixelCounts,
+    box_regions,
+    enlarge,
+    low_threshold,
+    map_regions,
+    tracks_of_masks,
+)
+from vadistill.evaluation.mean_filter import filtered_frame_scores, filtered_volume
+from vadistill.evaluation.rbdc_tbdc import Regions, region_scores
 
 
 def drawn(frames, *boxes, size=(60, 90)):

@@ -3,9 +3,9 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 from sklearn.metrics import roc_auc_score
 
-from vadistill import metrics
 from vadistill.errors import InputError
-from vadistill.protocols import judge, judge_fully
+from vadistill.evaluation import metrics
+from vadistill.evaluation.protocols import judge, judge_fully
 
 
 def brute_smooth(scores, sigma):

@@ -2,8 +2,8 @@ import av
 import numpy as np
 import pytest
 
-from vadistill.data.results import ScoredObjects, mean_objects
 from vadistill.errors import InputError
+from vadistill.evaluation.results import ScoredObjects, mean_objects
 from vadistill.io.mp4 import write_mp4
 from vadistill.report.overlays import TEACHERS, Findings, Overlay
 from vadistill.report.plots import STUDENT

@@ -14,9 +14,9 @@ from trees import pictures, write_images, write_mp4
 
 from vadistill import config as config_check
 from vadistill.data.images import read_image_pool
-from vadistill.data.region_files import read_tracks
-from vadistill.data.score_files import read_scores
 from vadistill.errors import InputError, printable
+from vadistill.evaluation.region_files import read_tracks
+from vadistill.evaluation.score_files import read_scores
 from vadistill.inference.backends import load_backend
 from vadistill.io.arrays import load_arrays
 from vadistill.io.files import fingerprint, read_json, sha256, whole_file, whole_folder, write_json

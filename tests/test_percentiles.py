@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from vadistill.evaluation.metrics import equal_error_threshold
 from vadistill.maps.percentiles import steady
-from vadistill.metrics import equal_error_threshold
 
 
 @pytest.mark.parametrize("count", [101, 567, 2000, 9_999])

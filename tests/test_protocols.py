@@ -6,9 +6,17 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vadistill.errors import InputError
-from vadistill.intervals import draw, intervals, intervals_of_difference
-from vadistill.metrics import micro_auc, smooth
-from vadistill.protocols import FAST_AED_TAPS, PROTOCOLS, difference, fast_aed_smooth, judge, judge_fully, record
+from vadistill.evaluation.bootstrap import draw, intervals, intervals_of_difference
+from vadistill.evaluation.metrics import micro_auc, smooth
+from vadistill.evaluation.protocols import (
+    FAST_AED_TAPS,
+    PROTOCOLS,
+    difference,
+    fast_aed_smooth,
+    judge,
+    judge_fully,
+    record,
+)
 
 
 def random_clips(seed=5, lengths=(40, 25, 31), decimals=1):

@@ -4,9 +4,9 @@ import time
 import numpy as np
 import pytest
 
-from vadistill.data.region_files import read_pair, read_regions, read_tracks, write_regions, write_tracks
 from vadistill.errors import InputError
-from vadistill.regions import Regions, Tracks, region_scores
+from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, region_scores
+from vadistill.evaluation.region_files import read_pair, read_regions, read_tracks, write_regions, write_tracks
 
 TRACK_ROW, REGION_ROW = "0,31,4,42,119,149", "31,4,42,119,149,0.5"
 

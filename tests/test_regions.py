@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.regions import Regions, Tracks, inclusive_iou, region_scores
+from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, inclusive_iou, region_scores
 
 
 def tracks(*rows):

@@ -7,7 +7,7 @@ import pytest
 
 from vadistill.data.run_files import read_metrics, read_timings
 from vadistill.errors import InputError
-from vadistill.protocols import PROTOCOLS, difference, in_short, judge_side_by_side, record
+from vadistill.evaluation.protocols import PROTOCOLS, difference, in_short, judge_side_by_side, record
 from vadistill.report.contents import Material, page
 from vadistill.report.page import picture, write_page
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from vadistill.data.score_files import read_frame_labels, read_scores
 from vadistill.datasets.clips import Clip, LabelSource
 from vadistill.datasets.labels import labels_of_boxes, read_labels
 from vadistill.errors import InputError
+from vadistill.evaluation.score_files import read_frame_labels, read_scores
 from vadistill.inference.backends import load_backend
 from vadistill.models.imagenet import load_resnet50
 from vadistill.models.raft import Raft

@@ -11,7 +11,7 @@ from stored_clips import store_of
 from vadistill.datasets.labels import kind_of, labels_of_boxes
 from vadistill.distillation import Distiller
 from vadistill.errors import InputError
-from vadistill.fusion import fitted_sum, mean_ranks
+from vadistill.evaluation.fusion import fitted_sum, mean_ranks
 from vadistill.inference.description import Description
 from vadistill.models.student import frame_scores, scale_frames
 from vadistill.settings import Distillation, Student

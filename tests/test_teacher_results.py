@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vadistill.data.results import ScoredObjects, TeacherResult, highest
 from vadistill.errors import InputError
+from vadistill.evaluation.results import ScoredObjects, TeacherResult, highest
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import MapStore, write_clip

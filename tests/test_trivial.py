@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
+from vadistill.evaluation.baselines import largest_cell_mean, speed_in_heights, trivial_scores
 from vadistill.io import frame_scores
 from vadistill.io.hdf5 import writing
-from vadistill.trivial import largest_cell_mean, speed_in_heights, trivial_scores
 
 HEIGHT, WIDTH, FRAMES = 80, 120, 12
 NAMES = {"boxes", "not_person", "box_height", "speed", "frame_difference", "local_difference"}

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from vadistill.data.localised import Detectors
-from vadistill.data.region_files import write_tracks
-from vadistill.data.results import ScoredObjects
-from vadistill.data.truth import located_clips
 from vadistill.errors import InputError
+from vadistill.evaluation.ground_truth import located_clips
+from vadistill.evaluation.localisation import tracks_of_masks
+from vadistill.evaluation.localised import Detectors
+from vadistill.evaluation.rbdc_tbdc import Tracks, region_scores
+from vadistill.evaluation.region_files import write_tracks
+from vadistill.evaluation.results import ScoredObjects
 from vadistill.io.hdf5 import writing
 from vadistill.io.maps import MapStore, write_clip
-from vadistill.localisation import tracks_of_masks
-from vadistill.regions import Tracks, region_scores
 from vadistill.settings import Localisation
 
 SIZE = (48, 64)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from vadistill.health import DEAD
+from vadistill.evaluation.health import DEAD
 from vadistill.models.discriminator import Discriminator
 from vadistill.models.student import Maps
 

@@ -11,8 +11,8 @@ import torch
 from vadistill.data.windows import FrameWindows, loader, offsets
 from vadistill.datasets.labels import labels_of_boxes
 from vadistill.errors import InputError
+from vadistill.evaluation.protocols import judge
 from vadistill.models.student import Student, frame_scores, scale_frames
-from vadistill.protocols import judge
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import section
 from vadistill.training.device import loader_workers

@@ -14,13 +14,13 @@ from students import write_student
 from trees import avenue, folder, save, ubnormal, ucsd, write_avi, write_images, write_mp4
 from trials.damages import BYTES, TEXT, odd_array, odd_image, odd_matrix
 
-from vadistill.comparison import COLUMNS, NUMBERS, PROTOCOL, read_tables
 from vadistill.data.images import read_image_pool
-from vadistill.data.region_files import read_regions, read_tracks
 from vadistill.data.run_files import read_metrics, read_timings
-from vadistill.data.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_boxes, read_labels
+from vadistill.evaluation.auc_tables import COLUMNS, NUMBERS, PROTOCOL, read_tables
+from vadistill.evaluation.region_files import read_regions, read_tracks
+from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.io import detections, frame_scores, maps, object_scores
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing

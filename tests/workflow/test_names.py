@@ -15,9 +15,9 @@ import yaml
 from conftest import CONFIG, Project, copy_project
 from trees import write_images, write_mp4
 
-from vadistill.data.region_files import write_tracks
 from vadistill.datasets.demo.clips import render_clip
-from vadistill.localisation import tracks_of_masks
+from vadistill.evaluation.localisation import tracks_of_masks
+from vadistill.evaluation.region_files import write_tracks
 from vadistill.settings import Demo
 
 pytestmark = pytest.mark.workflow

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from vadistill.data.windows import FrameWindows, loader
+from vadistill.evaluation.protocols import in_short
 from vadistill.inference.backend import Backend
-from vadistill.protocols import in_short
 
 BATCH = 16  # frames
 

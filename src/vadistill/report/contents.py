@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vadistill.metrics import auc
+from vadistill.evaluation.metrics import auc
 from vadistill.report import tables
 from vadistill.report.page import Page, Picture, Section, picture
 from vadistill.report.plots import loss_plot, score_plot, title_of

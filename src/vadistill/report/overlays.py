@@ -10,11 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 
-from vadistill.data.results import Objects, ScoredObjects, highest, mean_objects
 from vadistill.datasets.labels import ClipLabels
-from vadistill.fusion import mean_scores
+from vadistill.evaluation.fusion import mean_scores
+from vadistill.evaluation.metrics import smooth
+from vadistill.evaluation.results import Objects, ScoredObjects, highest, mean_objects
 from vadistill.io.maps import MapStore
-from vadistill.metrics import smooth
 from vadistill.report.mistakes import BOX_COLOURS
 from vadistill.report.plots import (
     ABNORMAL_COLOUR,

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from vadistill.metrics import auc
+from vadistill.evaluation.metrics import auc
 from vadistill.report.plots import DPI, STUDENT, STUDENT_COLOUR, TEXT_COLOUR, colours_of, plain, save, title_of
 
 SIDE = 4.6  # inches

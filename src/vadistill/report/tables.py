@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from vadistill.protocols import DEFAULT
+from vadistill.evaluation.protocols import DEFAULT
 from vadistill.report.page import Card, Detail, Table
 from vadistill.report.plots import title_of
 

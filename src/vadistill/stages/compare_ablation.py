@@ -2,7 +2,7 @@
 
 import logging
 
-from vadistill.comparison import PROTOCOL, read_tables, spread
+from vadistill.evaluation.auc_tables import PROTOCOL, read_tables, spread
 from vadistill.io.files import whole_file
 from vadistill.report.ablation import ablation_plot
 from vadistill.stages._run import add_paths, parser, run

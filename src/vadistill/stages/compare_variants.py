@@ -1,6 +1,6 @@
 """Rule compare_variants: the AUC tables of a data set and its variants in, mean and spread over seeds out."""
 
-from vadistill.comparison import read_tables, spread
+from vadistill.evaluation.auc_tables import read_tables, spread
 from vadistill.io.files import whole_file
 from vadistill.stages._run import add_paths, parser, run
 

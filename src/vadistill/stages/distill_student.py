@@ -10,7 +10,7 @@ from vadistill.conditions import KEY, Conditions
 from vadistill.data.features import features_of_teachers
 from vadistill.distillation import Distiller
 from vadistill.errors import InputError
-from vadistill.health import complaints_of_training
+from vadistill.evaluation.health import complaints_of_training
 from vadistill.io.maps import maps_of_teachers
 from vadistill.io.provenance import data_fingerprint
 from vadistill.settings import canonical, section

@@ -3,9 +3,9 @@
 import logging
 import time
 
-from vadistill.data.results import objects_by_teacher
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import read_labels
+from vadistill.evaluation.results import objects_by_teacher
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
 from vadistill.io.mp4 import write_mp4

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.data.objects import frame_stores
-from vadistill.data.results import TeacherResult, read_teachers
 from vadistill.data.run_files import read_trainings
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import frame_labels, read_labels
+from vadistill.evaluation.metrics import auc, smooth
+from vadistill.evaluation.results import TeacherResult, read_teachers
 from vadistill.io.files import whole_folder
 from vadistill.io.maps import MapStore
-from vadistill.metrics import auc, smooth
 from vadistill.report.plots import HIGH, loss_plot, map_strip, pick_times, score_plot
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run

@@ -3,12 +3,12 @@
 import logging
 
 from vadistill.data.objects import frame_stores
-from vadistill.data.results import Objects, highest, mean_objects, objects_by_teacher
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import frame_labels, read_labels
-from vadistill.fusion import mean_scores
+from vadistill.evaluation.fusion import mean_scores
+from vadistill.evaluation.metrics import auc, smooth
+from vadistill.evaluation.results import Objects, highest, mean_objects, objects_by_teacher
 from vadistill.io.files import whole_folder
-from vadistill.metrics import auc, smooth
 from vadistill.report.mistakes import Panel, mistake_sheet, rank_in_clip, worst
 from vadistill.report.plots import score_plot
 from vadistill.settings import section

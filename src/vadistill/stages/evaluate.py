@@ -3,17 +3,17 @@
 import logging
 from typing import Any
 
-from vadistill.data.results import data_of, map_maxima, read_teachers, used_settings
 from vadistill.datasets.labels import describe_labels, labels_of_clips
-from vadistill.fusion import Scores, mean_scores
-from vadistill.health import complaints_of_maps
+from vadistill.evaluation.fusion import Scores, mean_scores
+from vadistill.evaluation.health import complaints_of_maps
+from vadistill.evaluation.metrics import Clips, smooth
+from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, difference, in_short, judge_side_by_side, record
+from vadistill.evaluation.results import data_of, map_maxima, read_teachers, used_settings
 from vadistill.io.files import write_json
 from vadistill.io.frame_scores import read_shards
 from vadistill.io.hdf5 import json_attribute
 from vadistill.io.maps import MapStore
 from vadistill.io.provenance import provenance
-from vadistill.metrics import Clips, smooth
-from vadistill.protocols import DEFAULT, PROTOCOLS, difference, in_short, judge_side_by_side, record
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 

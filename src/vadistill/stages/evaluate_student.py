@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vadistill.comparison import Entry, compare
-from vadistill.data.results import map_maxima
 from vadistill.datasets.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.datasets.splits import source_of
 from vadistill.errors import InputError
-from vadistill.fusion import Scores, fitted_sum, mean_ranks
+from vadistill.evaluation.auc_tables import Entry, compare
+from vadistill.evaluation.fusion import Scores, fitted_sum, mean_ranks
+from vadistill.evaluation.results import map_maxima
 from vadistill.io.files import whole_file
 from vadistill.io.hdf5 import json_attribute
 from vadistill.io.maps import MapStore

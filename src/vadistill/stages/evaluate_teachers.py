@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.comparison import Entry, compare
-from vadistill.data import results
 from vadistill.datasets.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.errors import InputError
-from vadistill.fusion import mean_scores
+from vadistill.evaluation import results
+from vadistill.evaluation.auc_tables import Entry, compare
+from vadistill.evaluation.fusion import mean_scores
 from vadistill.io import frame_scores
 from vadistill.io.files import whole_file
 from vadistill.io.hdf5 import by_teacher

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 from vadistill.data.objects import frame_stores
-from vadistill.data.results import Objects, highest, objects_by_teacher
 from vadistill.data.run_files import read_timings, read_trainings
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_clips, read_labels
-from vadistill.fusion import Scores, mean_scores
+from vadistill.evaluation.fusion import Scores, mean_scores
+from vadistill.evaluation.metrics import equal_error_threshold, smooth
+from vadistill.evaluation.results import Objects, highest, objects_by_teacher
 from vadistill.io.files import read_json
 from vadistill.io.maps import MapStore
-from vadistill.metrics import equal_error_threshold, smooth
 from vadistill.report.contents import Material, page
 from vadistill.report.mistakes import extreme
 from vadistill.report.overlays import Overlay, findings_of

@@ -1,4 +1,4 @@
-"""Where an anomaly is: regions for RBDC and TBDC (``vadistill.regions``) out of masks, maps and boxes, and pixel AUC.
+"""Where an anomaly is: regions for RBDC and TBDC (``vadistill.evaluation.rbdc_tbdc``) out of masks, maps and boxes, and pixel AUC.
 
 The boxes of regions are whole pixels with both ends included: ``x_max`` is the last column that belongs to it.
 """
@@ -10,10 +10,10 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from vadistill.errors import InputError
-from vadistill.filtering import filtered_volume
+from vadistill.evaluation.mean_filter import filtered_volume
+from vadistill.evaluation.rbdc_tbdc import Regions, Tracks
 from vadistill.maps.percentiles import steady
 from vadistill.maps.rasterize import clip_to_pixels
-from vadistill.regions import Regions, Tracks
 
 MIN_AREA, REACH, GAP = 10, 4, 5  # pixels, pixels, frames
 MADE = (
@@ -110,9 +110,9 @@ def box_regions(
         score: (N,) scores, at least 0.
         frames: Number of frames T.
         size: Height and width of the frame in pixels.
-        cell: As in ``vadistill.filtering.filtered_volume``.
-        side: As in ``vadistill.filtering.filtered_volume``.
-        span: As in ``vadistill.filtering.filtered_volume``.
+        cell: As in ``vadistill.evaluation.mean_filter.filtered_volume``.
+        side: As in ``vadistill.evaluation.mean_filter.filtered_volume``.
+        span: As in ``vadistill.evaluation.mean_filter.filtered_volume``.
     """
     volume = filtered_volume(frame, box, score, frames, size, cell, side, span)
     pixels = clip_to_pixels(box, *size) - (0, 0, 1, 1)

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.filtering import filtered_frame_scores
-from vadistill.fusion import Scores
+from vadistill.evaluation.fusion import Scores
+from vadistill.evaluation.localisation import box_regions
+from vadistill.evaluation.mean_filter import filtered_frame_scores
+from vadistill.evaluation.metrics import frame_scores_from_objects
+from vadistill.evaluation.rbdc_tbdc import Regions
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import attribute, by_teacher, json_attribute, read_attribute, reading
 from vadistill.io.maps import MapStore
 from vadistill.io.object_scores import columns_of
 from vadistill.io.provenance import data_fingerprint
-from vadistill.localisation import box_regions
 from vadistill.maps.calibration import Calibrator
 from vadistill.maps.calibration_file import read_calibration
-from vadistill.metrics import frame_scores_from_objects
-from vadistill.regions import Regions
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def highest(objects: Objects) -> Scores:
 
 
 def filtered(objects: Objects, cell: int, side: int) -> Scores:
-    """Return frame scores behind the mean filter over time and place (``vadistill.filtering``)."""
+    """Return frame scores behind the mean filter over time and place (``vadistill.evaluation.mean_filter``)."""
     return {
         clip: filtered_frame_scores(part.frame, part.box, part.score, part.frames, part.size, cell, side)
         for clip, part in objects.items()

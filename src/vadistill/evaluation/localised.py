@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from vadistill.data.results import TeacherResult, highest_cells, mean_objects, object_regions
-from vadistill.data.truth import Located
+from vadistill.evaluation.ground_truth import Located
+from vadistill.evaluation.localisation import PixelCounts, enlarge, low_threshold, map_regions
+from vadistill.evaluation.rbdc_tbdc import Regions
+from vadistill.evaluation.results import TeacherResult, highest_cells, mean_objects, object_regions
 from vadistill.io.maps import MapStore
-from vadistill.localisation import PixelCounts, enlarge, low_threshold, map_regions
-from vadistill.regions import Regions
 from vadistill.settings import Localisation
 
 

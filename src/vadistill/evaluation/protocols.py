@@ -1,7 +1,7 @@
 """Named evaluation protocols: the ways in which published work turns frame scores into micro and macro AUC.
 
 The same scores differ by several points between them, so that a number without its protocol says little. Scores and
-labels are dicts from clip name to (T,) arrays, as in ``vadistill.metrics``.
+labels are dicts from clip name to (T,) arrays, as in ``vadistill.evaluation.metrics``.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.intervals import Draws, draw, intervals, intervals_of_difference
-from vadistill.metrics import (
+from vadistill.evaluation.bootstrap import Draws, draw, intervals, intervals_of_difference
+from vadistill.evaluation.metrics import (
     TRUNCATE,
     Clips,
     auc,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vadistill.metrics import Clips
+from vadistill.evaluation.metrics import Clips
 
 DRAWS, SEED = 2000, 0
 LEAST_CLIPS = 5  # that count; of fewer a bootstrap says nothing

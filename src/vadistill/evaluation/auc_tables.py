@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vadistill.errors import InputError
-from vadistill.protocols import columns, judge
+from vadistill.evaluation.protocols import columns, judge
 
 COLUMNS = ("group", "name", "level", "mean_filter")
 NUMBERS = ("micro_auc", "macro_auc")

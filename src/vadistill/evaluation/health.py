@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vadistill.fusion import Scores
+from vadistill.evaluation.fusion import Scores
 
 DEAD = 0.01  # cells below this
 DEAD_SHARE = 0.95  # of the cells with an object

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.region_files import read_tracks
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import read_labels
 from vadistill.errors import InputError
-from vadistill.localisation import tracks_of_masks
-from vadistill.regions import Tracks
+from vadistill.evaluation.localisation import tracks_of_masks
+from vadistill.evaluation.rbdc_tbdc import Tracks
+from vadistill.evaluation.region_files import read_tracks
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What detectors are worth: metrics, protocols, baselines, tables."""
