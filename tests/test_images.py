@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.data.images import read_image_pool
 from vadistill.errors import InputError
+from vadistill.teachers.image_pool import read_image_pool
 
 
 def write(path, image):

@@ -7,14 +7,13 @@ import torch
 import torchvision
 from teacher_objects import CLASSES, bare, train
 
-from vadistill import teacher_training
 from vadistill.errors import InputError
-from vadistill.models.imagenet import load_resnet50
-from vadistill.models.pretrained import cached_weights
 from vadistill.settings import TASKS
 from vadistill.settings import MultiTask as Settings
-from vadistill.teachers import build
+from vadistill.teachers import build, training
 from vadistill.teachers.base import random_gaps
+from vadistill.teachers.pretrained.resnet50 import load_resnet50
+from vadistill.teachers.pretrained.weights import cached_weights
 from vadistill.training.run import TrainingRun
 
 FAST = Settings(crop=32, width="narrow", depth="shallow", flip=False)
@@ -414,12 +413,12 @@ def test_the_learning_rate_of_every_epoch_also_after_a_break(tmp_path, monkeypat
             raise KeyboardInterrupt
         return {"train_loss": 1.0}
 
-    monkeypatch.setattr(teacher_training, "train_one_epoch", train_one_epoch)
+    monkeypatch.setattr(training, "train_one_epoch", train_one_epoch)
     samples, start = Samples(walkers(8, 0)), partial(TrainingRun, tmp_path / "model.pt", "stamp", 0)
     with pytest.raises(KeyboardInterrupt):
-        teacher_training.fit(made(chosen), chosen, samples, Samples({"box": []}), start, torch.device("cpu"))
+        training.fit(made(chosen), chosen, samples, Samples({"box": []}), start, torch.device("cpu"))
     used.append(None)  # the epoch is done again
-    teacher_training.fit(made(chosen), chosen, samples, Samples({"box": []}), start, torch.device("cpu"))
+    training.fit(made(chosen), chosen, samples, Samples({"box": []}), start, torch.device("cpu"))
     assert used.pop(3) is None and used.pop(2) == pytest.approx(expected[2])
     assert used == pytest.approx(expected)
 
@@ -431,9 +430,9 @@ def test_the_weights_of_the_epoch_with_the_lowest_held_out_loss_are_kept(tmp_pat
         teacher.shared.layers[0].weight.data.fill_(epoch)
         return {"train_loss": 1 / (1 + epoch)}
 
-    monkeypatch.setattr(teacher_training, "train_one_epoch", train_one_epoch)
-    monkeypatch.setattr(teacher_training, "held_out_losses", lambda *_: {"held_out_loss": next(held_out)})
+    monkeypatch.setattr(training, "train_one_epoch", train_one_epoch)
+    monkeypatch.setattr(training, "held_out_losses", lambda *_: {"held_out_loss": next(held_out)})
     samples, held = Samples(walkers(8, 0)), Samples(walkers(4, 1))
     start = partial(TrainingRun, tmp_path / "model.pt", "stamp", 0)
-    _, weights = teacher_training.fit(made(chosen), chosen, samples, held, start, torch.device("cpu"))
+    _, weights = training.fit(made(chosen), chosen, samples, held, start, torch.device("cpu"))
     assert (weights["shared.layers.0.weight"] == 1).all()

@@ -8,14 +8,14 @@ import pytest
 import torch
 from stored_clips import FRAMES, HEIGHT, WIDTH, numbered_clip
 
-from vadistill.data import objects
-from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out, scene_index
 from vadistill.datasets.splits import first_held_out, held_out_part, scene_of
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, index_objects, write_clip
 from vadistill.io.frames import write_images
 from vadistill.settings import Objects
+from vadistill.teachers import loader
 from vadistill.teachers.base import CropRequest
+from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out, scene_index
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 
@@ -70,7 +70,7 @@ def tree(tmp_path):
         paths = []
         with h5py.File(tmp_path / "0.h5", "w") as file:
             file.attrs["classes"] = ["person", "car"]
-            for name, frame in objects.items():
+            for name, frame in loader.items():
                 count = len(frame)
                 box = np.tile(np.array((10, 5, 40, 50), np.float32), (count, 1))
                 box[:, 0] += np.arange(count) / 100
@@ -109,8 +109,8 @@ def test_batches_of_many_clips_take_turns_and_do_not_depend_on_threads(tree, thr
 def test_clips_are_taken_and_cut_only_as_others_end(tree, monkeypatch):
     stores, _ = tree({name: range(FRAMES) for name in "abcde"})
     taken, cut, ended = [], [], set()
-    grouped = objects._grouped
-    monkeypatch.setattr(objects, "_grouped", lambda *given: (cut.append(0) or made for made in grouped(*given)))
+    grouped = loader._grouped
+    monkeypatch.setattr(loader, "_grouped", lambda *given: (cut.append(0) or made for made in grouped(*given)))
     clips = (taken.append(name) or detections(list(range(FRAMES)), clip=name) for name in "abcde")
     used = 0
     for clip, batch in batches_of_clips(stores, clips, CropRequest(32, gray=(0,)), [""], 4, 2):
@@ -166,7 +166,7 @@ def test_a_sample_read_ahead_is_the_same_and_read_elsewhere(tree, monkeypatch):
 def test_a_sample_that_nobody_needs_is_given_up(tree, monkeypatch):
     stores, index = tree({name: range(FRAMES) for name in "abcdef"})
     drawn = samples(stores, hold_out(index, 0)[0])
-    begun, go_on, load = [], threading.Event(), objects.load_objects
+    begun, go_on, load = [], threading.Event(), loader.load_objects
     reading = threading.Event()
     monkeypatch.setattr(
         objects,

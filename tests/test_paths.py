@@ -13,7 +13,6 @@ from students import write_student
 from trees import pictures, write_images, write_mp4
 
 from vadistill import config as config_check
-from vadistill.data.images import read_image_pool
 from vadistill.errors import InputError, printable
 from vadistill.evaluation.region_files import read_tracks
 from vadistill.evaluation.score_files import read_scores
@@ -23,6 +22,7 @@ from vadistill.io.files import fingerprint, read_json, sha256, whole_file, whole
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import frames_of
+from vadistill.teachers.image_pool import read_image_pool
 from vadistill.training.run import load_model
 
 LATIN = os.fsdecode(b"caf\xe9")

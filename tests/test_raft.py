@@ -10,13 +10,13 @@ from stored_clips import numbered_clip
 from teacher_objects import CLASSES
 from torchvision.models.optical_flow import Raft_Small_Weights
 
-from vadistill.data.crops import ClipCrops
 from vadistill.errors import InputError
-from vadistill.models.imagenet import load_resnet50
-from vadistill.models.raft import Raft
 from vadistill.settings import BackgroundAgnostic as Settings
 from vadistill.settings import FlowNeighbours
 from vadistill.teachers import build
+from vadistill.teachers.crops import ClipCrops
+from vadistill.teachers.pretrained.raft import Raft
+from vadistill.teachers.pretrained.resnet50 import load_resnet50
 
 LEARNED = Settings(crop=32, motion="raft")
 

@@ -13,8 +13,8 @@ from vadistill.datasets.labels import labels_of_boxes, read_labels
 from vadistill.errors import InputError
 from vadistill.evaluation.score_files import read_frame_labels, read_scores
 from vadistill.inference.backends import load_backend
-from vadistill.models.imagenet import load_resnet50
-from vadistill.models.raft import Raft
+from vadistill.teachers.pretrained.raft import Raft
+from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.training.run import TrainingRun, load_model
 
 ROOT = Path(__file__).parents[1]

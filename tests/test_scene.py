@@ -4,7 +4,7 @@ import torch
 from teacher_objects import HEIGHT, bare, usual_speed
 
 from vadistill.errors import InputError
-from vadistill.teachers.scene import (
+from vadistill.teachers.motion_units import (
     FLOW_NOISE,
     TOLERANCE,
     BoxUnit,

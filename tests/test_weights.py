@@ -14,9 +14,9 @@ from vadistill.detection import yolo
 from vadistill.detection.yolo import Detector
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
-from vadistill.models.pretrained import load_weights
 from vadistill.settings import Detection
 from vadistill.stages import fetch_detector
+from vadistill.teachers.pretrained.weights import load_weights
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 
-from vadistill.data.objects import objects_of_clip
 from vadistill.data.windows import FrameWindows, offsets
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.detection.yolo import Detector, quiet_ultralytics
@@ -29,6 +28,7 @@ from vadistill.settings import Demo, Detection, Distillation, section
 from vadistill.settings import Student as StudentSettings
 from vadistill.stages.pretrain_student import middle_frame
 from vadistill.teachers import build
+from vadistill.teachers.loader import objects_of_clip
 from vadistill.training.device import autocast
 
 HEIGHT, WIDTH, FRAMES, OBJECTS = 480, 856, 16, 8

@@ -21,7 +21,6 @@ import torch
 from benchmarks.output import save
 
 from vadistill import student_training
-from vadistill.data.objects import TrainingObjects, batches_of_clips, frame_stores, hold_out
 from vadistill.data.windows import loader
 from vadistill.detection.yolo import Detector
 from vadistill.distillation import Distiller
@@ -40,6 +39,7 @@ from vadistill.stages.score_objects import BATCH
 from vadistill.student_scoring import windows_of
 from vadistill.teachers import build
 from vadistill.teachers.epoch import train_one_epoch
+from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out
 from vadistill.training.device import cores, loader_workers, pick_device
 from vadistill.training.run import load_model
 

@@ -14,7 +14,6 @@ from students import write_student
 from trees import avenue, folder, save, ubnormal, ucsd, write_avi, write_images, write_mp4
 from trials.damages import BYTES, TEXT, odd_array, odd_image, odd_matrix
 
-from vadistill.data.images import read_image_pool
 from vadistill.data.run_files import read_metrics, read_timings
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_boxes, read_labels
@@ -29,6 +28,7 @@ from vadistill.maps.calibration import fit
 from vadistill.maps.calibration_file import read_calibration, write_calibration
 from vadistill.settings import Calibration, canonical
 from vadistill.student_scoring import load_student
+from vadistill.teachers.image_pool import read_image_pool
 from vadistill.training.run import TrainingRun
 
 FRAMES, SIZE = 24, (48, 64)

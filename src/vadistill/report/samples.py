@@ -13,11 +13,11 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vadistill.data.images import read_image_pool
 from vadistill.io.frames import FrameStore
 from vadistill.report.plots import ABNORMAL_COLOUR, DPI, TITLE, save
 from vadistill.settings import ANOMALY_KINDS
 from vadistill.teachers import pseudo_anomalies
+from vadistill.teachers.image_pool import read_image_pool
 
 COUNT, SIDE, SEED = 12, 64, 0
 MOMENTS = 4  # frames shown of a clip

@@ -2,7 +2,6 @@
 
 import logging
 
-from vadistill.data.objects import frame_stores
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import frame_labels, read_labels
 from vadistill.evaluation.fusion import mean_scores
@@ -13,6 +12,7 @@ from vadistill.report.mistakes import Panel, mistake_sheet, rank_in_clip, worst
 from vadistill.report.plots import score_plot
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
+from vadistill.teachers.loader import frame_stores
 
 log = logging.getLogger(__name__)
 TOGETHER = "together"

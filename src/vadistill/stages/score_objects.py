@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.objects import batches_of_clips, frame_stores
 from vadistill.io import object_scores
 from vadistill.io.detections import read_objects
 from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
@@ -17,6 +16,7 @@ from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers import build
 from vadistill.teachers.base import Teacher
+from vadistill.teachers.loader import batches_of_clips, frame_stores
 from vadistill.training.device import cores, pick_device
 from vadistill.training.run import drop_state, fitting, load_model
 

@@ -4,7 +4,6 @@ import logging
 import time
 from pathlib import Path
 
-from vadistill.data.objects import frame_stores
 from vadistill.errors import InputError
 from vadistill.evaluation.baselines import trivial_scores
 from vadistill.io import frame_scores
@@ -12,6 +11,7 @@ from vadistill.io.detections import class_names, read_objects
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
+from vadistill.teachers.loader import frame_stores
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from vadistill.data.images import read_image_pool
-from vadistill.data.objects import TrainingObjects, frame_stores, hold_out
 from vadistill.io.detections import class_names, index_objects
-from vadistill.models.pretrained import cached_weights
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.teacher_training import fit
 from vadistill.teachers import build
+from vadistill.teachers.image_pool import read_image_pool
+from vadistill.teachers.loader import TrainingObjects, frame_stores, hold_out
+from vadistill.teachers.pretrained.weights import cached_weights
+from vadistill.teachers.training import fit
 from vadistill.training.device import cores, pick_device
 from vadistill.training.run import TrainingRun, file_stamp
 

@@ -5,7 +5,6 @@ import logging
 import cv2
 import numpy as np
 
-from vadistill.data.objects import frame_stores
 from vadistill.data.run_files import read_timings, read_trainings
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_clips, read_labels
@@ -20,6 +19,7 @@ from vadistill.report.overlays import Overlay, findings_of
 from vadistill.report.page import Picture, picture, write_page
 from vadistill.settings import section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
+from vadistill.teachers.loader import frame_stores
 
 log = logging.getLogger(__name__)
 SHOWN = 6  # frames of each kind

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vadistill.errors import InputError
-from vadistill.models.pretrained import missing_weights
-from vadistill.models.raft import Raft
 from vadistill.teachers import pseudo_anomalies
 from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
-from vadistill.teachers.scene import SceneUnit, make_unit, object_speed
+from vadistill.teachers.motion_units import SceneUnit, make_unit, object_speed
+from vadistill.teachers.pretrained.raft import Raft
+from vadistill.teachers.pretrained.weights import missing_weights
 
 BANK = 2048  # pseudo-anomalies of appearance drawn for training
 HELD_OUT_BANK = 512  # others, for held-out losses

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vadistill.teachers.base import Batch, CropRequest, Teacher
-from vadistill.teachers.scene import SceneTable, SceneUnit, object_speed
+from vadistill.teachers.motion_units import SceneTable, SceneUnit, object_speed
 
 CHUNK = 1024  # objects
 ITSELF = 1e-4  # nearer than any other object: rounding

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vadistill.models.imagenet import load_resnet50
-from vadistill.models.pretrained import missing_weights
 from vadistill.settings import TASKS
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
+from vadistill.teachers.pretrained.resnet50 import load_resnet50
+from vadistill.teachers.pretrained.weights import missing_weights
 from vadistill.training.device import autocast
 
 log = logging.getLogger(__name__)

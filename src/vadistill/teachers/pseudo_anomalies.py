@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vadistill.teachers.scene import object_speed
+from vadistill.teachers.motion_units import object_speed
 
 SPEED = (1.5, 3.0)  # translation of affine_flow, in units of the highest usual speed
 LONGER_GAP = (6, 10)  # thirds of a step between the ends of flow that is too fast

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import torch
 
-from vadistill.data.crops import ClipCrops
 from vadistill.datasets.splits import first_held_out, held_out_part
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, ObjectIndex, load_objects
 from vadistill.io.frames import FrameStore
 from vadistill.settings import Objects
 from vadistill.teachers.base import Batch, CropRequest
+from vadistill.teachers.crops import ClipCrops
 
 Part = tuple[ObjectIndex, np.ndarray]
 """The objects of a clip, and which rows (n,) of them."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vadistill.models.pretrained import load_weights, torchvision_models
+from vadistill.teachers.pretrained.weights import load_weights, torchvision_models
 
 CLASSES = 1000
 SIDE = 224

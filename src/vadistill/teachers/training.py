@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vadistill.data.objects import TrainingObjects
 from vadistill.teachers.base import Teacher
 from vadistill.teachers.epoch import held_out_losses, train_one_epoch
+from vadistill.teachers.loader import TrainingObjects
 from vadistill.training.run import EarlyStopping, TrainingRun
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vadistill.models.pretrained import load_weights, torchvision_models
+from vadistill.teachers.pretrained.weights import load_weights, torchvision_models
 
 STRIDE, LEAST = 8, 128  # pixels: the network takes sides that are multiples of the one and not below the other
 

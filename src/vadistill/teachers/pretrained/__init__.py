@@ -1,0 +1,1 @@
+"""Pre-trained networks that teachers use."""
