@@ -5,8 +5,8 @@ import json
 import torch
 
 from vadistill.inference.backend import Scores
-from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.settings import section
+from vadistill.student.network import Student, frame_scores, scale_frames
 from vadistill.training.run import load_model
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from vadistill.inference.backend import Scores
-from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.settings import Student as Settings
+from vadistill.student.network import Student, frame_scores, scale_frames
 
 SIDES = (1, 4)
 NETWORK = Settings(height=24, width=40, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4, frame_step=3)

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import torch
 
-from vadistill.models.student import Student
 from vadistill.settings import Student as Settings
 from vadistill.settings import canonical
+from vadistill.student.network import Student
 
 SMALL = {"height": 50, "width": 70, "base_width": 4, "downsamplings": 2, "depth": 1, "heads": 2, "head_width": 8}
 

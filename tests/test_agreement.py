@@ -5,9 +5,9 @@ from sklearn.metrics import roc_auc_score
 from stored_clips import store_of
 from students import write_student
 
-from vadistill.data.windows import FrameWindows
 from vadistill.inference.agreement import compare_backends
 from vadistill.inference.backend import Scores
+from vadistill.student.loader import FrameWindows
 
 
 class Changed(Reference):

@@ -26,10 +26,10 @@ from vadistill.inference.memory import peak_memory
 from vadistill.inference.timing import LEAST, MOST, Spread, by_turns
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.video import frames_of
-from vadistill.models.student import Student
 from vadistill.settings import Demo, section
 from vadistill.settings import Student as Settings
-from vadistill.student_scoring import load_student
+from vadistill.student.network import Student
+from vadistill.student.scoring import load_student
 
 SMALL = Settings(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
 SIDES = (1, 4)

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vadistill.losses import adversarial_loss, discriminator_loss
-from vadistill.models.discriminator import Discriminator
+from vadistill.student.discriminator import Discriminator
+from vadistill.student.losses import adversarial_loss, discriminator_loss
 
 SIDES = (1, 4, 16)
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from stored_clips import store_of
 
-from vadistill import student_scoring, student_training
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import write_clip
 from vadistill.stages import distill_student

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vadistill.distillation import Distiller, augmented, condition_of
 from vadistill.errors import InputError
-from vadistill.models.student import AutoEncoder
 from vadistill.settings import Distillation, Student
+from vadistill.student.distillation import Distiller, augmented, condition_of
+from vadistill.student.network import AutoEncoder
 
 NETWORK = Student(height=48, width=64, base_width=4, downsamplings=3, depth=1, heads=2, head_width=8)
 GRIDS = (1, 4)

@@ -8,13 +8,13 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from vadistill.data.features import COMPONENTS, ObjectFeatures
 from vadistill.errors import InputError
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.object_scores import ObjectScores
 from vadistill.stages import distill_student
 from vadistill.stages.score_objects import scored_clips
+from vadistill.student.hints import COMPONENTS, ObjectFeatures
 
 FRAMES, SIZE, SIDE = 6, (40, 60), 5
 

@@ -6,7 +6,7 @@ import torch
 
 from vadistill.evaluation.health import complaints_of_maps, complaints_of_training
 from vadistill.io.provenance import data_fingerprint, provenance
-from vadistill.losses import map_statistics
+from vadistill.student.losses import map_statistics
 from vadistill.training.meters import Averages
 
 

@@ -13,8 +13,8 @@ from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.graph import GridPool, streamlined
 from vadistill.inference.onnx_graph import to_onnx
-from vadistill.models.student import Student, soft_max_pool2d
 from vadistill.settings import Student as Settings
+from vadistill.student.network import Student, soft_max_pool2d
 from vadistill.training.device import cores
 
 # Highest difference of a score from the plain student's, whose scores go from 0.82 to 0.97 here.

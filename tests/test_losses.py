@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vadistill.losses import (
+from vadistill.settings import Student as Settings
+from vadistill.student.discriminator import Discriminator
+from vadistill.student.losses import (
     adversarial_loss,
     discriminator_loss,
     distillation_loss,
@@ -13,9 +15,7 @@ from vadistill.losses import (
     map_statistics,
     reconstruction_loss,
 )
-from vadistill.models.discriminator import Discriminator
-from vadistill.models.student import Student
-from vadistill.settings import Student as Settings
+from vadistill.student.network import Student
 
 SIDES = (1, 4)
 

@@ -7,12 +7,12 @@ from films import write_film
 from stream_parts import SIDES, Means, Reference, joined, noise
 from trees import write_avi, write_images
 
-from vadistill.conditions import Conditions
 from vadistill.errors import InputError
 from vadistill.inference.backend import Scores
 from vadistill.inference.score_table import score_all, write_scores
 from vadistill.inference.stream import score_video
 from vadistill.io.frames import write_frames
+from vadistill.student.training_conditions import Conditions
 
 
 def parts_of(scores, maps, batch):

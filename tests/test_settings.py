@@ -12,10 +12,10 @@ from vadistill import config as config_check
 from vadistill.config import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.errors import InputError
 from vadistill.inference.costs import cost_of
-from vadistill.models.student import Student
 from vadistill.schema import schema
 from vadistill.settings import SECTIONS, TEACHERS, TERMS, section
 from vadistill.settings import Student as StudentSettings
+from vadistill.student.network import Student
 from vadistill.teachers import TEACHERS as REGISTRY
 from vadistill.teachers import build
 

@@ -12,13 +12,13 @@ from stored_clips import store_of
 from stream_parts import NETWORK, Means, Reference, joined, noise
 from trees import pictures, write_avi, write_images, write_mp4
 
-from vadistill.data.windows import FrameWindows, resize
 from vadistill.errors import InputError
 from vadistill.inference import stream
 from vadistill.inference.stream import FRAMES_AHEAD, StreamTimes, assemble, score_video
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.media.video import frames_of
-from vadistill.student_scoring import BATCH, score_clip, windows_of
+from vadistill.student.loader import FrameWindows, resize
+from vadistill.student.scoring import BATCH, score_clip, windows_of
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from vadistill.errors import InputError
-from vadistill.losses import distillation_loss, map_statistics
-from vadistill.models.student import (
+from vadistill.settings import Student as Settings
+from vadistill.student.losses import distillation_loss, map_statistics
+from vadistill.student.network import (
     AutoEncoder,
     Block,
     Encoder,
@@ -19,7 +20,6 @@ from vadistill.models.student import (
     soft_max_pool2d,
     with_positions,
 )
-from vadistill.settings import Student as Settings
 
 SMALL = Settings(base_width=2, depth=1, heads=2, head_width=4)
 SIDES = (1, 4, 16)

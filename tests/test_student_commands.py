@@ -14,7 +14,6 @@ import torch
 from students import write_student
 from trees import write_avi, write_images
 
-from vadistill.conditions import KEY, Conditions
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
 from vadistill.inference.export import export_onnx
@@ -23,6 +22,7 @@ from vadistill.io.frames import write_frames
 from vadistill.io.frames import write_images as write_store
 from vadistill.settings import canonical
 from vadistill.stages.score_frames import unlike_training
+from vadistill.student.training_conditions import KEY, Conditions
 
 SETTINGS = Conditions(3, (25.0,), ((90, 60),))
 

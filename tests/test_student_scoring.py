@@ -9,15 +9,15 @@ from sklearn.metrics import roc_auc_score
 from stored_clips import store_of
 
 from vadistill.datasets.labels import kind_of, labels_of_boxes
-from vadistill.distillation import Distiller
 from vadistill.errors import InputError
 from vadistill.evaluation.fusion import fitted_sum, mean_ranks
 from vadistill.inference.description import Description
-from vadistill.models.student import frame_scores, scale_frames
 from vadistill.settings import Distillation, Student
 from vadistill.stages.evaluate_student import fitted_without_itself
-from vadistill.student_scoring import score_clip, validation_auc, windows_of
-from vadistill.student_training import train_epoch
+from vadistill.student.distillation import Distiller
+from vadistill.student.network import frame_scores, scale_frames
+from vadistill.student.scoring import score_clip, validation_auc, windows_of
+from vadistill.student.training import train_epoch
 
 NETWORK = Student(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
 CPU = torch.device("cpu")

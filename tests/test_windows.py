@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_max_pool2d
 
-from vadistill.data.windows import FrameWindows, loader, resize
 from vadistill.errors import InputError
 from vadistill.io import maps
 from vadistill.io.frames import write_frames
 from vadistill.io.hdf5 import writing
 from vadistill.io.maps import MapStore
+from vadistill.student.loader import FrameWindows, loader, resize
 
 LENGTHS = {"a": 9, "b": 2, "c": 5}
 NAMES = list(LENGTHS)

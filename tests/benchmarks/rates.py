@@ -13,20 +13,20 @@ import cv2
 import numpy as np
 import torch
 
-from vadistill.data.windows import FrameWindows, offsets
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.detection.yolo import Detector, quiet_ultralytics
-from vadistill.distillation import Distiller
 from vadistill.inference.timing import by_turns
 from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.mp4 import write_mp4
-from vadistill.losses import reconstruction_loss
 from vadistill.maps.rasterize import map_pyramid
-from vadistill.models.student import AutoEncoder, Student, scale_frames
 from vadistill.settings import Demo, Detection, Distillation, section
 from vadistill.settings import Student as StudentSettings
 from vadistill.stages.pretrain_student import middle_frame
+from vadistill.student.distillation import Distiller
+from vadistill.student.loader import FrameWindows, offsets
+from vadistill.student.losses import reconstruction_loss
+from vadistill.student.network import AutoEncoder, Student, scale_frames
 from vadistill.teachers import build
 from vadistill.teachers.loader import objects_of_clip
 from vadistill.training.device import autocast

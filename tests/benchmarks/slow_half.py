@@ -20,10 +20,7 @@ import numpy as np
 import torch
 from benchmarks.output import save
 
-from vadistill import student_training
-from vadistill.data.windows import loader
 from vadistill.detection.yolo import Detector
-from vadistill.distillation import Distiller
 from vadistill.inference.timing import Spread, by_turns
 from vadistill.io import maps, object_scores
 from vadistill.io.detections import index_objects, read_objects
@@ -32,11 +29,14 @@ from vadistill.io.hdf5 import attribute, writing
 from vadistill.io.maps import MapStore
 from vadistill.maps.calibration import Calibrator, map_values
 from vadistill.maps.rasterize import map_pyramid
-from vadistill.models.student import scale_frames
 from vadistill.settings import Detection, section
 from vadistill.stages import build_maps
 from vadistill.stages.score_objects import BATCH
-from vadistill.student_scoring import windows_of
+from vadistill.student import training
+from vadistill.student.distillation import Distiller
+from vadistill.student.loader import loader
+from vadistill.student.network import scale_frames
+from vadistill.student.scoring import windows_of
 from vadistill.teachers import build
 from vadistill.teachers.epoch import train_one_epoch
 from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out
@@ -285,12 +285,12 @@ def student_loader(results: Path, device: torch.device, budget: float) -> tuple[
 
     def path() -> None:
         kept: list[Waiting] = []
-        student_training.loader = lambda *arguments: kept.append(Waiting(loader(*arguments))) or kept[0]
+        training.loader = lambda *arguments: kept.append(Waiting(loader(*arguments))) or kept[0]
         started = time.perf_counter()
-        student_training.train_epoch(distiller, windows, 0, generator)
+        training.train_epoch(distiller, windows, 0, generator)
         first, *waited = kept[0].waited
         shares.append(1 - sum(waited) / (time.perf_counter() - started - first))
-        student_training.loader = loader
+        training.loader = loader
 
     tasks = {
         "path": path,

@@ -27,7 +27,7 @@ from vadistill.io.media.video import frames_of
 from vadistill.maps.calibration import fit
 from vadistill.maps.calibration_file import read_calibration, write_calibration
 from vadistill.settings import Calibration, canonical
-from vadistill.student_scoring import load_student
+from vadistill.student.scoring import load_student
 from vadistill.teachers.image_pool import read_image_pool
 from vadistill.training.run import TrainingRun
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.data.windows import FrameWindows, loader
 from vadistill.evaluation.protocols import in_short
 from vadistill.inference.backend import Backend
+from vadistill.student.loader import FrameWindows, loader
 
 BATCH = 16  # frames
 

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vadistill.io.files import whole_stream
-from vadistill.models.student import Student
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import canonical
+from vadistill.student.network import Student
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.conditions import Conditions
-from vadistill.data.windows import offsets
 from vadistill.errors import InputError
 from vadistill.inference.backend import Scores
 from vadistill.settings import canonical, section
+from vadistill.student.loader import offsets
+from vadistill.student.training_conditions import Conditions
 
 KEY = "vadistill"  # of the description among a file's metadata
 GRAPH, WEIGHTS = "model.xml", "model.bin"  # in the folder of an OpenVINO graph

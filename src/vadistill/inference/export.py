@@ -2,7 +2,7 @@
 
 A written graph takes windows of frames, ``frames`` (N, 3 * F, H, W) uint8 in BGR triples, and gives ``score`` (N,) and
 ``map_<g>`` (N, g, g), float32. Scaling of the pixels is inside; bringing frames to H x W stays outside
-(``vadistill.data.windows.resize``), since no ONNX operator averages areas as OpenCV's INTER_AREA does. What else a user
+(``vadistill.student.loader.resize``), since no ONNX operator averages areas as OpenCV's INTER_AREA does. What else a user
 must know (size, offsets of the frames, resolutions, settings of the training) is JSON among the file's metadata.
 """
 
@@ -21,7 +21,7 @@ from vadistill.inference.model_files import EXPORTS, ONNX, check_student
 from vadistill.io.files import whole_file, whole_folder
 from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.settings import section
-from vadistill.student_scoring import windows_of
+from vadistill.student.scoring import windows_of
 from vadistill.training.run import load_model
 
 # Highest difference of a score or a map's cell from torch's: at least four times what trained students showed.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vadistill.models.student import SHARPNESS, FrameHead, Student, frame_scores, scale_frames, soft_max_pool2d
+from vadistill.student.network import SHARPNESS, FrameHead, Student, frame_scores, scale_frames, soft_max_pool2d
 
 
 class ScoringNetwork(nn.Module):

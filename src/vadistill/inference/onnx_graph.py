@@ -9,7 +9,7 @@ import torch
 from vadistill.extras import extra
 from vadistill.inference.description import KEY, Description
 from vadistill.inference.graph import streamlined
-from vadistill.student_scoring import load_student
+from vadistill.student.scoring import load_student
 
 with extra("onnx"):
     import onnx  # noqa: F401 (torch's exporter needs it and would say so in many lines)

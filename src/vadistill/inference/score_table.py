@@ -12,12 +12,12 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
-from vadistill.conditions import Conditions, frame_step, matched_step, with_step
 from vadistill.errors import InputError
 from vadistill.inference.backend import Backend, Scores
 from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
 from vadistill.io.files import whole_file, whole_stream
 from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
+from vadistill.student.training_conditions import Conditions, frame_step, matched_step, with_step
 
 log = logging.getLogger(__name__)
 TABLE = ".csv"

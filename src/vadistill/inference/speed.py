@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.data.windows import offsets
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.errors import InputError
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
@@ -26,6 +25,7 @@ from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
 from vadistill.settings import Demo, Student, section
+from vadistill.student.loader import offsets
 from vadistill.training.device import cores, pick_device
 from vadistill.training.run import load_model
 

@@ -1,7 +1,7 @@
 """From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
 
 Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
-in memory, however long the video is. Windows are those of ``vadistill.data.windows.FrameWindows``.
+in memory, however long the video is. Windows are those of ``vadistill.student.loader.FrameWindows``.
 """
 
 import time
@@ -16,7 +16,6 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from vadistill.data.windows import resize
 from vadistill.inference.backend import Backend, Scores
 from vadistill.io.files import checked_path
 from vadistill.io.formats import ending
@@ -24,6 +23,7 @@ from vadistill.io.frames import FrameStore, window_indices
 from vadistill.io.media.depth import Range
 from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import Moments, frame_rate, frames_of
+from vadistill.student.loader import resize
 
 STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized

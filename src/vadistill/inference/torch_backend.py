@@ -13,7 +13,7 @@ from vadistill.errors import InputError
 from vadistill.inference.backend import Scores
 from vadistill.inference.description import Description
 from vadistill.inference.graph import ScoringNetwork, streamlined
-from vadistill.student_scoring import load_student
+from vadistill.student.scoring import load_student
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from vadistill.conditions import KEY, Conditions
-from vadistill.data.features import features_of_teachers
-from vadistill.distillation import Distiller
 from vadistill.errors import InputError
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.io.maps import maps_of_teachers
 from vadistill.io.provenance import data_fingerprint
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
-from vadistill.student_scoring import judges_of, validation_auc, windows_of
-from vadistill.student_training import train_epoch
+from vadistill.student.distillation import Distiller
+from vadistill.student.hints import features_of_teachers
+from vadistill.student.scoring import judges_of, validation_auc, windows_of
+from vadistill.student.training import train_epoch
+from vadistill.student.training_conditions import KEY, Conditions
 from vadistill.training.device import pick_device
 from vadistill.training.run import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
 

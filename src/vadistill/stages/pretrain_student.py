@@ -6,12 +6,12 @@ import time
 import torch
 from torch.nn.functional import interpolate
 
-from vadistill.data.windows import FrameWindows, loader, offsets
-from vadistill.losses import reconstruction_loss
-from vadistill.models.student import AutoEncoder, scale_frames
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.student_training import place
+from vadistill.student.loader import FrameWindows, loader, offsets
+from vadistill.student.losses import reconstruction_loss
+from vadistill.student.network import AutoEncoder, scale_frames
+from vadistill.student.training import place
 from vadistill.training.device import autocast, loader_workers, pick_device
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import TrainingRun, file_stamp

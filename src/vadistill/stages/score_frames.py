@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from vadistill.conditions import Conditions
 from vadistill.io import maps
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.student_scoring import load_student, score_clip, windows_of
+from vadistill.student.scoring import load_student, score_clip, windows_of
+from vadistill.student.training_conditions import Conditions
 from vadistill.training.device import pick_device
 from vadistill.training.run import drop_state
 

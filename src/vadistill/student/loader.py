@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vadistill.data.features import ObjectFeatures
 from vadistill.datasets.splits import first_held_out
 from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
+from vadistill.student.hints import ObjectFeatures
 
 OPEN_CLIPS = 64  # file handles a process keeps
 

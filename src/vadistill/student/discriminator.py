@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadistill.models.student import Maps
+from vadistill.student.network import Maps
 
 FIRST_WIDTH = 4
 HIDDEN_WIDTH = 50

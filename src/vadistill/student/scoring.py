@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vadistill.data.windows import FrameWindows, loader, offsets
 from vadistill.datasets.labels import labels_of_boxes
 from vadistill.errors import InputError
 from vadistill.evaluation.protocols import judge
-from vadistill.models.student import Student, frame_scores, scale_frames
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import section
+from vadistill.student.loader import FrameWindows, loader, offsets
+from vadistill.student.network import Student, frame_scores, scale_frames
 from vadistill.training.device import loader_workers
 from vadistill.training.run import fitting, load_model
 

@@ -11,8 +11,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from vadistill.evaluation.health import DEAD
-from vadistill.models.discriminator import Discriminator
-from vadistill.models.student import Maps
+from vadistill.student.discriminator import Discriminator
+from vadistill.student.network import Maps
 
 DEQUANTISATION = 0.005
 

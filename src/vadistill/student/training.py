@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import torch
 
-from vadistill.data.windows import FrameWindows, loader
-from vadistill.distillation import Distiller
-from vadistill.models.student import scale_frames
+from vadistill.student.distillation import Distiller
+from vadistill.student.loader import FrameWindows, loader
+from vadistill.student.network import scale_frames
 from vadistill.training.device import loader_workers
 from vadistill.training.meters import Averages
 

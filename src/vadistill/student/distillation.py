@@ -8,11 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vadistill.losses import adversarial_loss, discriminator_loss, distillation_loss, feature_loss, map_statistics
-from vadistill.models.discriminator import Discriminator
-from vadistill.models.student import Maps, Student
 from vadistill.settings import Distillation
 from vadistill.settings import Student as StudentSettings
+from vadistill.student.discriminator import Discriminator
+from vadistill.student.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    distillation_loss,
+    feature_loss,
+    map_statistics,
+)
+from vadistill.student.network import Maps, Student
 from vadistill.training.device import autocast
 from vadistill.training.meters import finite
 from vadistill.training.run import Stateful

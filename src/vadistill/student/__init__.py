@@ -1,0 +1,1 @@
+"""The frame-level network: layout, losses, distillation, scoring."""
