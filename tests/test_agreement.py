@@ -5,8 +5,8 @@ from sklearn.metrics import roc_auc_score
 from stored_clips import store_of
 from students import write_student
 
-from vadistill.inference.agreement import compare_backends
 from vadistill.inference.backend import Scores
+from vadistill.inference.compare_backends import compare_backends
 from vadistill.student.loader import FrameWindows
 
 

@@ -13,7 +13,7 @@ import pytest
 from students import write_student
 
 from vadistill.errors import InputError
-from vadistill.extras import extra
+from vadistill.inference.extras import extra
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

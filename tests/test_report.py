@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vadistill.data.run_files import read_metrics, read_timings
 from vadistill.errors import InputError
 from vadistill.evaluation.protocols import PROTOCOLS, difference, in_short, judge_side_by_side, record
 from vadistill.report.contents import Material, page
 from vadistill.report.page import picture, write_page
+from vadistill.report.run_files import read_metrics, read_timings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)

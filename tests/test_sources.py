@@ -10,7 +10,7 @@ import pytest
 from students import write_student
 from trees import pictures, write_avi, write_images, write_mp4
 
-from vadistill.data.sources import sources_of
+from vadistill.inference.sources import sources_of
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 
 from vadistill import __version__
-from vadistill.data.sources import sources_of
 from vadistill.errors import InputError, printable
 from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, find, judge_fully, record
 from vadistill.evaluation.rbdc_tbdc import region_scores
 from vadistill.evaluation.region_files import read_pair
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.inference.backends import BACKENDS, backend_for, load_backend
+from vadistill.inference.sources import sources_of
 from vadistill.io.files import write_json
 from vadistill.io.formats import size_text
 from vadistill.io.provenance import PACKAGE, git_revision, other_checkout

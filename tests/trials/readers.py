@@ -14,7 +14,6 @@ from students import write_student
 from trees import avenue, folder, save, ubnormal, ucsd, write_avi, write_images, write_mp4
 from trials.damages import BYTES, TEXT, odd_array, odd_image, odd_matrix
 
-from vadistill.data.run_files import read_metrics, read_timings
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_boxes, read_labels
 from vadistill.evaluation.auc_tables import COLUMNS, NUMBERS, PROTOCOL, read_tables
@@ -26,6 +25,7 @@ from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writi
 from vadistill.io.media.video import frames_of
 from vadistill.maps.calibration import fit
 from vadistill.maps.calibration_file import read_calibration, write_calibration
+from vadistill.report.run_files import read_metrics, read_timings
 from vadistill.settings import Calibration, canonical
 from vadistill.student.scoring import load_student
 from vadistill.teachers.image_pool import read_image_pool

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.extras import extra
 from vadistill.inference.backend import Scores
 from vadistill.inference.description import KEY, Description
+from vadistill.inference.extras import extra
 from vadistill.inference.model_files import ONNX
 from vadistill.io.formats import ending
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from vadistill.extras import extra
 from vadistill.inference.description import KEY, Description
+from vadistill.inference.extras import extra
 from vadistill.inference.graph import streamlined
 from vadistill.student.scoring import load_student
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.extras import extra
 from vadistill.inference.description import GRAPH, KEY, Description
+from vadistill.inference.extras import extra
 from vadistill.inference.model_files import STUDENT
 from vadistill.io.formats import ending
 

@@ -30,7 +30,7 @@ class Material:
         labels: (T,) of each clip, or None where the test clips have no labels.
         moments: Pictures of single frames.
         training: Records of every training, one an epoch, by the name of the model.
-        timings: Of ``vadistill.data.run_files.read_timings``.
+        timings: Of ``vadistill.report.run_files.read_timings``.
     """
 
     result: Mapping[str, Any]

@@ -9,8 +9,8 @@ import pandas as pd
 from vadistill.datasets.labels import labels_of_clips
 from vadistill.errors import InputError
 from vadistill.evaluation.protocols import columns
-from vadistill.inference.agreement import compare_backends
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
+from vadistill.inference.compare_backends import compare_backends
 from vadistill.inference.export import loadable, windows_for
 from vadistill.io.files import whole_file
 from vadistill.io.frames import FrameStore

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.data.run_files import read_trainings
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import frame_labels, read_labels
 from vadistill.evaluation.metrics import auc, smooth
@@ -13,6 +12,7 @@ from vadistill.evaluation.results import TeacherResult, read_teachers
 from vadistill.io.files import whole_folder
 from vadistill.io.maps import MapStore
 from vadistill.report.plots import HIGH, loss_plot, map_strip, pick_times, score_plot
+from vadistill.report.run_files import read_trainings
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers.loader import frame_stores

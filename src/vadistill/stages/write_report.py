@@ -5,7 +5,6 @@ import logging
 import cv2
 import numpy as np
 
-from vadistill.data.run_files import read_timings, read_trainings
 from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_clips, read_labels
 from vadistill.evaluation.fusion import Scores, mean_scores
@@ -17,6 +16,7 @@ from vadistill.report.contents import Material, page
 from vadistill.report.mistakes import extreme
 from vadistill.report.overlays import Overlay, findings_of
 from vadistill.report.page import Picture, picture, write_page
+from vadistill.report.run_files import read_timings, read_trainings
 from vadistill.settings import section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.teachers.loader import frame_stores
