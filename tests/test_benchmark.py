@@ -16,14 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trees import write_avi
 from wasteful_backend import Wasteful
 
+from vadistill.benchmark import machine_peak, speed
+from vadistill.benchmark.benchmark import FilmRun, Racer, benchmark
+from vadistill.benchmark.costs import cost_of, write_untrained
+from vadistill.benchmark.machine_peak import Peak, describe_machine, measure_peak
+from vadistill.benchmark.memory import peak_memory
+from vadistill.benchmark.timing import LEAST, MOST, Spread, by_turns
 from vadistill.datasets.clips import read_clips
 from vadistill.errors import InputError
-from vadistill.inference import machine_peak, speed
-from vadistill.inference.benchmark import FilmRun, Racer, benchmark
-from vadistill.inference.costs import cost_of, write_untrained
-from vadistill.inference.machine_peak import Peak, describe_machine, measure_peak
-from vadistill.inference.memory import peak_memory
-from vadistill.inference.timing import LEAST, MOST, Spread, by_turns
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.video import frames_of
 from vadistill.settings import Demo, section

@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from vadistill import config as config_check
+from vadistill.benchmark.costs import cost_of
 from vadistill.config import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.errors import InputError
-from vadistill.inference.costs import cost_of
 from vadistill.schema import schema
 from vadistill.settings import SECTIONS, TEACHERS, TERMS, section
 from vadistill.settings import Student as StudentSettings

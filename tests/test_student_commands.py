@@ -170,7 +170,7 @@ def test_records_of_a_benchmark_that_are_refused(vadistill, model, tmp_path, nam
 def test_a_benchmark_says_what_it_wrote(vadistill, tmp_path, monkeypatch):
     row = {"part": "network", "batch": 1, "backend": "b", "frames_per_second": 1.0, "times_official": 1.0}
     made = {"machine": {}, "peak": {}, "table": [row]}
-    monkeypatch.setattr("vadistill.inference.speed.measure_speed", lambda *_: made)
+    monkeypatch.setattr("vadistill.benchmark.speed.measure_speed", lambda *_: made)
     for _ in range(2):  # the second one replaces the first
         code, out, err = vadistill("benchmark", tmp_path / "speed.JSON")
         assert code == 0, err

@@ -144,8 +144,8 @@ def benchmark(
     budget: Annotated[float, typer.Option(help="Seconds for each number.", min=0.1)] = 5.0,
 ) -> None:
     """Time a student in every backend, by turns with the official layout in eager fp32."""
+    from vadistill.benchmark.speed import check_record, measure_speed
     from vadistill.inference.model_files import check_student
-    from vadistill.inference.speed import check_record, measure_speed
 
     _log()
     check_record(output)

@@ -11,10 +11,10 @@ from benchmarks import decoding, rates, scale, slow_half
 from benchmarks.estimate import ASSUMPTIONS, estimate, machines, work
 from benchmarks.output import save
 
-from vadistill.inference.benchmark import BATCHES
-from vadistill.inference.costs import write_untrained
-from vadistill.inference.machine_peak import measure_peak
-from vadistill.inference.speed import measure_speed
+from vadistill.benchmark.benchmark import BATCHES
+from vadistill.benchmark.costs import write_untrained
+from vadistill.benchmark.machine_peak import measure_peak
+from vadistill.benchmark.speed import measure_speed
 from vadistill.settings import section
 from vadistill.training.device import pick_device
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from benchmarks.output import save
 
-from vadistill.inference.timing import Spread, by_turns
+from vadistill.benchmark.timing import Spread, by_turns
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from vadistill.inference.machine_peak import describe_machine
+from vadistill.benchmark.machine_peak import describe_machine
 from vadistill.io.files import write_json
 from vadistill.training.device import cores, pick_device
 

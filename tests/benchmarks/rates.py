@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import torch
 
+from vadistill.benchmark.timing import by_turns
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.detection.yolo import Detector, quiet_ultralytics
-from vadistill.inference.timing import by_turns
 from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.mp4 import write_mp4

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.output import save
 from benchmarks.tree import write_tree
 
-from vadistill.inference.costs import write_untrained
+from vadistill.benchmark.costs import write_untrained
 from vadistill.io import object_scores
 from vadistill.io.frames import FrameStore, write_images
 from vadistill.io.hdf5 import writing

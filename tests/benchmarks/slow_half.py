@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from benchmarks.output import save
 
+from vadistill.benchmark.timing import Spread, by_turns
 from vadistill.detection.yolo import Detector
-from vadistill.inference.timing import Spread, by_turns
 from vadistill.io import maps, object_scores
 from vadistill.io.detections import index_objects, read_objects
 from vadistill.io.frames import FrameStore

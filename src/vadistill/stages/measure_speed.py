@@ -5,7 +5,7 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from vadistill.inference.speed import FILM, measure_speed
+from vadistill.benchmark.speed import FILM, measure_speed
 from vadistill.io.files import write_json
 from vadistill.io.frames import FrameStore
 from vadistill.io.mp4 import write_mp4

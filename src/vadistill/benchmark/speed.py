@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from vadistill.benchmark.benchmark import BATCHES, Racer, benchmark
+from vadistill.benchmark.costs import cost_of, write_untrained
+from vadistill.benchmark.machine_peak import describe_machine, measure_peak
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.errors import InputError
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
-from vadistill.inference.benchmark import BATCHES, Racer, benchmark
-from vadistill.inference.costs import cost_of, write_untrained
 from vadistill.inference.export import loadable
-from vadistill.inference.machine_peak import describe_machine, measure_peak
 from vadistill.inference.stream import StreamTimes, assemble
 from vadistill.io.files import read_json
 from vadistill.io.formats import known_ending, refuse_to_replace

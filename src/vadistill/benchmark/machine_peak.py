@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from vadistill.inference.timing import by_turns
+from vadistill.benchmark.timing import by_turns
 from vadistill.io.provenance import git_revision, package_versions
 
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices

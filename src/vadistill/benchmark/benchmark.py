@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from vadistill.benchmark.costs import Cost
+from vadistill.benchmark.machine_peak import KINDS, Peak, synchronised
+from vadistill.benchmark.memory import peak_memory, random_windows
+from vadistill.benchmark.timing import Spread, by_turns
 from vadistill.inference.backend import Backend
-from vadistill.inference.costs import Cost
-from vadistill.inference.machine_peak import KINDS, Peak, synchronised
-from vadistill.inference.memory import peak_memory, random_windows
 from vadistill.inference.stream import StreamTimes, assemble, score_video
-from vadistill.inference.timing import Spread, by_turns
 from vadistill.io.media.video import frames_of
 
 log = logging.getLogger(__name__)
