@@ -12,6 +12,7 @@ from stored_clips import store_of
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import write_clip
 from vadistill.stages import distill_student
+from vadistill.student import scoring, training
 from vadistill.training.run import load_model, state_of
 
 NETWORK = {"height": 32, "width": 48, "base_width": 2, "downsamplings": 2, "depth": 1, "heads": 1, "head_width": 4}
@@ -20,7 +21,7 @@ FRAMES, CPU = 12, torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch):
-    for module in (student_training, student_scoring):
+    for module in (training, scoring):
         monkeypatch.setattr(module, "loader_workers", lambda: 0)
 
 

@@ -169,7 +169,7 @@ def test_a_sample_that_nobody_needs_is_given_up(tree, monkeypatch):
     begun, go_on, load = [], threading.Event(), loader.load_objects
     reading = threading.Event()
     monkeypatch.setattr(
-        objects,
+        loader,
         "load_objects",
         lambda clip, chosen: (begun.append(clip.clip), reading.set(), go_on.wait(5), load(clip, chosen))[-1],
     )

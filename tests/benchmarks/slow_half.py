@@ -32,7 +32,7 @@ from vadistill.maps.rasterize import map_pyramid
 from vadistill.settings import Detection, section
 from vadistill.stages import build_maps
 from vadistill.stages.score_objects import BATCH
-from vadistill.student import training
+from vadistill.student import training as student_training
 from vadistill.student.distillation import Distiller
 from vadistill.student.loader import loader
 from vadistill.student.network import scale_frames
@@ -285,12 +285,12 @@ def student_loader(results: Path, device: torch.device, budget: float) -> tuple[
 
     def path() -> None:
         kept: list[Waiting] = []
-        training.loader = lambda *arguments: kept.append(Waiting(loader(*arguments))) or kept[0]
+        student_training.loader = lambda *arguments: kept.append(Waiting(loader(*arguments))) or kept[0]
         started = time.perf_counter()
-        training.train_epoch(distiller, windows, 0, generator)
+        student_training.train_epoch(distiller, windows, 0, generator)
         first, *waited = kept[0].waited
         shares.append(1 - sum(waited) / (time.perf_counter() - started - first))
-        training.loader = loader
+        student_training.loader = loader
 
     tasks = {
         "path": path,

@@ -1,4 +1,4 @@
-"""Where an anomaly is: regions for RBDC and TBDC (``vadistill.evaluation.rbdc_tbdc``) out of masks, maps and boxes, and pixel AUC.
+"""Where an anomaly is: regions for RBDC and TBDC (``rbdc_tbdc``) out of masks, maps and boxes, and pixel AUC.
 
 The boxes of regions are whole pixels with both ends included: ``x_max`` is the last column that belongs to it.
 """

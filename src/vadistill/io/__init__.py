@@ -1,1 +1,1 @@
-"""What is read and written: files, stores, videos and images."""
+"""What is read and written: files, stores, videos and images; nothing else knows file formats of ours."""

@@ -3,7 +3,7 @@
 ``bytes`` holds the encoded images one after another, (B,) uint8 with checksums; image t is
 ``bytes[offsets[t]:offsets[t + 1]]``, ``offsets`` being (T + 1,) int64, and ``crc32[t]`` is its checksum. The attributes
 say which clip it is, and ``repaired`` which of its frames stand for images that could not be decoded
-(``vadistill.io.media.image_folder.images_of``). Of a video there are ``times``, (T,) float64 seconds after the first frame.
+(``media.image_folder.images_of``). Of a video there are ``times``, (T,) float64 seconds after the first frame.
 """
 
 import os

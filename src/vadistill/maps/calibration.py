@@ -136,7 +136,7 @@ def fit(
 def fit_affine(scores: np.ndarray, settings: Calibration) -> Affine:
     """Fit the map that takes two percentiles of the training scores (N,) to two values.
 
-    Of few scores the percentiles lie farther inward (``vadistill.maps.percentiles``). Equal scores all go to the low value.
+    Of few scores the percentiles lie farther inward (``maps.percentiles``). Equal scores all go to the low value.
     Its slope is then 1: a higher test score still stands out.
     """
     wished = (settings.low_percentile, settings.high_percentile)

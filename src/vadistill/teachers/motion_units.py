@@ -31,7 +31,7 @@ def object_speed(flow: Tensor) -> Tensor:
 
 
 class SceneTable(nn.Module):
-    """Statistics by scene and row of the box's lower edge (``vadistill.geometry.scene_statistics``), in buffers of one shape.
+    """Statistics by scene and row of the box's lower edge (``geometry.scene_statistics``), in buffers of one shape.
 
     Rows are fractions of the frame height, so that clips of one scene may differ in size. The last of the S + 1 tables
     is for objects of unknown scenes.

@@ -1,1 +1,0 @@
-"""Clips, frames, detections, objects, maps, scores and labels: the only code that knows file formats."""

@@ -1,1 +1,0 @@
-"""The student's network and its discriminators: tensors in, tensors out."""
