@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from vadistill.ablation import ablation_runs, configured_variant
-from vadistill.config import check, dataset_section, owner
 from vadistill.errors import InputError
 from vadistill.report.ablation import ablation_plot
+from vadistill.settings.ablation import ablation_runs, configured_variant
+from vadistill.settings.check import check
+from vadistill.settings.stages import dataset_section, owner
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
 PAIR = ["background_agnostic", "multi_task"]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import yaml
 from students import write_student
 from trees import pictures, write_images, write_mp4
 
-from vadistill import config as config_check
 from vadistill.errors import InputError, printable
 from vadistill.evaluation.region_files import read_tracks
 from vadistill.evaluation.score_files import read_scores
@@ -22,6 +22,7 @@ from vadistill.io.files import fingerprint, read_json, sha256, whole_file, whole
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import frames_of
+from vadistill.settings.check import check
 from vadistill.teachers.image_pool import read_image_pool
 from vadistill.training.run import load_model
 
@@ -139,7 +140,7 @@ def test_score_says_in_a_line_which_source_it_leaves_out(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.csv"]
 
 
-ROOT = config_check.__file__.rsplit("/src/", 1)[0]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_home_and_variables_in_the_paths_of_a_config(config, monkeypatch):
     avenue["localisation"] = {"tracks": "$DATA/tracks"}
     config["background_agnostic"]["image_pool"] = "${DATA}/pool"
     config["detection"]["weights"] = "$DATA/my.pt"
-    config_check.check(config)
+    check(config)
     assert avenue["path"] == "/home/me/avenue" and avenue["localisation"]["tracks"] == "/mnt/data/tracks"
     assert config["background_agnostic"]["image_pool"] == "/mnt/data/pool"
     assert config["detection"]["weights"] == "/mnt/data/my.pt"
@@ -165,7 +166,7 @@ def test_home_and_variables_in_the_paths_of_a_config(config, monkeypatch):
 def test_other_paths_stay_as_they_are(config):
     config["datasets"]["avenue"]["path"] = "../a//b/./c~/$(x) 5$"
     before = copy.deepcopy(config)
-    config_check.check(config)
+    check(config)
     assert config == before
 
 
@@ -177,7 +178,7 @@ def test_what_is_not_defined_is_named(path, told, config, monkeypatch):
     monkeypatch.delenv("NOT_SET", raising=False)
     config["datasets"]["avenue"]["path"] = path
     with pytest.raises(InputError) as caught:
-        config_check.check(config)
+        check(config)
     assert f"datasets.avenue.path is '{path}'; {told} is not defined" in str(caught.value)
     assert "\n" not in str(caught.value)
 

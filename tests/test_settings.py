@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 
-from vadistill import config as config_check
 from vadistill.benchmark.costs import cost_of
-from vadistill.config import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.errors import InputError
-from vadistill.schema import schema
 from vadistill.settings import SECTIONS, TEACHERS, TERMS, section
 from vadistill.settings import Student as StudentSettings
+from vadistill.settings.check import check
+from vadistill.settings.schema import schema
+from vadistill.settings.stages import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.student.network import Student
 from vadistill.teachers import TEACHERS as REGISTRY
 from vadistill.teachers import build
@@ -29,7 +29,7 @@ def test_written_schema_is_the_one_of_the_dataclasses():
 
 def test_schema_is_a_schema_and_accepts_the_config():
     jsonschema.Draft202012Validator.check_schema(schema())
-    config_check.check(CONFIG)
+    check(CONFIG)
 
 
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name != "demo"])
@@ -45,7 +45,7 @@ def test_presets_fit_the_schema():
         assert not datasets.keys() & more.keys(), "two presets would make one variant of two"
         datasets |= more
         config = {**CONFIG, "datasets": datasets}
-        config_check.check(config)
+        check(config)
         known = {*more, *(entry["variant_of"] for entry in more.values() if "variant_of" in entry)}
         found = {variant: all_settings(config, variant, student=name != "teacher_study") for variant in known}
         assert len(set(found.values())) == len(found), f"{name}: variants that differ in nothing"
@@ -136,7 +136,7 @@ def test_every_bad_config_is_one_line_that_names_the_key(place, value, told):
         target = target[key]
     target[place[-1]] = value
     with pytest.raises(InputError) as error:
-        config_check.check(config)
+        check(config)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -248,7 +248,7 @@ def test_a_bad_scene_pattern_is_refused_before_anything_runs(pattern, told):
     config = copy.deepcopy(CONFIG)
     config["datasets"]["avenue"]["objects"] = {"scene": pattern}
     with pytest.raises(InputError, match=r"datasets\.avenue\.objects\.scene") as error:
-        config_check.check(config)
+        check(config)
     assert told in str(error.value)
 
 
@@ -257,7 +257,7 @@ def test_a_variants_calibration_is_checked_with_its_bases():
     config["datasets"]["base"]["calibration"] = {"high_percentile": 80}
     config["datasets"]["seed"]["calibration"] = {"low_percentile": 90}
     with pytest.raises(InputError, match=r"datasets\.seed\.calibration: the low percentile"):
-        config_check.check(config)
+        check(config)
 
 
 def test_a_variant_with_another_held_out_share_has_its_own_validation_split():

@@ -19,8 +19,8 @@ import torchvision
 from conftest import HANGS, ROOT
 from trees import write_avi
 
-from vadistill.config import stage_settings
 from vadistill.io.maps import MapStore
+from vadistill.settings.stages import stage_settings
 
 pytestmark = pytest.mark.workflow
 

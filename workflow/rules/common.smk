@@ -8,17 +8,17 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from vadistill import config as config_check
-from vadistill.ablation import ablation_runs
+from vadistill.settings.check import check
+from vadistill.settings.ablation import ablation_runs
 from vadistill.datasets.clips import demo_clips, read_clips
 from vadistill.datasets.lengths import check_single, short_clips
 from vadistill.datasets.splits import held_out_part, scene_of, shard_of, stable_order
 from vadistill.errors import InputError
-from vadistill.config import dataset_config, dataset_section, owner, stage_settings
+from vadistill.settings.stages import dataset_config, dataset_section, owner, stage_settings
 from vadistill.settings import LEAST_FRAMES, TEACHERS
 
 try:
-    config_check.check(config)
+    check(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

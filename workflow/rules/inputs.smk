@@ -3,8 +3,8 @@ import os
 from dataclasses import asdict
 from functools import partial
 
-from vadistill.ablation import configured_variant
-from vadistill.config import all_settings
+from vadistill.settings.ablation import configured_variant
+from vadistill.settings.stages import all_settings
 from vadistill.io.files import fingerprint
 from vadistill.settings import OFFICIAL_WEIGHTS, canonical
 

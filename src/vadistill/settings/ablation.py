@@ -7,8 +7,8 @@ frames: each changes one thing of what is configured. All runs share what lies b
 from collections.abc import Iterator
 from typing import Any
 
-from vadistill.config import all_settings, dataset_section
 from vadistill.settings import Distillation
+from vadistill.settings.stages import all_settings, dataset_section
 
 PAPER_TEACHERS = ("background_agnostic", "multi_task")
 FRAMES = (1, 3, 5)

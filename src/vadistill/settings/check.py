@@ -1,0 +1,131 @@
+"""The check of a whole config: by the JSON schema, and of what no schema can say."""
+
+import math
+import re
+from typing import Any
+
+import jsonschema
+
+from vadistill.errors import InputError
+from vadistill.settings import TEACHERS, TERMS, Calibration, Validation, section
+from vadistill.settings.paths import expand_paths
+from vadistill.settings.schema import schema
+from vadistill.settings.stages import dataset_section
+
+
+def check(config: dict[str, Any]) -> None:
+    """Check a whole config, and replace ``~`` and environment variables in its paths.
+
+    Raises:
+        InputError: A key is unknown or missing, a value has the wrong type or lies outside its range, settings
+            contradict each other, or a variable is not defined.
+    """
+    _check_numbers(config, "")
+    errors = jsonschema.Draft202012Validator(schema()).iter_errors(config)
+    # The deepest error of the first bad key says most.
+    for error in sorted(errors, key=lambda found: ([str(part) for part in found.absolute_path], len(found.path))):
+        raise InputError(f"config: {_sentence(error)}")
+    expand_paths(config)
+    for name, dataset in config["datasets"].items():
+        _check_source(name, dataset, config["datasets"])
+        for place, values in ((name, dataset), (None, config)):
+            _check_teachers(place, values)
+        _check_paths(config, name)
+        _check_calibration(name, dataset_section(config, name, "calibration"))
+        _check_scene(name, dataset_section(config, name, "objects").scene)
+        for made in ("validation", "synthetic"):
+            _check_intervals(f"datasets.{name}.{made}", dataset_section(config, name, made))
+    _check_calibration(None, section("calibration", config.get("calibration", {})))
+
+
+def _check_numbers(value: Any, place: str) -> None:
+    """Refuse what YAML knows and JSON does not: numbers that are not finite, keys that are no text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"config: {place} is {value}; expected a finite number")
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"config: the key {key!r} in {place or 'the top level'} is no text; put it in quotes")
+            _check_numbers(part, f"{place}.{key}" if place else key)
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    place = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))
+        return f"unknown key '{unknown[0]}' in {place}; known are {', '.join(known)}"
+    if error.validator == "type" and error.validator_value in ("number", "integer") and isinstance(error.instance, str):
+        return (
+            f"{place} is the text '{error.instance}', expected a {error.validator_value} (YAML needs 1.0e-4, not 1e-4)"
+        )
+    if error.validator == "pattern":
+        return f"{place}: {error.instance!r} does not fit; expected {error.schema['description']}"
+    return f"{place}: {error.message}"
+
+
+def _check_teachers(dataset: str | None, values: dict[str, Any]) -> None:
+    place = f"datasets.{dataset}.distillation.teachers" if dataset else "distillation.teachers"
+    for teacher in values.get("distillation", {}).get("teachers", ()):
+        if teacher not in TEACHERS:
+            raise InputError(f"config: {place}: unknown teacher '{teacher}'; known are {', '.join(TEACHERS)}")
+
+
+def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> None:
+    """A data set lies in a folder, is generated, or is a variant of one of these."""
+    if varied := dataset.get("variant_of"):
+        if extra := sorted({"layout", "path", "shards"} & dataset.keys()):
+            raise InputError(f"config: datasets.{name} is a variant of {varied} and takes its {extra[0]} from it")
+        if varied not in known or "variant_of" in known[varied]:
+            raise InputError(
+                f"config: datasets.{name}.variant_of is '{varied}'; expected a data set that is no variant"
+            )
+    elif "layout" not in dataset:
+        raise InputError(f"config: datasets.{name} has no layout; expected one, or variant_of")
+    elif dataset["layout"] != "demo" and "path" not in dataset:
+        raise InputError(f"config: datasets.{name} has no path; expected the folder of the data set")
+
+
+def _check_paths(config: dict[str, Any], name: str) -> None:
+    """Refuse paths that a command line takes for an option, and that Snakemake takes for a pattern."""
+    paths = {
+        "path": config["datasets"][name].get("path", ""),
+        "detection.weights": dataset_section(config, name, "detection").weights,
+        "background_agnostic.image_pool": dataset_section(config, name, "background_agnostic").image_pool,
+        "localisation.tracks": dataset_section(config, name, "localisation").tracks,
+    }
+    for key, path in paths.items():
+        if not path.isprintable() or set(path) & set("{}") or path.startswith("-"):
+            raise InputError(
+                f"config: datasets.{name}.{key} is {path!a}; expected printable characters, no brace and no "
+                "leading '-' (a link of another name may lead there)"
+            )
+
+
+def _check_scene(dataset: str, pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise InputError(
+            f"config: datasets.{dataset}.objects.scene: '{pattern}' is no regular expression ({error})"
+        ) from None
+    if pattern and not groups:
+        raise InputError(f"config: datasets.{dataset}.objects.scene: '{pattern}' has no group around the scene's name")
+
+
+def _check_intervals(place: str, made: Validation) -> None:
+    for key in ("pace", "haste"):
+        low, high = getattr(made, key)
+        if low > high:
+            raise InputError(f"config: {place}.{key} is [{low:g}, {high:g}]; expected the smaller number first")
+
+
+def _check_calibration(dataset: str | None, calibration: Calibration) -> None:
+    place = f"datasets.{dataset}.calibration" if dataset else "calibration"
+    if calibration.low_percentile >= calibration.high_percentile or calibration.low_value >= calibration.high_value:
+        raise InputError(f"config: {place}: the low percentile and value must lie below the high ones")
+    for term in calibration.terms:
+        teacher, _, name = term.partition(".")
+        if name not in TERMS.get(teacher, ()):
+            known = ", ".join(f"{teacher}.{name}" for teacher in TERMS for name in TERMS[teacher])
+            raise InputError(f"config: {place}.terms has '{term}'; known are {known}")

@@ -1,0 +1,118 @@
+"""Settings of what is watched: the data set, its frames, detections and objects, and synthetic anomalies."""
+
+from dataclasses import dataclass
+
+from vadistill.settings.fields import interval, later, number, option
+
+ANOMALY_KINDS = ("pasted", "misplaced", "fast", "backward")
+LEAST_FRAMES = 12  # of a training clip; a shorter one is left out
+LAYOUTS = ("avenue", "shanghaitech", "ucsd_ped1", "ucsd_ped2", "ubnormal", "folder", "demo")
+# The environment variable that names the hashes of trusted weights to the stages, with commas between them: as a param
+# of its rule, a longer list would have everything detected anew.
+TRUSTED_WEIGHTS = "VADISTILL_TRUSTED_WEIGHTS"
+# Detection weights that ultralytics' own downloader fetches by name.
+OFFICIAL_WEIGHTS = (
+    frozenset(
+        f"{family}{size}.pt"
+        for family, sizes in (("yolov8", "nsmlx"), ("yolo11", "nsmlx"), ("yolo12", "nsmlx"), ("yolo26", "nsmlx"))
+        for size in sizes
+    )
+    | frozenset(f"yolov5{size}u.pt" for size in "nsmlx")
+    | frozenset({"yolov3u.pt"})
+)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The generated data set (layout ``demo``)."""
+
+    seed: int = number(7, "everything is drawn from it")
+    train_clips: int = number(10, "normal clips", 1)
+    test_clips: int = number(8, "clips with anomalies", 1)
+    frames: int = number(150, "frames a clip", LEAST_FRAMES)
+    height: int = number(180, "pixels", 64)
+    width: int = number(320, "pixels", 64)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """How extracted frames are stored."""
+
+    encoding: str = option("jpeg", "jpeg (JPEG source frames are kept byte for byte) or png", enum=["jpeg", "png"])
+    quality: int = number(95, "JPEG quality", 1, 100)
+    depth: str = later(
+        "full",
+        "what of images of more than 8 bits becomes 8: the full range of 16 bits, or percentiles 0.1 to 99.9 of the "
+        "training images",
+        enum=["full", "percentiles"],
+    )
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The object detector. Thresholds that the teachers use stand in ``objects``."""
+
+    weights: str = option(
+        "yolov8n.pt", "a file or OpenVINO folder in resources/weights or of an absolute path, or an official name"
+    )
+    image_size: int = number(640, "longer side of the detector's input in pixels", 32)
+    confidence: float = number(0.05, "boxes below it are not stored", 0, 1)
+    iou: float = number(0.6, "non-maximum suppression: boxes of one class that overlap more are merged", 0, 1)
+    max_objects: int = number(300, "boxes kept a frame", 1)
+    batch: int = number(8, "frames a batch", 1)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Which stored boxes count as objects; changing it does not rerun the detector."""
+
+    confidence: float = number(0.25, "least confidence", 0, 1)
+    min_side: float = number(10.0, "drop boxes whose longer side is shorter, in pixels")
+    max_overlap: float = number(0.9, "of two boxes with a larger IoU the less confident is dropped", 0, 1)
+    drop_contained: bool = option(True, "drop boxes that lie strictly inside another")
+    moving: bool = option(False, "moving regions that no box covers are objects, too")
+    scene: str = option("", "regular expression whose first group names a clip's scene; empty: one scene")
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Regions that move, for objects that the detector does not know."""
+
+    step: int = number(3, "frames over which motion is measured", 1)
+    speed: float = number(1.0, "least motion over these frames in pixels", 0.1)
+    min_side: float = number(12.0, "drop regions whose longer side is shorter, in pixels")
+    max_share: float = number(0.15, "drop regions that cover a larger share of the frame", 0, 1)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The training clips that no teacher is fitted on: they stop the training early and make the validation split."""
+
+    share: float = number(0.15, "of the training clips, at least one; of a single clip its last part", 0, 0.5)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Synthetic anomalies in held-out training clips: the split by which settings are chosen."""
+
+    clips: int = number(6, "held-out clips used at most, each once for every kind", 1)
+    frames: int = number(240, "frames of a clip at most", 24)
+    kinds: tuple[str, ...] = option(
+        ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True, items={"enum": list(ANOMALY_KINDS)}
+    )
+    share: float = number(0.4, "of a made clip that is abnormal", 0.1, 0.9)
+    pace: tuple[float, ...] = interval((3.0, 3.0), "speed of an interval that is played fast, from .. to", 1.0)
+    haste: tuple[float, ...] = interval((2.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
+    seed: int = number(0, "what is pasted where and when")
+
+
+@dataclass(frozen=True)
+class Synthetic(Validation):
+    """Synthetic anomalies in the other training clips, which the student may learn from (distillation.synthetic)."""
+
+    clips: int = number(1000, "training clips used at most, each once for every kind", 1)
+    frames: int = number(100, "frames of a clip at most", 24)
+    share: float = number(0.8, "of a made clip that is abnormal", 0.1, 1)
+    pace: tuple[float, ...] = interval((1.25, 4.0), "speed of an interval that is played fast, from .. to", 1.0)
+    haste: tuple[float, ...] = interval((1.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
+    seed: int = number(1, "what is pasted where and when")

@@ -1,0 +1,39 @@
+"""Settings of the evaluation: frame scores, localisation, the ablation."""
+
+from dataclasses import dataclass
+
+from vadistill.settings.fields import number, option
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """From frame scores to AUC."""
+
+    filter_size: int = number(9, "side of the teachers' mean filter over frames, rows and columns of cells", 1)
+    filter_cell: int = number(16, "side of its cells in pixels", 1)
+    smoothing_sigma: float = number(21.0, "Gaussian over time, in frames; 0 leaves the scores as they are")
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """RBDC, TBDC and the AUC of all pixels."""
+
+    tracks: str = option(
+        "", "folder of <clip>.txt with tracks of abnormal regions; empty: they follow from pixel masks"
+    )
+    map_share: float = number(
+        0.6, "of the 99th percentile of training maps' maxima: the student's regions lie above it"
+    )
+    filter_cell: int = number(4, "side of the cells of the teachers' mean filter in pixels", 1)
+    filter_cells: int = number(3, "rows and columns of cells that it averages; 1: none", 1)
+    filter_frames: int = number(1, "frames that it averages; 1: none", 1)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The student with one thing changed at a time (rule compare_ablation)."""
+
+    seeds: tuple[int, ...] = option(
+        (0, 1, 2), "seeds of the distillation", minItems=1, uniqueItems=True, items={"minimum": 0}
+    )
+    epochs: int = number(0, "of pre-training and distillation; 0: as configured")

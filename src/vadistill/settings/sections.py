@@ -1,0 +1,60 @@
+"""The sections of config.yaml by name, as typed settings and as canonical JSON."""
+
+import json
+import typing
+from dataclasses import asdict, fields
+from typing import Any
+
+from vadistill.settings.data import Demo, Detection, Frames, HeldOut, Moving, Objects, Synthetic, Validation
+from vadistill.settings.evaluation import Ablation, Evaluation, Localisation
+from vadistill.settings.student import Distillation, Pretraining, Student
+from vadistill.settings.teachers import BackgroundAgnostic, Calibration, FlowNeighbours, Maps, MultiTask
+
+SECTIONS: dict[str, type] = {
+    "demo": Demo,
+    "frames": Frames,
+    "detection": Detection,
+    "objects": Objects,
+    "moving": Moving,
+    "held_out": HeldOut,
+    "validation": Validation,
+    "synthetic": Synthetic,
+    "background_agnostic": BackgroundAgnostic,
+    "multi_task": MultiTask,
+    "flow_neighbours": FlowNeighbours,
+    "calibration": Calibration,
+    "maps": Maps,
+    "student": Student,
+    "pretraining": Pretraining,
+    "distillation": Distillation,
+    "evaluation": Evaluation,
+    "localisation": Localisation,
+    "ablation": Ablation,
+}
+
+
+def section(name: str, values: dict[str, Any]) -> Any:
+    """Return the typed section ``name`` with ``values`` over its defaults."""
+    kind = SECTIONS[name]
+    hints = typing.get_type_hints(kind)
+    return kind(**{key: _typed(hints[key], value) for key, value in values.items()})
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """Return the value in its field's type, so that 20 and 20.0 are one setting."""
+    if isinstance(value, list | tuple):
+        return tuple(_typed(typing.get_args(kind)[0], one) for one in value)
+    return kind(value) if kind in (int, float) else value
+
+
+def told(settings: Any) -> dict[str, Any]:
+    """Return the values of a section that its stages are told; see ``later``."""
+    entries = [entry for entry in fields(settings) if "later" not in entry.metadata]
+    changed = [entry for entry in fields(settings) if getattr(settings, entry.name) != entry.default]
+    names = {entry.name for entry in (*entries, *changed)}
+    return {name: value for name, value in asdict(settings).items() if name in names}
+
+
+def canonical(content: Any) -> str:
+    """Return JSON with sorted keys and no spaces: equal for equal settings, whatever their order."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

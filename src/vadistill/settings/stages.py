@@ -1,0 +1,137 @@
+"""The settings of a data set and of a stage, and which results data sets share.
+
+A stage gets one canonical JSON string of just the settings that it uses (``stage_settings``): this string is the only
+param of its rule, so that a changed setting reruns exactly the stages that read it.
+"""
+
+from typing import Any
+
+from vadistill.errors import InputError
+from vadistill.settings import SECTIONS, TEACHERS, canonical, section, told
+
+# What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
+# change of the stage's algorithm, which then reruns it.
+STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "generate_demo": (1, ("demo",)),
+    "measure_depth": (1, ()),
+    "extract_frames": (1, ("frames",)),
+    "detect_objects": (1, ("detection",)),
+    "find_moving": (1, ("moving",)),
+    "make_validation_clip": (2, ("frames", "held_out", "validation")),
+    "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
+    "train_teacher": (2, ("objects", "held_out", "{teacher}")),
+    "score_objects": (3, ("objects",)),
+    "score_trivially": (1, ("objects",)),
+    "calibrate_teacher": (3, ("calibration",)),
+    "build_maps": (2, ("maps",)),
+    "evaluate_teachers": (2, ("evaluation",)),
+    "draw_teachers": (1, ("evaluation",)),
+    "pretrain_student": (2, ("student", "pretraining")),
+    "distill_student": (3, ("held_out", "student", "distillation", "maps")),
+    "score_frames": (1, ()),
+    "evaluate_student": (2, ("evaluation",)),
+    "evaluate_regions": (2, ("localisation",)),
+    "evaluate": (3, ("evaluation",)),
+    "write_report": (1, ("evaluation",)),
+    "draw_pictures": (1, ("evaluation",)),
+    "draw_overlay": (1, ("evaluation",)),
+    "measure_speed": (1, ()),
+    "compare_backends": (1, ("evaluation",)),
+}
+# The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
+_DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
+_SCORED = (*_DETECTED, "train_teacher", "score_objects")
+# The sections that only the student depends on.
+STUDENT = ("synthetic", "student", "pretraining", "distillation")
+PRODUCTS: dict[str, tuple[str, ...]] = {
+    "frames": ("generate_demo", "extract_frames"),
+    "detections": _DETECTED[:3],
+    "moving": ("generate_demo", "extract_frames", "find_moving"),
+    "model": (*_DETECTED, "train_teacher"),
+    "scores": _SCORED,
+    "calibration": (*_SCORED, "calibrate_teacher"),
+    "maps": (*_SCORED, "calibrate_teacher", "build_maps"),
+    "trivial": (*_DETECTED, "score_trivially"),
+    "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
+}
+
+
+def dataset_config(config: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """Return the config of one data set; a variant's sections go over those of the data set that it varies.
+
+    Raises:
+        InputError: There is no such data set.
+    """
+    known = config["datasets"]
+    if dataset not in known:
+        written = sorted(name for name, entry in known.items() if "shares" not in entry)
+        raise InputError(f"config.yaml: no data set '{dataset}' under datasets; it has {', '.join(written)}")
+    own = known[dataset]
+    if "variant_of" not in own:
+        return known[dataset]
+    varied = known[own["variant_of"]]
+    sections = {
+        name: {**varied.get(name, {}), **own.get(name, {})} for name in SECTIONS if name in varied or name in own
+    }
+    return {**varied, **own, **sections}
+
+
+def dataset_section(config: dict[str, Any], dataset: str, name: str) -> Any:
+    """Return section ``name`` as it holds for ``dataset``: its own overrides first, then the general section."""
+    return section(name, {**config.get(name, {}), **dataset_config(config, dataset).get(name, {})})
+
+
+def stage_settings(config: dict[str, Any], dataset: str, stage: str, teacher: str = "", **extra: Any) -> str:
+    """Return the canonical JSON of the settings that ``stage`` reads, with its version and ``extra`` values."""
+    version, names = STAGES[stage]
+    names = tuple(name.format(teacher=teacher) for name in names)
+    content = {name: told(dataset_section(config, dataset, name)) for name in names}
+    return canonical({"version": version, **content, **extra})
+
+
+def all_settings(config: dict[str, Any], dataset: str, student: bool, seeds: bool = True) -> str:
+    """Return all settings of a data set, equal for variants with the same results.
+
+    Args:
+        config: The whole config.
+        dataset: Name of the data set.
+        student: With what makes the student; else what makes the teachers alone.
+        seeds: With the seeds of trainings; without them, runs that differ in nothing else are equal.
+    """
+    left_out = () if student else STUDENT
+    sections = {name: told(dataset_section(config, dataset, name)) for name in SECTIONS if name not in left_out}
+    for name in () if seeds else {*TEACHERS, *STUDENT} & sections.keys():
+        sections[name].pop("seed", None)
+    return canonical(sections)
+
+
+def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", teacher: str = "") -> str:
+    """Return the data set whose folder holds a result: a variant shares what none of its settings changes.
+
+    It shares it with the data set that it varies, or with other variants of it that its entry names (``shares``).
+
+    Args:
+        config: The whole config.
+        dataset: Data set that the result is for.
+        product: Key of ``PRODUCTS``.
+        split: Split of the result, where it has one.
+        teacher: Teacher of the result, where it has one.
+    """
+    own = config["datasets"].get(dataset, {})
+    if "variant_of" not in own:
+        return dataset
+    stages = PRODUCTS[product]
+    if product != "moving" and not dataset_section(config, dataset, "objects").moving:
+        stages = tuple(stage for stage in stages if stage != "find_moving")
+    made = split in ("validation", "synthetic")
+    if made:
+        stages = (*stages, "detect_objects", f"make_{split}_clip")
+
+    def made_by(name: str) -> list[str]:
+        # Which clips are held out, and where an object is misplaced, follows from the scenes.
+        scene = dataset_section(config, name, "objects").scene if made else ""
+        return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
+
+    mine = made_by(dataset)
+    others = (own["variant_of"], *own.get("shares", ()))
+    return next((other for other in others if made_by(other) == mine), dataset)

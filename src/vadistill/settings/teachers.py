@@ -1,0 +1,155 @@
+"""Settings of the teachers, of the calibration of their scores and of the maps; the terms that each one measures."""
+
+from dataclasses import dataclass
+
+from vadistill.settings.fields import number, option
+
+TASKS = ("arrow", "irregularity", "middle_box", "distillation")
+MOTION_ANOMALIES = ("longer_gap", "affine", "rotated", "shuffled")
+# What each teacher measures of an object; multi_task only what it has learned.
+TERMS = {
+    "background_agnostic": ("appearance", "past", "future", "appearance_error", "past_error", "future_error"),
+    "multi_task": TASKS,
+    "flow_neighbours": ("distance",),
+}
+TEACHERS = tuple(TERMS)
+
+
+@dataclass(frozen=True)
+class BackgroundAgnostic:
+    """Teacher: auto-encoders, adversarial training on pseudo-anomalies, classifiers (arXiv 2008.12328)."""
+
+    crop: int = option(64, "side of the crops in pixels", enum=[32, 64])
+    step: int = number(3, "frames between the frame and its flow's other end", 1)
+    normalise: str = option(
+        "scene",
+        "flow in units of: the box's diagonal, the usual speed where the box stands, or 20 pixels",
+        enum=["box", "scene", "pixels"],
+    )
+    appearance: str = option("gray", "colour of the appearance crops", enum=["gray", "colour"])
+    motion: str = option(
+        "dis",
+        "dense flow by DIS, Farneback or RAFT (resources/weights/raft_small*.pth), or image gradients",
+        enum=["dis", "farneback", "raft", "gradient"],
+    )
+    context: float = number(0.0, "share of the box's sides that a crop adds on each side", 0, 2)
+    aspect: str = option("stretch", "crops stretch the box to a square, or keep its shape", enum=["stretch", "keep"])
+    border: str = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    )
+    max_objects: int = number(60000, "training objects held in memory; more are thinned out evenly", 1)
+    batch: int = number(64, "objects a step", 2)
+    autoencoder_epochs: int = number(20, "at most", 1)
+    adversarial_epochs: int = number(8, "epochs with reversed gradients; 0 leaves them out", 0)
+    classifier_epochs: int = number(15, "at most", 1)
+    autoencoder_rate: float = number(1e-3, "learning rate of the auto-encoders")
+    adversarial_rate: float = number(1e-4, "learning rate of the adversarial phase")
+    classifier_rate: float = number(1e-4, "learning rate of the classifiers")
+    adversarial: str = option(
+        "reversal", "reversed gradients through a second decoder, or bounded ascent", enum=["reversal", "ascent"]
+    )
+    reversal: float = number(0.2, "weight of the reversed gradient or of the ascent (lambda)")
+    motion_anomalies: tuple[str, ...] = option(
+        ("longer_gap", "affine"),
+        "kinds of pseudo-anomalies of motion",
+        minItems=1,
+        uniqueItems=True,
+        items={"enum": list(MOTION_ANOMALIES)},
+    )
+    image_pool: str = option("", "folder of images for pseudo-anomalies of appearance; empty: procedural ones")
+    patience: int = number(3, "epochs without a better held-out loss before a phase stops", 1)
+    seed: int = number(0, "initial weights, order, pseudo-anomalies")
+
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it needs; empty for none."""
+        return "raft_small" if self.motion == "raft" else ""
+
+
+@dataclass(frozen=True)
+class MultiTask:
+    """Teacher: self-supervised multi-task learning on object sequences (arXiv 2011.07491)."""
+
+    crop: int = option(64, "side of the crops in pixels", enum=[32, 64])
+    width: str = option("wide", "channels of the shared 3D CNN", enum=["narrow", "wide"])
+    depth: str = option("deep", "one, two or three convolutions a stage", enum=["shallow", "deep", "deeper"])
+    context: float = number(0.0, "share of the box's sides that a crop adds on each side", 0, 2)
+    aspect: str = option("stretch", "crops stretch the box to a square, or keep its shape", enum=["stretch", "keep"])
+    border: str = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    )
+    tasks: tuple[str, ...] = option(
+        TASKS, "what is learned and scored", minItems=1, uniqueItems=True, items={"enum": list(TASKS)}
+    )
+    imagenet: bool = option(True, "distil ResNet-50, too, where its ImageNet weights are at hand")
+    max_objects: int = number(20000, "training objects held in memory, drawn anew every epoch", 1)
+    batch: int = number(64, "objects a step", 2)
+    epochs: int = number(30, "at most", 1)
+    learning_rate: float = number(1e-3, "Adam")
+    schedule: str = option(
+        "constant", "of the learning rate; cosine falls with every epoch", enum=["constant", "cosine"]
+    )
+    distillation_weight: float = number(0.2, "weight of the distillation loss in the joint loss")
+    max_skip: int = number(4, "irregular sequences skip 1 to this many frames a step", 1)
+    flip: bool = option(True, "mirror half of the training objects")
+    jitter: float = number(0.0, "random change of brightness and contrast of training objects", 0, 1)
+    patience: int = number(4, "epochs without a better held-out loss before training stops", 1)
+    seed: int = number(0, "initial weights, order, sequences")
+
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it learns from where its weights are at hand; empty for none."""
+        return "resnet50" if self.imagenet and "distillation" in self.tasks else ""
+
+
+@dataclass(frozen=True)
+class FlowNeighbours:
+    """Teacher without training: nearest normal neighbours of an object's motion and size."""
+
+    crop: int = option(32, "side of the crops in pixels", enum=[32, 64])
+    step: int = number(3, "frames between the frame and its flow's other end", 1)
+    bins: int = number(8, "directions of the flow histogram", 2)
+    size_weight: float = number(1.0, "weight of the box's size against its motion")
+    neighbours: int = number(5, "nearest neighbours whose distances are averaged", 1)
+    border: str = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    )
+    max_objects: int = number(20000, "normal objects kept; more are thinned out evenly", 1)
+    seed: int = number(0, "which objects are kept")
+
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it wants: none."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From the terms of a teacher to object scores and map values, fitted on training clips."""
+
+    clips: str = option("held_out", "training clips it is fitted on", enum=["held_out", "all"])
+    terms: tuple[str, ...] = option(
+        (), "the terms that count, as teacher.term; a teacher that is not named counts its own choice", uniqueItems=True
+    )
+    logits: bool = option(True, "terms that are probabilities enter as logits")
+    standardise: str = option(
+        "scene",
+        "terms in standard deviations: of all objects, or of those at this place",
+        enum=["none", "all", "scene"],
+    )
+    squash: bool = option(
+        True, "scores pass through tanh, from 0 at their median to tanh(1) at their 99.9th percentile"
+    )
+    low_percentile: float = number(0.5, "of the training scores", 0, 100)
+    high_percentile: float = number(99.5, "of the training scores", 0, 100)
+    low_value: float = number(0.05, "map value at the low percentile", 0, 1)
+    high_value: float = number(0.6, "map value at the high percentile", 0, 1)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Anomaly maps, the student's targets."""
+
+    resolutions: tuple[int, ...] = option(
+        (1, 4, 16), "side of each square map in cells", minItems=1, uniqueItems=True, items={"minimum": 1}
+    )
