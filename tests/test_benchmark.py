@@ -22,7 +22,7 @@ from vadistill.benchmark.costs import cost_of, write_untrained
 from vadistill.benchmark.machine_peak import Peak, describe_machine, measure_peak
 from vadistill.benchmark.memory import peak_memory
 from vadistill.benchmark.timing import LEAST, MOST, Spread, by_turns
-from vadistill.datasets.clips import read_clips
+from vadistill.datasets.registry import read_clips
 from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.video import frames_of

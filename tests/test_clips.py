@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from trees import TREES, avenue, folder, pictures, shanghaitech, ubnormal, ucsd, write_images
 
-from vadistill.datasets.clips import demo_clip_names, demo_clips, natural_key, read_clips
 from vadistill.datasets.labels import frame_labels
+from vadistill.datasets.registry import demo_clip_names, demo_clips, read_clips
 from vadistill.errors import InputError
+from vadistill.io.names import natural_key
 from vadistill.settings import LAYOUTS, Demo
 
 NAMES = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vadistill.datasets.clips import read_clips
+from vadistill.datasets.registry import read_clips
 from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.media.depth import measure_range, read_range, write_range

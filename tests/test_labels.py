@@ -7,8 +7,8 @@ import pytest
 import scipy.io
 from trees import FRAMES, HEIGHT, TREES, WIDTH, avenue, folder, masks, save, truth, ubnormal, ucsd
 
-from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import frame_labels, read_labels
+from vadistill.datasets.registry import read_clips
 from vadistill.errors import InputError
 
 SIZE = (HEIGHT, WIDTH)

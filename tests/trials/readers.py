@@ -14,8 +14,8 @@ from students import write_student
 from trees import avenue, folder, save, ubnormal, ucsd, write_avi, write_images, write_mp4
 from trials.damages import BYTES, TEXT, odd_array, odd_image, odd_matrix
 
-from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_boxes, read_labels
+from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.auc_tables import COLUMNS, NUMBERS, PROTOCOL, read_tables
 from vadistill.evaluation.region_files import read_regions, read_tracks
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill.settings.check import check
 from vadistill.settings.ablation import ablation_runs
-from vadistill.datasets.clips import demo_clips, read_clips
+from vadistill.datasets.registry import demo_clips, read_clips
 from vadistill.datasets.lengths import check_single, short_clips
 from vadistill.datasets.splits import held_out_part, scene_of, shard_of, stable_order
 from vadistill.errors import InputError

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from itertools import count, islice
 from pathlib import Path
 
-from vadistill.datasets.clips import IMAGE_SUFFIXES, Clip, visible
+from vadistill.datasets.clips import Clip
 from vadistill.datasets.splits import first_held_out
 from vadistill.errors import InputError
+from vadistill.io.names import IMAGE_SUFFIXES, visible
 from vadistill.settings import LEAST_FRAMES
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import read_labels
+from vadistill.datasets.registry import read_clips
 from vadistill.errors import InputError
 from vadistill.evaluation.localisation import tracks_of_masks
 from vadistill.evaluation.rbdc_tbdc import Tracks

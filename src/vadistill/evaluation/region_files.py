@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.datasets.clips import visible
 from vadistill.errors import InputError
 from vadistill.evaluation.rbdc_tbdc import Regions, Tracks
 from vadistill.io.files import checked_path, whole_file
+from vadistill.io.names import visible
 
 TRACK_COLUMNS = ("track_id", "frame_id", "x_min", "y_min", "x_max", "y_max")
 REGION_COLUMNS = ("frame_id", "x_min", "y_min", "x_max", "y_max", "score")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.datasets.clips import natural_key, visible
 from vadistill.datasets.label_table import intervals_of_clips
-from vadistill.datasets.labels import marked
+from vadistill.datasets.masks import marked
 from vadistill.errors import InputError, in_one_line
 from vadistill.io.arrays import load_arrays, load_member
 from vadistill.io.files import checked_path
+from vadistill.io.names import natural_key, visible
 
 Arrays = dict[str, np.ndarray]
 EXPECTED = "a folder of <clip>.npy, <clip>.csv or <clip>.txt, or a .npz keyed by clip"

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vadistill.datasets.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, visible
 from vadistill.errors import InputError
+from vadistill.io.names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, visible
 
 RECORD = "record it to a file first, for example with ffmpeg, and score that"
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")

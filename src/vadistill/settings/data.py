@@ -6,7 +6,16 @@ from vadistill.settings.fields import interval, later, number, option
 
 ANOMALY_KINDS = ("pasted", "misplaced", "fast", "backward")
 LEAST_FRAMES = 12  # of a training clip; a shorter one is left out
-LAYOUTS = ("avenue", "shanghaitech", "ucsd_ped1", "ucsd_ped2", "ubnormal", "folder", "demo")
+# Of data sets, each with the module of vadistill.datasets.layouts that reads it.
+LAYOUTS = {
+    "avenue": "avenue",
+    "shanghaitech": "shanghaitech",
+    "ucsd_ped1": "ucsd",
+    "ucsd_ped2": "ucsd",
+    "ubnormal": "ubnormal",
+    "folder": "folder",
+    "demo": "folder",
+}
 # The environment variable that names the hashes of trusted weights to the stages, with commas between them: as a param
 # of its rule, a longer list would have everything detected anew.
 TRUSTED_WEIGHTS = "VADISTILL_TRUSTED_WEIGHTS"

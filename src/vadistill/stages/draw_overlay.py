@@ -3,8 +3,8 @@
 import logging
 import time
 
-from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import read_labels
+from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.results import objects_by_teacher
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore

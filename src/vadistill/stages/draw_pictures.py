@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import frame_labels, read_labels
+from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.metrics import auc, smooth
 from vadistill.evaluation.results import TeacherResult, read_teachers
 from vadistill.io.files import whole_folder

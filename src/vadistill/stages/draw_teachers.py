@@ -2,8 +2,8 @@
 
 import logging
 
-from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import frame_labels, read_labels
+from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.metrics import auc, smooth
 from vadistill.evaluation.results import Objects, highest, mean_objects, objects_by_teacher

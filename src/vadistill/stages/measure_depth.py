@@ -2,8 +2,8 @@
 
 import logging
 
-from vadistill.datasets.clips import IMAGE_SUFFIXES, visible
 from vadistill.io.media.depth import measure_range, write_range
+from vadistill.io.names import IMAGE_SUFFIXES, visible
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)

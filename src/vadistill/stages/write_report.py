@@ -5,8 +5,8 @@ import logging
 import cv2
 import numpy as np
 
-from vadistill.datasets.clips import read_clips
 from vadistill.datasets.labels import labels_of_clips, read_labels
+from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.fusion import Scores, mean_scores
 from vadistill.evaluation.metrics import equal_error_threshold, smooth
 from vadistill.evaluation.results import Objects, highest, objects_by_teacher

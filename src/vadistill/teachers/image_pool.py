@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vadistill.datasets.clips import IMAGE_SUFFIXES, visible
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
 from vadistill.io.media.image_folder import decode_image
+from vadistill.io.names import IMAGE_SUFFIXES, visible
 
 
 def read_image_pool(folder: Path, side: int, limit: int = 2560) -> np.ndarray:

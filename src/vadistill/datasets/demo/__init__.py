@@ -3,7 +3,7 @@
 Only names live here; the workflow reads them without importing a drawing library.
 """
 
-from vadistill.datasets.clips import demo_clip_names as clip_names
+from vadistill.datasets.registry import demo_clip_names as clip_names
 
 __all__ = ["CLASSES", "FRAME_RATE", "clip_names"]
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vadistill.datasets.clips import IMAGE_SUFFIXES, visible
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
 from vadistill.io.media.depth import Range, ToBytes, page_count, pages_of, values_of
 from vadistill.io.media.numbering import missing_images
+from vadistill.io.names import IMAGE_SUFFIXES, visible
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged files are reported as InputError
 log = logging.getLogger(__name__)

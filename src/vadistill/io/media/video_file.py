@@ -10,9 +10,9 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vadistill.datasets.clips import IMAGE_SUFFIXES
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
+from vadistill.io.names import IMAGE_SUFFIXES
 
 # FFmpeg's demuxers of files that hold their pictures themselves. Playlists, scripts and patterns of names (concat, hls,
 # dash, image2, lavfi, sdp, ...) are none of these: they show other files, or call other machines.

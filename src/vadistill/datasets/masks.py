@@ -1,0 +1,86 @@
+"""Readers of frame labels and pixel masks, of the kinds that several layouts use."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vadistill.errors import InputError
+from vadistill.io.arrays import load_arrays
+from vadistill.io.files import checked_path
+from vadistill.io.media.image_folder import decode_image
+
+
+def marked(intervals: Iterable[tuple[int, int]], frames: int, path: Path, clip: str) -> np.ndarray:
+    """Return (T,) uint8 with 1 in the intervals [start, end) of a clip of so many frames; ``path`` says so.
+
+    Raises:
+        InputError: An interval lies outside the clip.
+    """
+    labels = np.zeros(frames, np.uint8)
+    for start, end in intervals:
+        if not 0 <= start < end <= frames:
+            raise InputError(
+                f"{path}: clip '{clip}' has {frames} frames; the labels name [{start}, {end}) from 0; expected "
+                "intervals within the clip"
+            )
+        labels[start:end] = 1
+    return labels
+
+
+def load_array(path: Path, kinds: str = "biu") -> np.ndarray:
+    """Map a .npy file of booleans or integers, or of other ``kinds`` of numbers."""
+    array = load_arrays(path, mapped=True)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+        kind = array.dtype if isinstance(array, np.ndarray) else "an archive"
+        expected = "booleans or integers" if kinds == "biu" else "floats"
+        raise InputError(f"{path}: holds {kind}; expected a .npy array of {expected}")
+    return array
+
+
+def frame_array(path: Path, frames: int) -> np.ndarray:
+    array = load_array(path)
+    if array.shape != (frames,):
+        raise InputError(f"{path}: labels of shape {array.shape}; expected ({frames},), one a frame")
+    if not np.isin(array, (0, 1)).all():
+        raise InputError(f"{path}: labels from {array.min()} to {array.max()}; expected 0 (normal) and 1 (abnormal)")
+    return array.astype(np.uint8)
+
+
+def mask_array(path: Path, frames: int, size: tuple[int, int] | None) -> np.ndarray:
+    array = load_array(path)
+    if array.ndim != 3 or array.shape != (frames, *(size or array.shape[1:])):
+        height, width = size or ("H", "W")
+        raise InputError(f"{path}: masks of shape {array.shape}; expected ({frames}, {height}, {width})")
+    return np.asarray(array != 0)
+
+
+def stack(
+    masks: list[np.ndarray], frames: int, size: tuple[int, int] | None, path: Path, files: Sequence[Path] = ()
+) -> np.ndarray:
+    """Check the masks of a clip, from one file or one file each, against its frames; (T, H, W) bool."""
+    if len(masks) != frames:
+        raise InputError(f"{path}: {len(masks)} masks; expected {frames}, one a frame")
+    size = size or masks[0].shape
+    for index, mask in enumerate(masks):
+        if mask.shape != tuple(size):
+            raise InputError(
+                f"{files[index] if files else path}: mask {index} has shape {mask.shape}; expected {tuple(size)}, "
+                "height and width"
+            )
+    return np.stack(masks)
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """Read an image as (H, W) uint8."""
+    if not checked_path(path).is_file():
+        raise InputError(f"{path}: missing; expected a mask")
+    return decode_image(path.read_bytes(), path, cv2.IMREAD_GRAYSCALE)
+
+
+def text_lines(path: Path) -> list[str]:
+    try:
+        return checked_path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror}); expected a text file") from error
