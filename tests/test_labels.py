@@ -8,6 +8,7 @@ import scipy.io
 from trees import FRAMES, HEIGHT, TREES, WIDTH, avenue, folder, masks, save, truth, ubnormal, ucsd
 
 from vadistill.datasets.labels import frame_labels, read_labels
+from vadistill.datasets.layouts.ubnormal import NoAnomaly
 from vadistill.datasets.registry import read_clips
 from vadistill.errors import InputError
 
@@ -63,7 +64,7 @@ def test_table_of_intervals(tmp_path):
 @pytest.mark.parametrize("layout", TREES)
 def test_labels_of_another_length(layout, tmp_path):
     clips = clips_to_test(layout, TREES[layout](tmp_path))
-    clip = next(clip for clip in clips.values() if clip.labels.format != "normal")
+    clip = next(clip for clip in clips.values() if not isinstance(clip.labels, NoAnomaly))
     short = 3 if layout == "ubnormal" else FRAMES - 1
     with pytest.raises(InputError, match=rf"expected \(?{short}|has {short} frames"):
         read_labels(clip, short, SIZE)
@@ -74,7 +75,7 @@ def test_labels_of_another_length(layout, tmp_path):
 @pytest.mark.parametrize("layout", ["avenue", "shanghaitech", "ucsd_ped2", "ubnormal", "folder"])
 def test_masks_of_another_size(layout, tmp_path):
     clips = clips_to_test(layout, TREES[layout](tmp_path))
-    clip = next(clip for clip in clips.values() if clip.labels.format != "normal")
+    clip = next(clip for clip in clips.values() if not isinstance(clip.labels, NoAnomaly))
     with pytest.raises(InputError, match=rf"\(.*{HEIGHT}, {WIDTH}\); expected .*{HEIGHT}, {WIDTH + 1}\)"):
         read_labels(clip, FRAMES, (HEIGHT, WIDTH + 1))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vadistill.datasets.clips import Clip, LabelSource
+from vadistill.datasets.clips import ArrayLabels, Clip
 from vadistill.datasets.labels import labels_of_boxes, read_labels
 from vadistill.errors import InputError
 from vadistill.evaluation.score_files import read_frame_labels, read_scores
@@ -91,11 +91,11 @@ def test_a_pickle_in_the_state_of_a_training_is_not_run(tmp_path):
 
 
 def labels_of(path):
-    return read_labels(Clip("clip", "test", path, LabelSource("npy", path)), 1, (1, 1))
+    return read_labels(Clip("clip", "test", path, ArrayLabels(path)), 1, (1, 1))
 
 
 def masks_of(path):
-    return read_labels(Clip("clip", "test", path, LabelSource("npy", masks=path)), 1, (1, 1))
+    return read_labels(Clip("clip", "test", path, ArrayLabels(masks=path)), 1, (1, 1))
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ def load_array(path: Path, kinds: str = "biu") -> np.ndarray:
 
 
 def frame_array(path: Path, frames: int) -> np.ndarray:
+    """Read frame labels (T,) uint8, 1 = abnormal, of a clip of so many frames from a .npy file.
+
+    Raises:
+        InputError: It holds something else.
+    """
     array = load_array(path)
     if array.shape != (frames,):
         raise InputError(f"{path}: labels of shape {array.shape}; expected ({frames},), one a frame")
@@ -49,6 +54,11 @@ def frame_array(path: Path, frames: int) -> np.ndarray:
 
 
 def mask_array(path: Path, frames: int, size: tuple[int, int] | None) -> np.ndarray:
+    """Read pixel masks (T, H, W) bool, True = abnormal, from a .npy file; ``size`` is (H, W), None for any.
+
+    Raises:
+        InputError: It holds something else.
+    """
     array = load_array(path)
     if array.ndim != 3 or array.shape != (frames, *(size or array.shape[1:])):
         height, width = size or ("H", "W")
@@ -80,6 +90,11 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def text_lines(path: Path) -> list[str]:
+    """Return the lines of a text file of labels.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     try:
         return checked_path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:

@@ -28,12 +28,8 @@ class MatlabMasks(LabelSource):
         return stack(_matlab_masks(self.masks), count, size, self.masks)
 
 
-def _avi(path: Path) -> bool:
-    return path.suffix.lower() == ".avi" and path.is_file()
-
-
 def clips(root: Path, layout: str) -> list[Clip]:
-    """CUHK Avenue; a subset of the clips is legal. The labels come in an archive of their own."""
+    """Return the clips of Avenue; a subset is legal. The labels come in an archive of their own."""
     base = base_folder(root, "training_videos", "testing_videos")
     train = matching(base / "training_videos", is_avi, "Avenue's training videos, *.avi")
     test = matching(base / "testing_videos", is_avi, "Avenue's test videos, *.avi")

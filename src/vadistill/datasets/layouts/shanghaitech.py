@@ -7,7 +7,7 @@ from vadistill.datasets.folders import base_folder, is_avi, matching, required
 
 
 def clips(root: Path, layout: str) -> list[Clip]:
-    """ShanghaiTech Campus; the training clips are videos or, where there are none, folders of their frames."""
+    """Return the clips of ShanghaiTech; the training clips are videos, or else folders of their frames."""
     base = base_folder(root, "training", "testing")
     training, testing = base / "training", base / "testing"
     if not (training / "videos").is_dir() and (training / "frames").is_dir():

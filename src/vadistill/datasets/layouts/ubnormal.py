@@ -69,7 +69,7 @@ class TrackLabels(LabelSource):
 
 
 def clips(root: Path, layout: str) -> list[Clip]:
-    """UBnormal: normal training clips, and the whole test split, by the official lists of names.
+    """Return UBnormal's normal training clips and its whole test split, by the official lists of names.
 
     The lists are part of the authors' repository (github.com/lilygeorgescu/UBnormal, folder scripts).
     """

@@ -46,7 +46,7 @@ class IntervalLabels(LabelSource):
 
 
 def clips(root: Path, layout: str) -> list[Clip]:
-    """Return the clips of UCSDped1 or UCSDped2: this folder, at ``root`` or below it, or ``root`` holds Train and Test."""
+    """Return the clips of Ped1 or Ped2; UCSDped1 or UCSDped2 lies at ``root`` or below it, or is ``root`` itself."""
     name = NAMES[layout]
     holder = base_folder(root, f"{name}/Train", f"{name}/Test")
     base = holder / name if (holder / name).is_dir() else root
