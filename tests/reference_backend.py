@@ -7,7 +7,7 @@ import torch
 from vadistill.inference.backend import Scores
 from vadistill.settings import section
 from vadistill.student.network import Student, frame_scores, scale_frames
-from vadistill.training.run import load_model
+from vadistill.training.checkpoint import load_model
 
 
 class Reference:

@@ -7,8 +7,9 @@ from teacher_objects import CLASSES, HEIGHT, part, train, walkers
 
 from vadistill.errors import InputError
 from vadistill.settings import BackgroundAgnostic as Settings
-from vadistill.teachers import TEACHERS, background_agnostic, build
+from vadistill.teachers import background_agnostic
 from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
+from vadistill.teachers.registry import TEACHERS, build
 
 FAST = Settings(crop=32, autoencoder_rate=3e-3, adversarial_rate=3e-4, classifier_rate=3e-3, normalise="scene")
 

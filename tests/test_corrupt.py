@@ -24,7 +24,7 @@ from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4 as write_film
 from vadistill.maps.calibration_file import KEYS, read_calibration, write_calibration
 from vadistill.stages import score_frames
-from vadistill.training.run import load_model
+from vadistill.training.checkpoint import load_model
 
 BROKEN = b"II*\x00\x08\x00\x00\x00\x00\x00"  # a tif without a picture
 

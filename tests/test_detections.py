@@ -3,19 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vadistill.detection.objects import index_objects, load_objects, object_rows, read_objects, with_regions
 from vadistill.errors import InputError
 from vadistill.io import detections as module
-from vadistill.io.detections import (
-    KINDS,
-    Detections,
-    index_objects,
-    load_objects,
-    object_rows,
-    read_objects,
-    read_shards,
-    scene_of,
-    with_regions,
-)
+from vadistill.io.detections import KINDS, Detections, read_shards, scene_of
 from vadistill.io.hdf5 import writing
 from vadistill.settings import Objects
 

@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from vadistill.errors import InputError
 from vadistill.settings import Distillation, Student
-from vadistill.student.distillation import Distiller, augmented, condition_of
+from vadistill.student.augment import augmented, condition_of
+from vadistill.student.distillation import Distiller
 from vadistill.student.network import AutoEncoder
 
 NETWORK = Student(height=48, width=64, base_width=4, downsamplings=3, depth=1, heads=2, head_width=8)

@@ -8,8 +8,8 @@ from teacher_objects import CLASSES, HEIGHT, part, walkers
 
 from vadistill.errors import InputError
 from vadistill.settings import FlowNeighbours as Settings
-from vadistill.teachers import build
 from vadistill.teachers.flow_neighbours import LEAST_DEVIATION, direction_histogram
+from vadistill.teachers.registry import build
 
 SMALL = Settings(max_objects=600)
 

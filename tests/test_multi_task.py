@@ -10,10 +10,11 @@ from teacher_objects import CLASSES, bare, train
 from vadistill.errors import InputError
 from vadistill.settings import TASKS
 from vadistill.settings import MultiTask as Settings
-from vadistill.teachers import build, training
+from vadistill.teachers import training
 from vadistill.teachers.base import random_gaps
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import cached_weights
+from vadistill.teachers.registry import build
 from vadistill.training.run import TrainingRun
 
 FAST = Settings(crop=32, width="narrow", depth="shallow", flip=False)

@@ -9,8 +9,9 @@ import torch
 from stored_clips import FRAMES, HEIGHT, WIDTH, numbered_clip
 
 from vadistill.datasets.splits import first_held_out, held_out_part, scene_of
+from vadistill.detection.objects import index_objects
 from vadistill.errors import InputError
-from vadistill.io.detections import Detections, index_objects, write_clip
+from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import write_images
 from vadistill.settings import Objects
 from vadistill.teachers import loader

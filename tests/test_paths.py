@@ -24,7 +24,7 @@ from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import frames_of
 from vadistill.settings.check import check
 from vadistill.teachers.image_pool import read_image_pool
-from vadistill.training.run import load_model
+from vadistill.training.checkpoint import load_model
 
 LATIN = os.fsdecode(b"caf\xe9")
 NAMES = (LATIN, "two\nlines", "bell\a", "line\u2028separator", "escape\x1b[2J")

@@ -10,7 +10,7 @@ from stored_clips import store_of
 from vadistill.settings import Student
 from vadistill.stages import pretrain_student
 from vadistill.student.network import AutoEncoder
-from vadistill.training.run import load_model
+from vadistill.training.checkpoint import load_model
 
 NETWORK = {"height": 32, "width": 48, "base_width": 2, "downsamplings": 2, "depth": 1, "heads": 1, "head_width": 4}
 

@@ -13,10 +13,10 @@ from torchvision.models.optical_flow import Raft_Small_Weights
 from vadistill.errors import InputError
 from vadistill.settings import BackgroundAgnostic as Settings
 from vadistill.settings import FlowNeighbours
-from vadistill.teachers import build
 from vadistill.teachers.crops import ClipCrops
 from vadistill.teachers.pretrained.raft import Raft
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
+from vadistill.teachers.registry import build
 
 LEARNED = Settings(crop=32, motion="raft")
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, inclusive_iou, region_scores
+from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, region_scores
+from vadistill.geometry.boxes import inclusive_iou
 
 
 def tracks(*rows):

@@ -15,7 +15,8 @@ from vadistill.evaluation.score_files import read_frame_labels, read_scores
 from vadistill.inference.backends import load_backend
 from vadistill.teachers.pretrained.raft import Raft
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
-from vadistill.training.run import TrainingRun, load_model
+from vadistill.training.checkpoint import load_model
+from vadistill.training.run import TrainingRun
 
 ROOT = Path(__file__).parents[1]
 # What may run text or a pickle, and the files that may call it.

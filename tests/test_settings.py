@@ -16,8 +16,8 @@ from vadistill.settings.check import check
 from vadistill.settings.schema import schema
 from vadistill.settings.stages import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
 from vadistill.student.network import Student
-from vadistill.teachers import TEACHERS as REGISTRY
-from vadistill.teachers import build
+from vadistill.teachers.registry import TEACHERS as REGISTRY
+from vadistill.teachers.registry import build
 
 ROOT = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())

@@ -17,7 +17,8 @@ from vadistill.inference import stream
 from vadistill.inference.stream import FRAMES_AHEAD, StreamTimes, assemble, score_video
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.media.video import frames_of
-from vadistill.student.loader import FrameWindows, resize
+from vadistill.io.resize import resize
+from vadistill.student.loader import FrameWindows
 from vadistill.student.scoring import BATCH, score_clip, windows_of
 
 CPU = torch.device("cpu")

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from vadistill.errors import InputError
+from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
 from vadistill.training.meters import Averages, finite
-from vadistill.training.run import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
+from vadistill.training.run import EarlyStopping, TrainingRun
 
 
 class Killed(Exception):

@@ -27,8 +27,8 @@ from vadistill.student.distillation import Distiller
 from vadistill.student.loader import FrameWindows, offsets
 from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, Student, scale_frames
-from vadistill.teachers import build
 from vadistill.teachers.loader import objects_of_clip
+from vadistill.teachers.registry import build
 from vadistill.training.device import autocast
 
 HEIGHT, WIDTH, FRAMES, OBJECTS = 480, 856, 16, 8

@@ -21,9 +21,9 @@ import torch
 from benchmarks.output import save
 
 from vadistill.benchmark.timing import Spread, by_turns
+from vadistill.detection.objects import index_objects, read_objects
 from vadistill.detection.yolo import Detector
 from vadistill.io import maps, object_scores
-from vadistill.io.detections import index_objects, read_objects
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, writing
 from vadistill.io.maps import MapStore
@@ -37,11 +37,11 @@ from vadistill.student.distillation import Distiller
 from vadistill.student.loader import loader
 from vadistill.student.network import scale_frames
 from vadistill.student.scoring import windows_of
-from vadistill.teachers import build
-from vadistill.teachers.epoch import train_one_epoch
 from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out
+from vadistill.teachers.registry import build
+from vadistill.teachers.training import train_one_epoch
+from vadistill.training.checkpoint import load_model
 from vadistill.training.device import cores, loader_workers, pick_device
-from vadistill.training.run import load_model
 
 log = logging.getLogger(__name__)
 CLIPS, CLIP_FRAMES, BOXES = 40, 700, 8  # of the generated shard that maps are built of

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from vadistill.detection.objects import read_objects
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.evaluation.metrics import smooth
 from vadistill.io import object_scores
-from vadistill.io.detections import read_objects
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
 from vadistill.settings import Objects

@@ -26,8 +26,8 @@ from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
 from vadistill.settings import Demo, Student, section
 from vadistill.student.loader import offsets
+from vadistill.training.checkpoint import load_model
 from vadistill.training.device import cores, pick_device
-from vadistill.training.run import load_model
 
 log = logging.getLogger(__name__)
 OFFICIAL = f"official-{BASELINE}"

@@ -1,5 +1,6 @@
 """Tables of AUC: many frame scores of the same clips against the same labels."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,3 +110,8 @@ def spread(tables: Mapping[str, pd.DataFrame], groups: Mapping[str, str]) -> pd.
     made = grouped[list(NUMBERS)].mean().join(grouped[list(NUMBERS)].std().add_suffix("_std"))
     made = made.assign(runs=grouped.size()).reset_index()
     return made[[name for name in made if name not in PROTOCOL] + list(PROTOCOL)]
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction in percent, a dash for None or NaN."""
+    return "  -  " if value is None or math.isnan(value) else f"{100 * value:5.1f}"

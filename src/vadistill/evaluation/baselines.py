@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from vadistill.evaluation.metrics import frame_scores_from_objects
-from vadistill.maps.rasterize import clip_to_pixels
+from vadistill.geometry.boxes import clip_to_pixels
 
 STEP = 3  # frames between the two images of a difference or flow
 CELL = 16  # pixels, side of the cells of the local difference

@@ -12,8 +12,8 @@ from scipy.ndimage import find_objects
 from vadistill.errors import InputError
 from vadistill.evaluation.mean_filter import filtered_volume
 from vadistill.evaluation.rbdc_tbdc import Regions, Tracks
+from vadistill.geometry.boxes import clip_to_pixels
 from vadistill.maps.percentiles import steady
-from vadistill.maps.rasterize import clip_to_pixels
 
 MIN_AREA, REACH, GAP = 10, 4, 5  # pixels, pixels, frames
 MADE = (

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.ndimage import uniform_filter, uniform_filter1d
 
-from vadistill.maps.rasterize import clip_to_pixels, rasterize
+from vadistill.geometry.boxes import clip_to_pixels
+from vadistill.maps.rasterize import rasterize
 
 
 def filtered_frame_scores(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.geometry.boxes import inclusive_iou
 
 ALPHA, BETA = 0.1, 0.1  # shares of a track's regions and of overlap, as published
 
@@ -73,13 +74,6 @@ NO_TRACKS = Tracks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)
 NO_REGIONS = Regions(np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0))
 
 
-def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the intersection over union (N,) of boxes (N, 4) with those in the same rows, both ends included."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    shared = _area(np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:]))
-    return shared / (_area(a[:, :2], a[:, 2:]) + _area(b[:, :2], b[:, 2:]) - shared)
-
-
 def region_scores(
     truth: Mapping[str, Tracks],
     found: Mapping[str, Regions],
@@ -131,10 +125,6 @@ def region_scores(
     track_time = _track_times(tracks, first, alpha)
     rbdr, tbdr = (_level_curve(_found_share(time, count)[:kept]) for time in (region_time, track_time))
     return RegionResult(float(np.trapezoid(rbdr, fpr)), float(np.trapezoid(tbdr, fpr)), fpr, rbdr, tbdr)
-
-
-def _area(upper_left: np.ndarray, lower_right: np.ndarray) -> np.ndarray:
-    return (lower_right - upper_left + 1).clip(0).prod(1)
 
 
 def _matches(

@@ -22,7 +22,7 @@ from vadistill.io.files import whole_file, whole_folder
 from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.settings import section
 from vadistill.student.scoring import windows_of
-from vadistill.training.run import load_model
+from vadistill.training.checkpoint import load_model
 
 # Highest difference of a score or a map's cell from torch's: at least four times what trained students showed.
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.2}

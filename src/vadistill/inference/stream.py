@@ -23,7 +23,7 @@ from vadistill.io.frames import FrameStore, window_indices
 from vadistill.io.media.depth import Range
 from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import Moments, frame_rate, frames_of
-from vadistill.student.loader import resize
+from vadistill.io.resize import resize
 
 STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized

@@ -2,13 +2,7 @@
 
 import numpy as np
 
-
-def clip_to_pixels(box: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return boxes (N, 4) xyxy as whole pixels: floor of the upper left, ceil of the lower right, cut to the frame."""
-    pixels = np.concatenate([np.floor(box[:, :2]), np.ceil(box[:, 2:])], 1).astype(np.int64)
-    pixels[:, 0::2] = pixels[:, 0::2].clip(0, width)
-    pixels[:, 1::2] = pixels[:, 1::2].clip(0, height)
-    return pixels
+from vadistill.geometry.boxes import clip_to_pixels
 
 
 def rasterize(

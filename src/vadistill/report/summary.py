@@ -1,16 +1,11 @@
 """What to say at the end of a run: ``python -m vadistill.report.summary results/demo``."""
 
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
+from vadistill.evaluation.auc_tables import percent
 from vadistill.io.files import read_json
-
-
-def percent(value: float | None) -> str:
-    """Return a fraction in percent, a dash for None or NaN."""
-    return "  -  " if value is None or math.isnan(value) else f"{100 * value:5.1f}"
 
 
 def summary(result: dict[str, Any]) -> str:

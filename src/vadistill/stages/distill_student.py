@@ -17,8 +17,9 @@ from vadistill.student.hints import features_of_teachers
 from vadistill.student.scoring import judges_of, validation_auc, windows_of
 from vadistill.student.training import train_epoch
 from vadistill.student.training_conditions import KEY, Conditions
+from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
 from vadistill.training.device import pick_device
-from vadistill.training.run import EarlyStopping, TrainingRun, drop_state, file_stamp, fitting, load_model
+from vadistill.training.run import EarlyStopping, TrainingRun
 
 log = logging.getLogger(__name__)
 

@@ -4,14 +4,13 @@ import logging
 from collections import defaultdict
 from dataclasses import asdict, replace
 
+from vadistill.evaluation.auc_tables import percent
 from vadistill.evaluation.ground_truth import Located, located_clips
 from vadistill.evaluation.localisation import MADE, PixelCounts
-from vadistill.evaluation.localised import Detectors
 from vadistill.evaluation.rbdc_tbdc import ALPHA, BETA, Regions, Tracks, region_scores
-from vadistill.evaluation.results import read_teachers
+from vadistill.evaluation.results import Detectors, read_teachers
 from vadistill.io.files import write_json
 from vadistill.io.maps import MapStore
-from vadistill.report.summary import percent
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 

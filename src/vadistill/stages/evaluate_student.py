@@ -8,13 +8,12 @@ import numpy as np
 from vadistill.datasets.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.datasets.splits import source_of
 from vadistill.errors import InputError
-from vadistill.evaluation.auc_tables import Entry, compare
+from vadistill.evaluation.auc_tables import Entry, compare, percent
 from vadistill.evaluation.fusion import Scores, fitted_sum, mean_ranks
 from vadistill.evaluation.results import map_maxima
 from vadistill.io.files import whole_file
 from vadistill.io.hdf5 import json_attribute
 from vadistill.io.maps import MapStore
-from vadistill.report.summary import percent
 from vadistill.settings import section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 

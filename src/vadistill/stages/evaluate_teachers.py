@@ -10,14 +10,13 @@ import numpy as np
 from vadistill.datasets.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.errors import InputError
 from vadistill.evaluation import results
-from vadistill.evaluation.auc_tables import Entry, compare
+from vadistill.evaluation.auc_tables import Entry, compare, percent
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.io import frame_scores
 from vadistill.io.files import whole_file
 from vadistill.io.hdf5 import by_teacher
 from vadistill.io.maps import MapStore
 from vadistill.maps.calibration import Calibrator
-from vadistill.report.summary import percent
 from vadistill.settings import Evaluation, section
 from vadistill.stages._run import add_paths, parser, run
 

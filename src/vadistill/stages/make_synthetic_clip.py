@@ -8,8 +8,8 @@ import numpy as np
 from vadistill.datasets.splits import first_held_out, scene_of
 from vadistill.datasets.synthetic.anomalies import Clip, Degree, plan
 from vadistill.datasets.synthetic.tracks import feet
+from vadistill.detection.objects import read_objects
 from vadistill.errors import InputError
-from vadistill.io.detections import read_objects
 from vadistill.io.files import whole_stream
 from vadistill.io.frames import FrameStore, write_images
 from vadistill.settings import Objects, section

@@ -12,9 +12,10 @@ from vadistill.student.loader import FrameWindows, loader, offsets
 from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, scale_frames
 from vadistill.student.training import place
+from vadistill.training.checkpoint import file_stamp
 from vadistill.training.device import autocast, loader_workers, pick_device
 from vadistill.training.meters import Averages, finite
-from vadistill.training.run import TrainingRun, file_stamp
+from vadistill.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.student.scoring import load_student, score_clip, windows_of
 from vadistill.student.training_conditions import Conditions
+from vadistill.training.checkpoint import drop_state
 from vadistill.training.device import pick_device
-from vadistill.training.run import drop_state
 
 log = logging.getLogger(__name__)
 

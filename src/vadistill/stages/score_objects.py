@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from vadistill.detection.objects import read_objects
 from vadistill.io import object_scores
-from vadistill.io.detections import read_objects
 from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.teachers import build
 from vadistill.teachers.base import Teacher
 from vadistill.teachers.loader import batches_of_clips, frame_stores
+from vadistill.teachers.registry import build
+from vadistill.training.checkpoint import drop_state, fitting, load_model
 from vadistill.training.device import cores, pick_device
-from vadistill.training.run import drop_state, fitting, load_model
 
 log = logging.getLogger(__name__)
 BATCH = 128  # objects

@@ -4,10 +4,11 @@ import logging
 import time
 from pathlib import Path
 
+from vadistill.detection.objects import read_objects
 from vadistill.errors import InputError
 from vadistill.evaluation.baselines import trivial_scores
 from vadistill.io import frame_scores
-from vadistill.io.detections import class_names, read_objects
+from vadistill.io.detections import class_names
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run

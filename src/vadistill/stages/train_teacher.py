@@ -7,16 +7,18 @@ from pathlib import Path
 
 import torch
 
-from vadistill.io.detections import class_names, index_objects
+from vadistill.detection.objects import index_objects
+from vadistill.io.detections import class_names
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.teachers import build
 from vadistill.teachers.image_pool import read_image_pool
 from vadistill.teachers.loader import TrainingObjects, frame_stores, hold_out
 from vadistill.teachers.pretrained.weights import cached_weights
+from vadistill.teachers.registry import build
 from vadistill.teachers.training import fit
+from vadistill.training.checkpoint import file_stamp
 from vadistill.training.device import cores, pick_device
-from vadistill.training.run import TrainingRun, file_stamp
+from vadistill.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from vadistill.settings import Distillation
 from vadistill.settings import Student as StudentSettings
+from vadistill.student.augment import CONDITION, augmented, condition_of
 from vadistill.student.discriminator import Discriminator
 from vadistill.student.losses import (
     adversarial_loss,
@@ -23,7 +24,6 @@ from vadistill.training.device import autocast
 from vadistill.training.meters import finite
 from vadistill.training.run import Stateful
 
-CONDITION = 4  # channels that a conditional discriminator sees: the middle frame and what moves
 WARM_UP = 0.1  # share of a training in which the cosine schedule's learning rate rises
 
 
@@ -165,44 +165,3 @@ class Distiller:
             return torch.zeros((), device=self.device)
         cells = functional.adaptive_avg_pool2d(features.float(), seen.shape[-2:])
         return feature_loss(self.feature_head(cells), seen)
-
-
-def augmented(
-    frames: Tensor,
-    targets: dict[str, Maps],
-    settings: Distillation,
-    generator: torch.Generator,
-    seen: Tensor | None = None,
-) -> tuple[Tensor, dict[str, Maps], Tensor | None]:
-    """Return frames (N, 3 * F, H, W) and targets, samples mirrored, reversed in time, brighter or darker, as set.
-
-    What the teachers saw of a sample's objects is left out where it is mirrored or reversed: they would see something
-    else.
-    """
-    mirror, reverse = (
-        (torch.rand(len(frames), generator=generator) < 0.5).to(frames.device)[:, None, None, None] for _ in range(2)
-    )
-    if settings.flip:
-        frames = torch.where(mirror, frames.flip(-1), frames)
-        targets = {
-            name: {side: torch.where(mirror, grid.flip(-1), grid) for side, grid in maps.items()}
-            for name, maps in targets.items()
-        }
-        seen = None if seen is None else torch.where(mirror, 0.0, seen)
-    if settings.jitter:
-        contrast, brightness = (
-            settings.jitter * (2 * torch.rand(len(frames), 1, 1, 1, generator=generator).to(frames.device) - 1)
-            for _ in range(2)
-        )
-        frames = (frames * (1 + contrast) + brightness).clamp(-1, 1)
-    if settings.reverse:
-        seen = None if seen is None else torch.where(reverse, 0.0, seen)
-        frames = torch.where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)
-    return frames.contiguous(memory_format=torch.channels_last), targets, seen
-
-
-def condition_of(frames: Tensor, side: int) -> Tensor:
-    """Return (N, 4, side, side): means over a grid of the middle frame and of how much the outer ones differ."""
-    middle = frames.shape[1] // 2 - 1
-    moved = (frames[:, -3:] - frames[:, :3]).abs().mean(1, keepdim=True)
-    return functional.adaptive_avg_pool2d(torch.cat([frames[:, middle : middle + 3], moved], 1), side)

@@ -13,6 +13,7 @@ from vadistill.datasets.splits import first_held_out
 from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
+from vadistill.io.resize import resize
 from vadistill.student.hints import ObjectFeatures
 
 OPEN_CLIPS = 64  # file handles a process keeps
@@ -111,14 +112,6 @@ class FrameWindows(Dataset):
 def offsets(frames: int, step: int) -> tuple[int, ...]:
     """Return the distances of a window's frames from the middle one: (-3, 0, 3) for three frames, three apart."""
     return tuple(step * i for i in range(-(frames // 2), frames // 2 + 1))
-
-
-def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the frame (H, W, 3) at ``size`` = (height, width) pixels."""
-    if frame.shape[:2] == size:
-        return frame
-    shrinking = frame.shape[0] >= size[0] and frame.shape[1] >= size[1]
-    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
 
 
 def loader(windows: FrameWindows, order: Sequence[int], batch: int, workers: int) -> DataLoader:

@@ -15,8 +15,8 @@ from vadistill.settings import Student as StudentSettings
 from vadistill.settings import section
 from vadistill.student.loader import FrameWindows, loader, offsets
 from vadistill.student.network import Student, frame_scores, scale_frames
+from vadistill.training.checkpoint import fitting, load_model
 from vadistill.training.device import loader_workers
-from vadistill.training.run import fitting, load_model
 
 BATCH = 16  # frames
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from vadistill.geometry.boxes import clip_to_pixels
 from vadistill.io.frames import FrameStore, window_indices
-from vadistill.maps.rasterize import clip_to_pixels
 from vadistill.teachers.base import CropRequest, DenseFlow, random_gaps
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
 from vadistill.io.media.image_folder import decode_image
 from vadistill.io.names import IMAGE_SUFFIXES, visible
+from vadistill.io.resize import resize
 
 
 def read_image_pool(folder: Path, side: int, limit: int = 2560) -> np.ndarray:
@@ -49,4 +49,4 @@ def _square(image: np.ndarray, side: int) -> np.ndarray:
     cut = min(image.shape[:2])
     top, left = (image.shape[0] - cut) // 2, (image.shape[1] - cut) // 2
     square = image[top : top + cut, left : left + cut]
-    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if cut > side else cv2.INTER_LINEAR)
+    return resize(square, (side, side))

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from vadistill.datasets.splits import first_held_out, held_out_part
+from vadistill.detection.objects import ObjectIndex, load_objects
 from vadistill.errors import InputError
-from vadistill.io.detections import Detections, ObjectIndex, load_objects
+from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore
 from vadistill.settings import Objects
 from vadistill.teachers.base import Batch, CropRequest

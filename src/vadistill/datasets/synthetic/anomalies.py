@@ -12,8 +12,9 @@ from scipy.spatial import cKDTree
 
 from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut, drawn
 from vadistill.datasets.synthetic.placing import STANDING, far_place, hasty_path
-from vadistill.datasets.synthetic.tracks import Perspective, Track, feet, follow, motions, overlaps
+from vadistill.datasets.synthetic.tracks import Perspective, Track, feet, follow, motions
 from vadistill.errors import InputError
+from vadistill.geometry.boxes import overlaps
 from vadistill.settings import LEAST_FRAMES
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from vadistill.geometry.boxes import overlaps
+
 GAP = 3  # frames over which a missed object is looked for
 LEAST_IOU = 0.3
 SMOOTHING = 5  # frames over which the corners of a box are averaged
@@ -26,12 +28,6 @@ class Track:
         """Return the part in the frames first <= t < last, which may be empty."""
         begin, end = max(0, first - self.start), max(0, last - self.start)
         return Track(self.start + begin, self.box[begin:end])
-
-
-def overlaps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the areas (N, M) that boxes (N, 4) and (M, 4) share, and the areas (N,) and (M,) of the boxes."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return (high - low).clip(0).prod(-1), (a[:, 2:] - a[:, :2]).prod(-1), (b[:, 2:] - b[:, :2]).prod(-1)
 
 
 def follow(frame: np.ndarray, box: np.ndarray) -> list[Track]:

@@ -1,0 +1,51 @@
+"""Samples of a distillation, mirrored, reversed in time, brighter or darker; what discriminators see of them."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vadistill.settings import Distillation
+from vadistill.student.network import Maps
+
+CONDITION = 4  # channels that a conditional discriminator sees: the middle frame and what moves
+
+
+def augmented(
+    frames: Tensor,
+    targets: dict[str, Maps],
+    settings: Distillation,
+    generator: torch.Generator,
+    seen: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Maps], Tensor | None]:
+    """Return frames (N, 3 * F, H, W) and targets, samples mirrored, reversed in time, brighter or darker, as set.
+
+    What the teachers saw of a sample's objects is left out where it is mirrored or reversed: they would see something
+    else.
+    """
+    mirror, reverse = (
+        (torch.rand(len(frames), generator=generator) < 0.5).to(frames.device)[:, None, None, None] for _ in range(2)
+    )
+    if settings.flip:
+        frames = torch.where(mirror, frames.flip(-1), frames)
+        targets = {
+            name: {side: torch.where(mirror, grid.flip(-1), grid) for side, grid in maps.items()}
+            for name, maps in targets.items()
+        }
+        seen = None if seen is None else torch.where(mirror, 0.0, seen)
+    if settings.jitter:
+        contrast, brightness = (
+            settings.jitter * (2 * torch.rand(len(frames), 1, 1, 1, generator=generator).to(frames.device) - 1)
+            for _ in range(2)
+        )
+        frames = (frames * (1 + contrast) + brightness).clamp(-1, 1)
+    if settings.reverse:
+        seen = None if seen is None else torch.where(reverse, 0.0, seen)
+        frames = torch.where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)
+    return frames.contiguous(memory_format=torch.channels_last), targets, seen
+
+
+def condition_of(frames: Tensor, side: int) -> Tensor:
+    """Return (N, 4, side, side): means over a grid of the middle frame and of how much the outer ones differ."""
+    middle = frames.shape[1] // 2 - 1
+    moved = (frames[:, -3:] - frames[:, :3]).abs().mean(1, keepdim=True)
+    return functional.adaptive_avg_pool2d(torch.cat([frames[:, middle : middle + 3], moved], 1), side)
