@@ -35,8 +35,8 @@ demo: $(READY)
 	@$(BIN)/python -m vadistill.report.summary results/demo
 
 # Processes of their own: NNCF changes torch when it is imported, and torch's exporter crashed behind it.
-RUNTIMES := tests/test_export.py tests/test_inference.py
-SPEED := tests/test_benchmark.py
+RUNTIMES := tests/inference/test_export.py tests/inference/test_inference.py
+SPEED := tests/benchmark/test_benchmark.py
 
 test: $(READY) lint
 	$(BIN)/python -m pytest $(addprefix --ignore=,$(RUNTIMES) $(SPEED))

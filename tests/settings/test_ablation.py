@@ -11,7 +11,7 @@ from vadistill.settings.ablation import ablation_runs, configured_variant
 from vadistill.settings.check import check
 from vadistill.settings.stages import dataset_section, owner
 
-CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config.yaml").read_text())
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 PAIR = ["background_agnostic", "multi_task"]
 
 

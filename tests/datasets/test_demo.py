@@ -19,7 +19,7 @@ from vadistill.errors import InputError
 from vadistill.io.media.video import frames_of
 from vadistill.settings import Demo
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = Demo(train_clips=2, test_clips=3, frames=60, height=96, width=160)
 
 

@@ -19,7 +19,7 @@ from vadistill.student.network import Student
 from vadistill.teachers.registry import TEACHERS as REGISTRY
 from vadistill.teachers.registry import build
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 

@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vadistill.datasets.splits import scene_of
 from vadistill.detection.objects import index_objects, load_objects, object_rows, read_objects, with_regions
 from vadistill.errors import InputError
 from vadistill.io import detections as module
-from vadistill.io.detections import KINDS, Detections, read_shards, scene_of
+from vadistill.io.detections import KINDS, Detections, read_shards
 from vadistill.io.hdf5 import writing
 from vadistill.settings import Objects
 

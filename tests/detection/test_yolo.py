@@ -16,7 +16,7 @@ from vadistill.errors import InputError
 from vadistill.io.files import sha256
 from vadistill.settings import Demo, Detection
 
-WEIGHTS = Path(__file__).parents[1] / "resources/weights/demo.pt"
+WEIGHTS = Path(__file__).parents[2] / "resources/weights/demo.pt"
 CPU = torch.device("cpu")
 
 
