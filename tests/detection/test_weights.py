@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_detector import WEIGHTS, exported
+from test_yolo import WEIGHTS, exported
 
 from vadistill.detection import yolo
 from vadistill.detection.yolo import Detector
