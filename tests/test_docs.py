@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from vadistill.cli import app
-from vadistill.settings import SECTIONS, TERMS
+from vadistill.settings import SECTIONS, TEACHERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "resources").glob("**/README.md"))]
@@ -35,7 +35,7 @@ SUFFIXES = {
 WILDCARDS = {
     "split": "(train|synthetic|validation|test)",
     "who": "(teachers|student)",
-    "teacher": f"({'|'.join(TERMS)})",
+    "teacher": f"({'|'.join(TEACHERS)})",
 }
 COMMANDS = typer.main.get_command(app).commands
 
@@ -91,7 +91,7 @@ def settings_named(code):
 
 
 def known(name, key):
-    return key in SETTINGS[name] or key in TERMS.get(name, ())
+    return key in SETTINGS[name] or key in getattr(TEACHERS.get(name), "terms", ())
 
 
 def test_every_setting_that_is_named_exists():

@@ -23,10 +23,8 @@ from vadistill.settings.evaluation import Ablation, Evaluation, Localisation
 from vadistill.settings.sections import SECTIONS, canonical, section, told
 from vadistill.settings.student import Distillation, Pretraining, Student
 from vadistill.settings.teachers import (
-    MOTION_ANOMALIES,
     TASKS,
     TEACHERS,
-    TERMS,
     BackgroundAgnostic,
     Calibration,
     FlowNeighbours,
@@ -38,12 +36,10 @@ __all__ = [
     "ANOMALY_KINDS",
     "LAYOUTS",
     "LEAST_FRAMES",
-    "MOTION_ANOMALIES",
     "OFFICIAL_WEIGHTS",
     "SECTIONS",
     "TASKS",
     "TEACHERS",
-    "TERMS",
     "TRUSTED_WEIGHTS",
     "Ablation",
     "BackgroundAgnostic",

@@ -7,9 +7,10 @@ from typing import Any
 import jsonschema
 
 from vadistill.errors import InputError
-from vadistill.settings import TEACHERS, TERMS, Calibration, Validation, section
+from vadistill.settings import TEACHERS, Calibration, Validation, section
 from vadistill.settings.paths import expand_paths
 from vadistill.settings.schema import schema
+from vadistill.settings.sections import PATHS
 from vadistill.settings.stages import dataset_section
 
 
@@ -88,13 +89,8 @@ def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> 
 
 def _check_paths(config: dict[str, Any], name: str) -> None:
     """Refuse paths that a command line takes for an option, and that Snakemake takes for a pattern."""
-    paths = {
-        "path": config["datasets"][name].get("path", ""),
-        "detection.weights": dataset_section(config, name, "detection").weights,
-        "background_agnostic.image_pool": dataset_section(config, name, "background_agnostic").image_pool,
-        "localisation.tracks": dataset_section(config, name, "localisation").tracks,
-    }
-    for key, path in paths.items():
+    paths = {f"{part}.{key}": getattr(dataset_section(config, name, part), key) for part, key in PATHS}
+    for key, path in {"path": config["datasets"][name].get("path", ""), **paths}.items():
         if not path.isprintable() or set(path) & set("{}") or path.startswith("-"):
             raise InputError(
                 f"config: datasets.{name}.{key} is {path!a}; expected printable characters, no brace and no "
@@ -126,6 +122,6 @@ def _check_calibration(dataset: str | None, calibration: Calibration) -> None:
         raise InputError(f"config: {place}: the low percentile and value must lie below the high ones")
     for term in calibration.terms:
         teacher, _, name = term.partition(".")
-        if name not in TERMS.get(teacher, ()):
-            known = ", ".join(f"{teacher}.{name}" for teacher in TERMS for name in TERMS[teacher])
+        if name not in (TEACHERS[teacher].terms if teacher in TEACHERS else ()):
+            known = ", ".join(f"{teacher}.{name}" for teacher, kind in TEACHERS.items() for name in kind.terms)
             raise InputError(f"config: {place}.terms has '{term}'; known are {known}")

@@ -1,10 +1,12 @@
 """Settings of what is watched: the data set, its frames, detections and objects, and synthetic anomalies."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from vadistill.settings.fields import interval, later, number, option
+from vadistill.settings.fields import interval, later, number, option, path
 
-ANOMALY_KINDS = ("pasted", "misplaced", "fast", "backward")
+AnomalyKind = Literal["pasted", "misplaced", "fast", "backward"]
+ANOMALY_KINDS: tuple[AnomalyKind, ...] = get_args(AnomalyKind)
 LEAST_FRAMES = 12  # of a training clip; a shorter one is left out
 # Of data sets, each with the module of vadistill.datasets.layouts that reads it.
 LAYOUTS = {
@@ -47,13 +49,12 @@ class Demo:
 class Frames:
     """How extracted frames are stored."""
 
-    encoding: str = option("jpeg", "jpeg (JPEG source frames are kept byte for byte) or png", enum=["jpeg", "png"])
+    encoding: Literal["jpeg", "png"] = option("jpeg", "jpeg (JPEG source frames are kept byte for byte) or png")
     quality: int = number(95, "JPEG quality", 1, 100)
-    depth: str = later(
+    depth: Literal["full", "percentiles"] = later(
         "full",
         "what of images of more than 8 bits becomes 8: the full range of 16 bits, or percentiles 0.1 to 99.9 of the "
         "training images",
-        enum=["full", "percentiles"],
     )
 
 
@@ -61,7 +62,7 @@ class Frames:
 class Detection:
     """The object detector. Thresholds that the teachers use stand in ``objects``."""
 
-    weights: str = option(
+    weights: str = path(
         "yolov8n.pt", "a file or OpenVINO folder in resources/weights or of an absolute path, or an official name"
     )
     image_size: int = number(640, "longer side of the detector's input in pixels", 32)
@@ -106,9 +107,7 @@ class Validation:
 
     clips: int = number(6, "held-out clips used at most, each once for every kind", 1)
     frames: int = number(240, "frames of a clip at most", 24)
-    kinds: tuple[str, ...] = option(
-        ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True, items={"enum": list(ANOMALY_KINDS)}
-    )
+    kinds: tuple[AnomalyKind, ...] = option(ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True)
     share: float = number(0.4, "of a made clip that is abnormal", 0.1, 0.9)
     pace: tuple[float, ...] = interval((3.0, 3.0), "speed of an interval that is played fast, from .. to", 1.0)
     haste: tuple[float, ...] = interval((2.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vadistill.settings.fields import number, option
+from vadistill.settings.fields import number, option, path
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,7 @@ class Evaluation:
 class Localisation:
     """RBDC, TBDC and the AUC of all pixels."""
 
-    tracks: str = option(
-        "", "folder of <clip>.txt with tracks of abnormal regions; empty: they follow from pixel masks"
-    )
+    tracks: str = path("", "folder of <clip>.txt with tracks of abnormal regions; empty: they follow from pixel masks")
     map_share: float = number(
         0.6, "of the 99th percentile of training maps' maxima: the student's regions lie above it"
     )

@@ -19,6 +19,11 @@ def number(default: float, text: str, low: float = 0, high: float | None = None)
     return option(default, text, minimum=low, **({} if high is None else {"maximum": high}))
 
 
+def path(default: str, text: str) -> Any:
+    """Return a field for a path, in which ``~`` and environment variables are replaced."""
+    return field(default=default, metadata={"text": text, "schema": {}, "path": True})
+
+
 def interval(default: tuple[float, float], text: str, low: float) -> Any:
     """Return a field for two numbers, neither below ``low``."""
     return option(default, text, minItems=2, maxItems=2, items={"minimum": low})

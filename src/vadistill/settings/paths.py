@@ -5,9 +5,8 @@ import re
 from typing import Any
 
 from vadistill.errors import InputError
+from vadistill.settings.sections import PATHS
 
-# Where paths stand in a config, as (section, key); a data set has its own besides.
-PATHS = (("detection", "weights"), ("background_agnostic", "image_pool"), ("localisation", "tracks"))
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 

@@ -16,6 +16,9 @@ END = r"$(?!\n)"  # Python's $ also stands before a last line break
 def _type_schema(kind: Any) -> dict[str, Any]:
     if typing.get_origin(kind) is tuple:
         return {"type": "array", "items": _type_schema(typing.get_args(kind)[0])}
+    if typing.get_origin(kind) is typing.Literal:
+        known = typing.get_args(kind)
+        return {**_type_schema(type(known[0])), "enum": list(known)}
     return {"type": {int: "integer", float: "number", bool: "boolean", str: "string"}[kind]}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from vadistill.settings.data import Demo, Detection, Frames, HeldOut, Moving, Objects, Synthetic, Validation
 from vadistill.settings.evaluation import Ablation, Evaluation, Localisation
 from vadistill.settings.student import Distillation, Pretraining, Student
-from vadistill.settings.teachers import BackgroundAgnostic, Calibration, FlowNeighbours, Maps, MultiTask
+from vadistill.settings.teachers import TEACHERS, Calibration, Maps
 
 SECTIONS: dict[str, type] = {
     "demo": Demo,
@@ -19,9 +19,7 @@ SECTIONS: dict[str, type] = {
     "held_out": HeldOut,
     "validation": Validation,
     "synthetic": Synthetic,
-    "background_agnostic": BackgroundAgnostic,
-    "multi_task": MultiTask,
-    "flow_neighbours": FlowNeighbours,
+    **TEACHERS,
     "calibration": Calibration,
     "maps": Maps,
     "student": Student,
@@ -31,6 +29,11 @@ SECTIONS: dict[str, type] = {
     "localisation": Localisation,
     "ablation": Ablation,
 }
+
+# Where paths stand in a config, as (section, key); a data set has its own besides.
+PATHS = tuple(
+    (name, entry.name) for name, kind in SECTIONS.items() for entry in fields(kind) if "path" in entry.metadata
+)
 
 
 def section(name: str, values: dict[str, Any]) -> Any:
@@ -44,6 +47,8 @@ def _typed(kind: Any, value: Any) -> Any:
     """Return the value in its field's type, so that 20 and 20.0 are one setting."""
     if isinstance(value, list | tuple):
         return tuple(_typed(typing.get_args(kind)[0], one) for one in value)
+    if typing.get_origin(kind) is typing.Literal:
+        return next((known for known in typing.get_args(kind) if known == value), value)
     return kind(value) if kind in (int, float) else value
 
 

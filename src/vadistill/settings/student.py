@@ -1,6 +1,7 @@
 """Settings of the student: its layout, pre-training and distillation."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vadistill.settings.fields import number, option
 
@@ -11,10 +12,10 @@ class Student:
 
     height: int = number(360, "input in pixels", 32)
     width: int = number(640, "input in pixels", 32)
-    frames: int = option(3, "input frames, the judged one in the middle", enum=[1, 3, 5, 7])
+    frames: Literal[1, 3, 5, 7] = option(3, "input frames, the judged one in the middle")
     frame_step: int = number(3, "frames between the input frames", 1)
-    stem: str = option(
-        "full", "the first convolution keeps the full size, halves or quarters it", enum=["full", "half", "quarter"]
+    stem: Literal["full", "half", "quarter"] = option(
+        "full", "the first convolution keeps the full size, halves or quarters it"
     )
     positions: bool = option(False, "tell the network the row and column of every pixel")
     base_width: int = number(16, "channels after the first convolution", 1)
@@ -23,8 +24,8 @@ class Student:
     heads: int = number(5, "attention heads", 1)
     head_width: int = number(64, "channels of an attention head", 1)
     feed_forward: int = number(4, "expansion of the feed-forward", 1)
-    last_activation: str = option("softplus", "of the map heads; relu can die", enum=["softplus", "relu"])
-    pooling: str = option("max", "from features to a map's cells: the maximum or a smooth one", enum=["max", "soft"])
+    last_activation: Literal["softplus", "relu"] = option("softplus", "of the map heads; relu can die")
+    pooling: Literal["max", "soft"] = option("max", "from features to a map's cells: the maximum or a smooth one")
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Pretraining:
     decay_every: int = number(10, "epochs after which the learning rate falls", 1)
     decay: float = number(0.5, "factor of the learning rate", 0, 1)
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
-    precision: str = option(
-        "auto", "bfloat16 where the hardware computes in it, or float32 everywhere", enum=["auto", "float32"]
+    precision: Literal["auto", "float32"] = option(
+        "auto", "bfloat16 where the hardware computes in it, or float32 everywhere"
     )
     seed: int = number(0, "initial weights and order")
 
@@ -57,17 +58,17 @@ class Distillation:
     batch: int = number(48, "frames a step", 1)
     learning_rate: float = number(1e-4, "Adam, student and discriminators")
     weight_decay: float = number(5e-6, "Adam")
-    schedule: str = option("step", "of the student's learning rate; cosine rises, then falls", enum=["step", "cosine"])
+    schedule: Literal["step", "cosine"] = option("step", "of the student's learning rate; cosine rises, then falls")
     decay_every: int = number(10, "epochs after which the student's learning rate falls, with schedule step", 1)
     decay: float = number(0.5, "factor of the learning rate, with schedule step", 0, 1)
     object_weight: float = number(0.0, "cells with an object weigh 1 + this in the distillation loss")
     feature_weight: float = number(0.0, "of the loss between features, the student's and the teachers'; 0: none")
     adversarial_weight: float = number(0.1, "lambda of the adversarial loss; 0 trains no discriminator")
-    adversarial: str = option(
-        "cross_entropy", "form of the adversarial loss", enum=["cross_entropy", "hinge", "least_squares"]
+    adversarial: Literal["cross_entropy", "hinge", "least_squares"] = option(
+        "cross_entropy", "form of the adversarial loss"
     )
-    discriminator: str = option(
-        "plain", "it sees the maps alone, or the frames' means beside them", enum=["plain", "conditional"]
+    discriminator: Literal["plain", "conditional"] = option(
+        "plain", "it sees the maps alone, or the frames' means beside them"
     )
     flip: bool = option(False, "mirror half of the samples")
     reverse: bool = option(False, "reverse the frames of half of the samples in time")
@@ -75,13 +76,12 @@ class Distillation:
         0.0, "largest change of a sample's contrast, as a share, and of its brightness, in 128 grey levels", 0, 1
     )
     average: float = number(0.999, "decay of a moving average of the weights, which is kept; 0: none", 0, 1)
-    selection: str = option(
+    selection: Literal["last", "validation"] = option(
         "last",
         "the student that is kept: of the last epoch, or the best one on the split validation",
-        enum=["last", "validation"],
     )
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
-    precision: str = option(
-        "auto", "bfloat16 where the hardware computes in it, or float32 everywhere", enum=["auto", "float32"]
+    precision: Literal["auto", "float32"] = option(
+        "auto", "bfloat16 where the hardware computes in it, or float32 everywhere"
     )
     seed: int = number(0, "initial weights and order")

@@ -1,41 +1,43 @@
 """Settings of the teachers, of the calibration of their scores and of the maps; the terms that each one measures."""
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
 
-from vadistill.settings.fields import number, option
+from vadistill.settings.fields import number, option, path
 
-TASKS = ("arrow", "irregularity", "middle_box", "distillation")
-MOTION_ANOMALIES = ("longer_gap", "affine", "rotated", "shuffled")
-# What each teacher measures of an object; multi_task only what it has learned.
-TERMS = {
-    "background_agnostic": ("appearance", "past", "future", "appearance_error", "past_error", "future_error"),
-    "multi_task": TASKS,
-    "flow_neighbours": ("distance",),
-}
-TEACHERS = tuple(TERMS)
+Task = Literal["arrow", "irregularity", "middle_box", "distillation"]
+TASKS: tuple[Task, ...] = get_args(Task)
+MotionAnomaly = Literal["longer_gap", "affine", "rotated", "shuffled"]
 
 
 @dataclass(frozen=True)
 class BackgroundAgnostic:
     """Teacher: auto-encoders, adversarial training on pseudo-anomalies, classifiers (arXiv 2008.12328)."""
 
-    crop: int = option(64, "side of the crops in pixels", enum=[32, 64])
+    terms: ClassVar[tuple[str, ...]] = (
+        "appearance",
+        "past",
+        "future",
+        "appearance_error",
+        "past_error",
+        "future_error",
+    )
+
+    crop: Literal[32, 64] = option(64, "side of the crops in pixels")
     step: int = number(3, "frames between the frame and its flow's other end", 1)
-    normalise: str = option(
+    normalise: Literal["box", "scene", "pixels"] = option(
         "scene",
         "flow in units of: the box's diagonal, the usual speed where the box stands, or 20 pixels",
-        enum=["box", "scene", "pixels"],
     )
-    appearance: str = option("gray", "colour of the appearance crops", enum=["gray", "colour"])
-    motion: str = option(
+    appearance: Literal["gray", "colour"] = option("gray", "colour of the appearance crops")
+    motion: Literal["dis", "farneback", "raft", "gradient"] = option(
         "dis",
         "dense flow by DIS, Farneback or RAFT (resources/weights/raft_small*.pth), or image gradients",
-        enum=["dis", "farneback", "raft", "gradient"],
     )
     context: float = number(0.0, "share of the box's sides that a crop adds on each side", 0, 2)
-    aspect: str = option("stretch", "crops stretch the box to a square, or keep its shape", enum=["stretch", "keep"])
-    border: str = option(
-        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    aspect: Literal["stretch", "keep"] = option("stretch", "crops stretch the box to a square, or keep its shape")
+    border: Literal["clamp", "repeat"] = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated"
     )
     max_objects: int = number(60000, "training objects held in memory; more are thinned out evenly", 1)
     batch: int = number(64, "objects a step", 2)
@@ -45,18 +47,14 @@ class BackgroundAgnostic:
     autoencoder_rate: float = number(1e-3, "learning rate of the auto-encoders")
     adversarial_rate: float = number(1e-4, "learning rate of the adversarial phase")
     classifier_rate: float = number(1e-4, "learning rate of the classifiers")
-    adversarial: str = option(
-        "reversal", "reversed gradients through a second decoder, or bounded ascent", enum=["reversal", "ascent"]
+    adversarial: Literal["reversal", "ascent"] = option(
+        "reversal", "reversed gradients through a second decoder, or bounded ascent"
     )
     reversal: float = number(0.2, "weight of the reversed gradient or of the ascent (lambda)")
-    motion_anomalies: tuple[str, ...] = option(
-        ("longer_gap", "affine"),
-        "kinds of pseudo-anomalies of motion",
-        minItems=1,
-        uniqueItems=True,
-        items={"enum": list(MOTION_ANOMALIES)},
+    motion_anomalies: tuple[MotionAnomaly, ...] = option(
+        ("longer_gap", "affine"), "kinds of pseudo-anomalies of motion", minItems=1, uniqueItems=True
     )
-    image_pool: str = option("", "folder of images for pseudo-anomalies of appearance; empty: procedural ones")
+    image_pool: str = path("", "folder of images for pseudo-anomalies of appearance; empty: procedural ones")
     patience: int = number(3, "epochs without a better held-out loss before a phase stops", 1)
     seed: int = number(0, "initial weights, order, pseudo-anomalies")
 
@@ -70,25 +68,23 @@ class BackgroundAgnostic:
 class MultiTask:
     """Teacher: self-supervised multi-task learning on object sequences (arXiv 2011.07491)."""
 
-    crop: int = option(64, "side of the crops in pixels", enum=[32, 64])
-    width: str = option("wide", "channels of the shared 3D CNN", enum=["narrow", "wide"])
-    depth: str = option("deep", "one, two or three convolutions a stage", enum=["shallow", "deep", "deeper"])
+    terms: ClassVar[tuple[str, ...]] = TASKS
+
+    crop: Literal[32, 64] = option(64, "side of the crops in pixels")
+    width: Literal["narrow", "wide"] = option("wide", "channels of the shared 3D CNN")
+    depth: Literal["shallow", "deep", "deeper"] = option("deep", "one, two or three convolutions a stage")
     context: float = number(0.0, "share of the box's sides that a crop adds on each side", 0, 2)
-    aspect: str = option("stretch", "crops stretch the box to a square, or keep its shape", enum=["stretch", "keep"])
-    border: str = option(
-        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    aspect: Literal["stretch", "keep"] = option("stretch", "crops stretch the box to a square, or keep its shape")
+    border: Literal["clamp", "repeat"] = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated"
     )
-    tasks: tuple[str, ...] = option(
-        TASKS, "what is learned and scored", minItems=1, uniqueItems=True, items={"enum": list(TASKS)}
-    )
+    tasks: tuple[Task, ...] = option(TASKS, "what is learned and scored", minItems=1, uniqueItems=True)
     imagenet: bool = option(True, "distil ResNet-50, too, where its ImageNet weights are at hand")
     max_objects: int = number(20000, "training objects held in memory, drawn anew every epoch", 1)
     batch: int = number(64, "objects a step", 2)
     epochs: int = number(30, "at most", 1)
     learning_rate: float = number(1e-3, "Adam")
-    schedule: str = option(
-        "constant", "of the learning rate; cosine falls with every epoch", enum=["constant", "cosine"]
-    )
+    schedule: Literal["constant", "cosine"] = option("constant", "of the learning rate; cosine falls with every epoch")
     distillation_weight: float = number(0.2, "weight of the distillation loss in the joint loss")
     max_skip: int = number(4, "irregular sequences skip 1 to this many frames a step", 1)
     flip: bool = option(True, "mirror half of the training objects")
@@ -106,13 +102,15 @@ class MultiTask:
 class FlowNeighbours:
     """Teacher without training: nearest normal neighbours of an object's motion and size."""
 
-    crop: int = option(32, "side of the crops in pixels", enum=[32, 64])
+    terms: ClassVar[tuple[str, ...]] = ("distance",)
+
+    crop: Literal[32, 64] = option(32, "side of the crops in pixels")
     step: int = number(3, "frames between the frame and its flow's other end", 1)
     bins: int = number(8, "directions of the flow histogram", 2)
     size_weight: float = number(1.0, "weight of the box's size against its motion")
     neighbours: int = number(5, "nearest neighbours whose distances are averaged", 1)
-    border: str = option(
-        "clamp", "windows at a clip's ends: moved inside, or end frames repeated", enum=["clamp", "repeat"]
+    border: Literal["clamp", "repeat"] = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated"
     )
     max_objects: int = number(20000, "normal objects kept; more are thinned out evenly", 1)
     seed: int = number(0, "which objects are kept")
@@ -123,19 +121,28 @@ class FlowNeighbours:
         return ""
 
 
+# By name, in the order of all tables. A teacher's class in vadistill.teachers.<name> has the name of its settings;
+# ``terms`` is what it measures of an object (multi_task only what it has learned), ``network`` names the pre-trained
+# network that it wants, and a setting ``image_pool`` is a folder of images that it learns from.
+TEACHERS: dict[str, type] = {
+    "background_agnostic": BackgroundAgnostic,
+    "multi_task": MultiTask,
+    "flow_neighbours": FlowNeighbours,
+}
+
+
 @dataclass(frozen=True)
 class Calibration:
     """From the terms of a teacher to object scores and map values, fitted on training clips."""
 
-    clips: str = option("held_out", "training clips it is fitted on", enum=["held_out", "all"])
+    clips: Literal["held_out", "all"] = option("held_out", "training clips it is fitted on")
     terms: tuple[str, ...] = option(
         (), "the terms that count, as teacher.term; a teacher that is not named counts its own choice", uniqueItems=True
     )
     logits: bool = option(True, "terms that are probabilities enter as logits")
-    standardise: str = option(
+    standardise: Literal["none", "all", "scene"] = option(
         "scene",
         "terms in standard deviations: of all objects, or of those at this place",
-        enum=["none", "all", "scene"],
     )
     squash: bool = option(
         True, "scores pass through tanh, from 0 at their median to tanh(1) at their 99.9th percentile"
