@@ -99,5 +99,5 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     assert (rates["student"].rbdc, rates["student"].tbdc) == (1, 1)
     assert (rates["wrong"].rbdc, rates["teachers_mean"].tbdc) == (0, 0)
     pixels = {}
-    detectors.count_pixels(pixels, truth)
+    detectors.count_pixels(pixels, truth.clip, truth.mask)
     assert pixels["student"].auc() > 0.8 > 0.6 > pixels["wrong"].auc()

@@ -19,6 +19,7 @@ from vadistill.benchmark.memory import peak_memory, random_windows
 from vadistill.benchmark.timing import Spread, by_turns
 from vadistill.inference.backend import Backend
 from vadistill.inference.stream import StreamTimes, assemble, score_video
+from vadistill.inference.torch_backend import TorchBackend
 from vadistill.io.media.video import frames_of
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ def benchmark(
         some = [frames[t % len(frames)] for t in range(batch)]
         rates: dict[str, float] = {}
         for part in PARTS:
+            tasks: dict[str, Callable[[], Any]]
             log.info("timing %s, batches of %d", part, batch)
             if part == "network":
                 tasks = {name: _network_run(backend, batch) for name, backend in backends.items()}
@@ -116,7 +118,8 @@ def benchmark(
             speeds = {name: scored[name] / seconds[name] for name in backends}
             rates = {name: float(np.median(speed)) for name, speed in speeds.items()}
             for name, racer in racers.items():
-                limit = tasks[name].times.limit if part == "film" else None
+                task = tasks[name]
+                limit = task.times.limit if isinstance(task, FilmRun) and task.times else None
                 rows.append(
                     {"part": part, "batch": batch, "backend": name, **_speed(speeds[name])}
                     | _ratios("official", speeds[name] / speeds[official])
@@ -134,11 +137,11 @@ def _batches(rate: float, batch: int, length: int) -> int:
 
 def _network_run(backend: Backend, batch: int) -> Callable[[], Any]:
     """Return the network alone: on a GPU, frames and scores stay there."""
-    frames, device = random_windows(backend, batch), getattr(backend, "device", torch.device("cpu"))
-    if device.type == "cpu":
+    frames = random_windows(backend, batch)
+    if not isinstance(backend, TorchBackend) or backend.device.type == "cpu":
         return partial(backend, frames)
     run = torch.inference_mode()(backend.run)
-    return synchronised(partial(run, torch.from_numpy(frames).to(device)), device)
+    return synchronised(partial(run, torch.from_numpy(frames).to(backend.device)), backend.device)
 
 
 def _frames_run(backend: Backend, frames: Sequence[np.ndarray]) -> None:

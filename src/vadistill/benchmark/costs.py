@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vadistill.io.files import whole_stream
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings import canonical
 from vadistill.student.network import Student
+from vadistill.training.checkpoint import save
 
 
 @dataclass(frozen=True)
@@ -56,5 +56,4 @@ def write_untrained(
         torch.manual_seed(seed)
         weights = Student(settings, resolutions).state_dict()
     used = canonical({"student": asdict(settings), "maps": {"resolutions": resolutions}})
-    with whole_stream(path) as stream:
-        torch.save({"kind": "student", "settings": used, "weights": weights}, stream)
+    save({"kind": "student", "settings": used, "weights": weights}, path)

@@ -88,9 +88,8 @@ def measure_speed(
                 left_out[name] = str(error)
                 log.warning("%s is left out: %s", name, error)
         peak = measure_peak(device, {name.rpartition("-")[2] for name in racers})
-        options = {"film_frames": FILM[device.type], "decoders": 1 if device.type == "cpu" else threads}
-        second = BASELINE if model else OFFICIAL
-        table = benchmark(racers, film, peak, OFFICIAL, second, batches, budget, **options)
+        second, decoders = BASELINE if model else OFFICIAL, 1 if device.type == "cpu" else threads
+        table = benchmark(racers, film, peak, OFFICIAL, second, batches, budget, FILM[device.type], decoders)
         costs = {"official": asdict(racers[OFFICIAL].cost), "own": asdict(racers[second].cost)}
     machine = describe_machine(device, threads)
     return {"machine": machine, "peak": asdict(peak), "students": costs, "left_out": left_out, "table": table}

@@ -77,17 +77,19 @@ def labels_of_clips(layout: str, root: str | Path, frames: dict[str, int]) -> di
     clips = {clip.name: clip for clip in read_clips(layout, root) if clip.split == "test"}
     if missing := sorted(frames.keys() - clips.keys()):
         raise InputError(f"clip {missing[0]}: scored, but not a test clip of {root}")
-    labels = {name: frame_labels(clips[name], count) for name, count in frames.items()}
-    return None if any(values is None for values in labels.values()) else labels
+    found = {name: frame_labels(clips[name], count) for name, count in frames.items()}
+    labels = {name: values for name, values in found.items() if values is not None}
+    return labels if len(labels) == len(found) else None
 
 
-def _any(mask: np.ndarray) -> np.ndarray:
-    return mask.any(axis=(1, 2)).astype(np.uint8)
+def _any(mask: np.ndarray | None) -> np.ndarray:
+    assert mask is not None  # a clip with labels has frame labels, masks or both
+    return np.asarray(mask.any(axis=(1, 2)), np.uint8)
 
 
 def labels_of_boxes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
     """Return labels (T,) of clips with synthetic anomalies, given the files of where these are, by clip."""
-    return {path.stem: _boxes(path).any(axis=1).astype(np.uint8) for path in paths}
+    return {path.stem: np.asarray(_boxes(path).any(axis=1), np.uint8) for path in paths}
 
 
 def _boxes(path: Path) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
+from vadistill.geometry.flow import dis_flow
 from vadistill.settings import Moving
 
 # Grey levels. Flow leaks from moving objects into flat surroundings, where no pixel changes.
@@ -24,7 +25,7 @@ def moving_boxes(frames: Iterable[np.ndarray], settings: Moving) -> Iterator[np.
         frames: (H, W, 3) uint8 BGR frames of one clip, each of which is taken once.
         settings: What counts as a moving region.
     """
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = dis_flow(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     grays: dict[int, np.ndarray] = {}
 
     def boxes(t: int) -> np.ndarray:
@@ -33,7 +34,7 @@ def moving_boxes(frames: Iterable[np.ndarray], settings: Moving) -> Iterator[np.
             return np.zeros((0, 4), np.float32)
         # An object that has left, or not yet reached, its place in one other frame differs from both here only.
         change = np.minimum.reduce([cv2.absdiff(grays[t], other) for other in others])
-        return moving_regions(dis.calc(grays[t], others[0], None), change, settings)
+        return moving_regions(flow(grays[t], others[0]), change, settings)
 
     count = 0
     for count, frame in enumerate(frames, 1):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def with_regions(found: Detections, regions: Detections) -> Detections:
     """Add the moving regions that no box, and no larger region of the frame, covers; sorted by frame, boxes first."""
     added = regions.take(_uncovered(regions, found))
     added = replace(added, probabilities=np.zeros((len(added), found.probabilities.shape[1]), np.float16))
-    joined = {name: np.concatenate([getattr(found, name), getattr(added, name)]) for name in KINDS}
+    joined: dict[str, Any] = {name: np.concatenate([getattr(found, name), getattr(added, name)]) for name in KINDS}
     return replace(found, **joined).take(np.argsort(joined["frame"], kind="stable"))
 
 
@@ -150,9 +151,9 @@ def _undoubled(rows: np.ndarray, detections: Detections, settings: Objects) -> n
     order = np.lexsort((np.arange(len(rows)), -confidence))
     rank = np.empty(len(rows), int)
     rank[order] = np.arange(len(rows))
-    dropped = ((iou(box, box) > settings.max_overlap) & (rank[:, None] > rank[None, :])).any(1)
+    dropped = np.asarray(((iou(box, box) > settings.max_overlap) & (rank[:, None] > rank[None, :])).any(1))
     if settings.drop_contained:
         box = np.where(dropped[:, None], np.nan, box)  # a dropped box contains nothing
         inside = (box[:, None, :2] > box[None, :, :2]) & (box[:, None, 2:] < box[None, :, 2:])
-        dropped |= inside.all(-1).any(1)
+        dropped |= (inside[..., 0] & inside[..., 1]).any(1)
     return rows[~dropped]

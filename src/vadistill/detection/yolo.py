@@ -17,6 +17,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Read once, when ultralytics is imported.
 os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
@@ -157,10 +158,11 @@ class Detector:
             scale = min(fixed[0] / height, fixed[1] / width)
             return int(fixed[0]), int(fixed[1]), scale
         scale = self.settings.image_size / max(height, width)
-        return (*(-(-round(side * scale) // STRIDE) * STRIDE for side in (height, width)), scale)
+        rows, columns = (-(-round(side * scale) // STRIDE) * STRIDE for side in (height, width))
+        return rows, columns, scale
 
     def _class_names(self, count: int) -> list[str]:
-        names = self.network.names
+        names: Any = self.network.names
         return [str(names[index]) if index in names else f"class{index}" for index in range(count)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from vadistill.evaluation.metrics import frame_scores_from_objects
 from vadistill.geometry.boxes import clip_to_pixels
+from vadistill.geometry.flow import dis_flow
 
 STEP = 3  # frames between the two images of a difference or flow
 CELL = 16  # pixels, side of the cells of the local difference
@@ -40,7 +41,7 @@ def trivial_scores(
     Raises:
         InputError: A frame number lies outside the clip.
     """
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     earlier: deque[np.ndarray] = deque(maxlen=STEP)
     difference, local, speed = [], [], np.zeros(len(box))
     for t, image in enumerate(images):
@@ -52,7 +53,7 @@ def trivial_scores(
         local.append(largest_cell_mean(change))
         first, end = np.searchsorted(frame, (t - STEP, t - STEP + 1))
         if end > first:
-            speed[first:end] = speed_in_heights(dis.calc(before, gray, None), box[first:end])
+            speed[first:end] = speed_in_heights(flow(before, gray), box[first:end])
         earlier.append(gray)
     of_objects = {
         "speed": speed,

@@ -51,10 +51,10 @@ def located_clips(
     """
     clips = {clip.name: clip for clip in read_clips(layout, root) if clip.split == "test"}
     published = read_tracks(tracks) if tracks else {}
-    for name, (frames, *size) in sizes.items():
+    for name, (frames, height, width) in sizes.items():
         if name not in clips:
             raise InputError(f"clip {name}: scored, but not a test clip of {root}")
-        labels = read_labels(clips[name], frames, tuple(size))
+        labels = read_labels(clips[name], frames, (height, width))
         mask = None if labels is None else labels.mask
         if tracks:
             found = _published(published, name, frames, tracks)
@@ -62,7 +62,9 @@ def located_clips(
             found = tracks_of_masks(mask)
         else:
             continue
-        differing = None if mask is None else int((mask.any(axis=(1, 2)) != labels.frame).sum())
+        differing = None
+        if labels is not None and mask is not None:
+            differing = int((mask.any(axis=(1, 2)) != labels.frame).sum())
         yield Located(name, frames, found, mask, differing)
 
 

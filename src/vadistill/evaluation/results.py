@@ -9,7 +9,6 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.evaluation.fusion import Scores
-from vadistill.evaluation.ground_truth import Located
 from vadistill.evaluation.localisation import PixelCounts, box_regions, enlarge, low_threshold, map_regions
 from vadistill.evaluation.mean_filter import filtered_frame_scores
 from vadistill.evaluation.metrics import frame_scores_from_objects
@@ -197,12 +196,12 @@ class Detectors:
         together = mean_objects([by_clip[clip] for by_clip in self.objects.values()])
         yield "teachers_mean", object_regions(together, *self.volume)
 
-    def count_pixels(self, pixels: dict[str, PixelCounts], truth: Located) -> None:
-        """Compare the maps of a clip with its masks."""
+    def count_pixels(self, pixels: dict[str, PixelCounts], clip: str, masks: np.ndarray) -> None:
+        """Compare the maps of a clip with its masks (T, H, W)."""
         for name, store in self.maps.items():
             if name not in pixels:  # maps of the student are not bounded by 1
                 pixels[name] = PixelCounts(max(1.0, float(highest_cells(store, self.side).max())))
-            for cells, mask in zip(self._finest(name, truth.clip), truth.mask, strict=True):
+            for cells, mask in zip(self._finest(name, clip), masks, strict=True):
                 pixels[name].update(enlarge(cells, mask.shape), mask)
 
     def _finest(self, name: str, clip: str) -> np.ndarray:

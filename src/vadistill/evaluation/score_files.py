@@ -20,6 +20,7 @@ from vadistill.io.files import checked_path
 from vadistill.io.names import natural_key, visible
 
 Arrays = dict[str, np.ndarray]
+Reader = Callable[[Path], np.ndarray | np.lib.npyio.NpzFile]
 EXPECTED = "a folder of <clip>.npy, <clip>.csv or <clip>.txt, or a .npz keyed by clip"
 
 
@@ -73,7 +74,7 @@ def check_pair(scores_path: str | Path, scores: Arrays, labels_path: str | Path,
             raise InputError(f"{scores_path}: clip '{clip}' has {found}; expected one each a frame")
 
 
-def _single(path: Path, readers: Mapping[str, Callable[[Path], np.ndarray]]) -> Iterator[tuple[str, str, np.ndarray]]:
+def _single(path: Path, readers: Mapping[str, Reader]) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield the one clip of a file, as ``_arrays``."""
     array = readers[path.suffix.lower()](path)
     if not isinstance(array, np.ndarray) or array.ndim != 1 or not len(array):
@@ -133,7 +134,7 @@ def _arrays(path: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
         raise InputError(f"{path}: no clips; expected {EXPECTED}")
 
 
-def _files(folder: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
+def _files(folder: Path, column: str) -> Iterator[tuple[str, str, np.ndarray | np.lib.npyio.NpzFile]]:
     """Yield the clips of a folder, as ``_arrays``; all its files of arrays are of one kind."""
     readers = _readers(column)
     # The maps of ``vadistill score --maps`` lie beside its tables.
@@ -145,7 +146,7 @@ def _files(folder: Path, column: str) -> Iterator[tuple[str, str, np.ndarray]]:
         yield path.stem, str(path), readers[kinds[0]](path)
 
 
-def _readers(column: str) -> dict[str, Callable[[Path], np.ndarray]]:
+def _readers(column: str) -> dict[str, Reader]:
     """Return what reads a file of one clip, by its ending."""
     return {".npy": load_arrays, ".csv": lambda path: _from_table(path, column), ".txt": _from_text}
 

@@ -43,8 +43,8 @@ def compare_backends(
                 maps = [np.abs(grid - expected.maps[g]).max() for g, grid in found.maps.items()]
                 _raise(highest[name], "score_difference", np.abs(found.score - expected.score).max())
                 _raise(highest[name], "map_difference", max(maps))
-        for name, found in parts.items():
-            scores[name][windows.stores[0].clip] = np.concatenate(found)
+        for name, of_clip in parts.items():
+            scores[name][windows.stores[0].clip] = np.concatenate(of_clip)
     judged = {name: in_short(made, labels if _finite(made) else None, sigma) for name, made in scores.items()}
     return [
         {"backend": name, **highest[name], **made, **_gain(made, judged[baseline])} for name, made in judged.items()
@@ -60,4 +60,8 @@ def _raise(highest: dict[str, float], key: str, value: float) -> None:
 
 
 def _gain(own: dict[str, float | None], base: dict[str, float | None]) -> dict[str, float | None]:
-    return {f"{key}_gain": None if None in (own[key], base[key]) else own[key] - base[key] for key in own}
+    return {f"{key}_gain": _difference(own[key], base[key]) for key in own}
+
+
+def _difference(own: float | None, base: float | None) -> float | None:
+    return None if own is None or base is None else own - base

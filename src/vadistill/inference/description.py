@@ -95,7 +95,7 @@ class Description:
             raise ValueError(
                 f"expected frames (N, {', '.join(map(str, self.frames))}) uint8, got {frames.shape} {frames.dtype}"
             )
-        return np.require(frames, requirements="CW")
+        return np.require(frames, requirements=("C", "W"))
 
     def scores(self, parts: list[list[np.ndarray]]) -> Scores:
         """Return the outputs of consecutive pieces, each [score, maps ...], as those of the whole."""

@@ -2,13 +2,24 @@
 
 import copy
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vadistill.student.network import SHARPNESS, FrameHead, Student, frame_scores, scale_frames, soft_max_pool2d
+from vadistill.student.network import (
+    SHARPNESS,
+    FrameHead,
+    MapHead,
+    Student,
+    frame_scores,
+    scale_frames,
+    soft_max_pool2d,
+)
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class ScoringNetwork(nn.Module):
@@ -40,15 +51,15 @@ def streamlined(student: Student, frames: tuple[int, int, int], dtype: torch.dty
     size = features.shape[-2:]
     student.to(dtype)
     for side, head in student.heads.items():
-        head.output = _Float32(head.output)
         if isinstance(head, FrameHead):
-            student.heads[side] = _FrameHead(head.output, GridPool(size, 2))
-        else:
+            student.heads[side] = _FrameHead(_Float32(head.output), GridPool(size, 2))
+        elif isinstance(head, MapHead):
+            head.output = _Float32(head.output)
             head.pool = GridPool(size, int(side), soft=head.pool is soft_max_pool2d)
     return ScoringNetwork(student.to(weight.device), dtype).eval()
 
 
-def _fold_norms(network: nn.Module) -> nn.Module:
+def _fold_norms(network: Network) -> Network:
     """Fold every batch norm into the convolution that is registered, and runs, right before it."""
     for module in network.modules():
         for (name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
@@ -64,6 +75,11 @@ class GridPool(nn.Module):
     Cell i of g covers floor(i H / g) to ceil((i + 1) H / g), likewise columns. The members of every row of cells are
     gathered and reduced, then those of every column.
     """
+
+    rows: Tensor
+    rows_shares: Tensor
+    columns: Tensor
+    columns_shares: Tensor
 
     def __init__(self, size: tuple[int, int], side: int, soft: bool = False):
         super().__init__()

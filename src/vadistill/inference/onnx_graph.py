@@ -38,6 +38,7 @@ def to_onnx(model: Path) -> bytes:
             dynamo=True,
             verbose=False,
         )
+    assert program is not None  # with dynamo
     proto = program.model_proto
     entry = proto.metadata_props.add()
     entry.key, entry.value = KEY, description.text()

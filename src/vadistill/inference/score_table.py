@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 
@@ -60,11 +61,12 @@ def score_all(
         raise InputError("--match-rate: the model does not know the frames a second of its training clips")
     errors = []
     for source, table in zip(sources, tables, strict=True):
-        times, moments, archive = StreamTimes(), deque(), table.with_suffix(".npz") if maps else None
+        times, archive = StreamTimes(), table.with_suffix(".npz") if maps else None
+        moments: deque[float] = deque()
         try:
             rate = source_rate(source)
             offsets = matched_offsets(source, rate, backend) if match_rate else backend.offsets
-            scores = score_video(source, backend, batch, times, moments=moments, offsets=offsets)
+            scores: Iterator[Scores] = score_video(source, backend, batch, times, moments=moments, offsets=offsets)
             if conditions:
                 scores = _compared(scores, source, conditions, times, None if match_rate else rate)
             write_scores(table, scores, moments, archive)
@@ -113,6 +115,7 @@ def matched_offsets(source: Path, rate: float | None, backend: Backend) -> tuple
     """
     if rate is None:
         raise InputError(f"{source}: states no frames a second; expected them with --match-rate")
+    assert backend.conditions is not None  # else there is nothing to match
     trained, step = backend.conditions.nearest_rate(rate), frame_step(backend.offsets)
     matched = matched_step(step, rate, trained)
     log.info(
@@ -128,7 +131,7 @@ def _compared(
     """Pass scores on; when the first ones are there, warn of what is unlike the training clips."""
     warned = False
     for part in scores:
-        if not warned and (found := conditions.differences(times.size, rate, _is_video(source))):
+        if not warned and times.size and (found := conditions.differences(times.size, rate, _is_video(source))):
             advice = "; --match-rate keeps the time between frames" if "frames/s" in found[0] else ""
             log.warning("%s: unlike the training clips: %s%s", source, ", ".join(found), advice)
         warned = True
@@ -171,7 +174,7 @@ def write_scores(path: Path, parts: Iterable[Scores], moments: deque[float], map
     with ExitStack() as stack:
         table = stack.enter_context(stack.enter_context(whole_file(path)).open("w", encoding="utf-8"))
         archive = stack.enter_context(whole_stream(maps)) if maps else None
-        grids = {}
+        folder, grids = maps.parent if maps else None, {}
         table.write(HEADER)
         for part in parts:
             for score in part.score:
@@ -181,10 +184,12 @@ def write_scores(path: Path, parts: Iterable[Scores], moments: deque[float], map
                 frame += 1
             for g, grid in part.maps.items() if archive else ():
                 if g not in grids:
-                    grids[g] = stack.enter_context(TemporaryFile(dir=maps.parent))
+                    grids[g] = stack.enter_context(TemporaryFile(dir=folder))
                 grids[g].write(grid.astype(np.float16).tobytes())
         if archive:
             for file in grids.values():
                 file.flush()
-            made = {f"{g}x{g}": np.memmap(file, np.float16, "r", shape=(frame, g, g)) for g, file in grids.items()}
+            made: dict[str, Any] = {
+                f"{g}x{g}": np.memmap(file, np.float16, "r", shape=(frame, g, g)) for g, file in grids.items()
+            }
             np.savez(archive, **made)

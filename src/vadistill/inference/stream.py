@@ -27,8 +27,14 @@ from vadistill.io.resize import resize
 
 STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
-END = object()
 T = TypeVar("T")
+
+
+class _End:
+    """Stands for the end of a generator, which may yield None."""
+
+
+END = _End()
 
 
 @dataclass
@@ -82,7 +88,7 @@ def score_video(
     decoders: int = 1,
     moments: Moments | None = None,
     offsets: Sequence[int] | None = None,
-) -> Iterator[Scores]:
+) -> Generator[Scores, None, None]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
     An error in any thread, an interrupt or a caller that stops early ends all threads before it is passed on.
@@ -116,7 +122,7 @@ def score_video(
 
 def read_source(
     source: Path, decoders: int = 1, moments: Moments | None = None, depth: Range | None = None
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray, None, None]:
     """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip; see ``score_video``.
 
     Of a stored clip without times, frame t is at t divided by the frames a second, where they are known. ``depth`` are
@@ -145,7 +151,7 @@ def source_rate(source: str | Path) -> float | None:
 
 def assemble(
     frames: Iterable[np.ndarray], size: tuple[int, int], offsets: Sequence[int], batch: int, times: StreamTimes
-) -> Iterator[np.ndarray]:
+) -> Generator[np.ndarray, None, None]:
     """Yield the windows of all frames, (batch, 3 * F, H, W) uint8 and at last what is left.
 
     They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
@@ -202,13 +208,13 @@ class ReadAhead(Iterator[T]):
         self._thread = ThreadPoolExecutor(1)
         self._coming = deque(self._order() for _ in range(depth))
 
-    def _order(self) -> Future:
+    def _order(self) -> Future[T | _End]:
         return self._thread.submit(next, self._items, END)
 
     def __next__(self) -> T:
         item = self._coming.popleft().result()
         self._coming.append(self._order())
-        if item is END:
+        if isinstance(item, _End):
             raise StopIteration
         return item
 
@@ -218,10 +224,10 @@ class ReadAhead(Iterator[T]):
         self._items.close()
 
 
-def _timed(items: Iterator[T], times: StreamTimes, part: str) -> Iterator[T]:
+def _timed(items: Iterator[T], times: StreamTimes, part: str) -> Generator[T, None, None]:
     while True:
         with times.measured(part):
             item = next(items, END)
-        if item is END:
+        if isinstance(item, _End):
             return
         yield item

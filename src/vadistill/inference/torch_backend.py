@@ -14,6 +14,7 @@ from vadistill.inference.backend import Scores
 from vadistill.inference.description import Description
 from vadistill.inference.graph import ScoringNetwork, streamlined
 from vadistill.student.scoring import load_student
+from vadistill.training.device import in_layout
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -66,7 +67,7 @@ def folded(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBac
         raise InputError(f"backend '{name}': there is no GPU; expected one for float16")
     student, settings = load_student(model, device)
     description = Description.of(settings)
-    network = streamlined(student, description.frames, dtype).to(memory_format=torch.channels_last)
+    network = in_layout(streamlined(student, description.frames, dtype), torch.channels_last)
     piece = description.piece if device.type == "cpu" else MOST_ON_A_GPU
     return TorchBackend(name, network, description, device, threads, piece)
 
@@ -84,7 +85,7 @@ def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchB
     mode = {"options": {"freezing": True}} if backend.device.type == "cpu" else {"mode": "reduce-overhead"}
     backend.run = _in_powers_of_two(torch.compile(backend.run, dynamic=False, **mode))
     try:
-        backend(np.zeros((backend._piece, *backend._description.frames), np.uint8))
+        backend(np.zeros((backend._piece or 1, *backend._description.frames), np.uint8))
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"backend '{name}': not compiled ({reason}); expected a C++ compiler or Triton") from error

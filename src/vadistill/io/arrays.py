@@ -36,7 +36,7 @@ def _reason(error: Exception) -> str:
 def load_member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
     """Load the array of one clip from a .npz file; ``path`` is named in errors, which are those of ``load_arrays``."""
     try:
-        if f"{name}.npy" in archive.zip.namelist():
+        if archive.zip and f"{name}.npy" in archive.zip.namelist():
             # An array whose header names fewer numbers would not be read to where its checksum is looked at.
             archive.zip.read(f"{name}.npy")
         return archive[name]

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from vadistill.errors import UNPRINTABLE, InputError
 
@@ -96,7 +96,7 @@ class Stream(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("w+b", buffering=0)
+        self._file: io.FileIO = path.open("w+b", buffering=0)
         self._failure: OSError | None = None
 
     def check(self) -> None:

@@ -191,7 +191,10 @@ class FrameStore:
             self.fps = float(attributes["fps"]) if "fps" in attributes else None
             self.fingerprint = read_attribute(file, "fingerprint")
             self.repaired = [int(t) for t in attributes.get("repaired", ())]
-            self.depth = tuple(float(value) for value in attributes["depth"]) if "depth" in attributes else None
+            self.depth: Range | None = None
+            if "depth" in attributes:
+                low, high = attributes["depth"]
+                self.depth = float(low), float(high)
             self._offsets = read_array(file["offsets"])
             self._sums = read_array(file["crc32"]) if "crc32" in file else None  # none in older files
             self.times = read_array(file["times"]) if "times" in file else None

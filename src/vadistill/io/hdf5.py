@@ -165,7 +165,7 @@ def read_array(dataset: h5py.Dataset) -> np.ndarray:
 
 def crc(array: np.ndarray) -> np.uint32:
     """Return the CRC-32 of an array's bytes."""
-    return np.uint32(zlib.crc32(np.ascontiguousarray(array)))
+    return np.uint32(zlib.crc32(np.ascontiguousarray(array).data))
 
 
 def write_columns(group: h5py.Group, table: Any, kinds: dict[str, str]) -> None:
@@ -180,8 +180,8 @@ def write_columns(group: h5py.Group, table: Any, kinds: dict[str, str]) -> None:
         write_array(group, name, getattr(table, name).astype(kind))
 
 
-def read_columns(group: h5py.Group, kinds: dict[str, str]) -> dict[str, np.ndarray]:
-    """Return what ``write_columns`` wrote.
+def read_columns(group: h5py.Group, kinds: dict[str, str]) -> dict[str, Any]:
+    """Return the arrays that ``write_columns`` wrote.
 
     Raises:
         KeyError: A column is missing.

@@ -44,7 +44,7 @@ def _write(temporary: Path, path: str | Path, frames: Iterable[np.ndarray], fps:
         for frame in frames:
             even = cv2.copyMakeBorder(frame, 0, frame.shape[0] % 2, 0, frame.shape[1] % 2, cv2.BORDER_REPLICATE)
             stream = stream or _h264(film, even.shape, fps)
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")))
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(even, np.uint8), format="bgr24")))
         if stream is None:
             raise InputError(f"{path}: no frames to write; expected at least one")
         film.mux(stream.encode())

@@ -52,6 +52,7 @@ def write_clip(file: h5py.File, scores: ObjectScores) -> None:
     Raises:
         InputError: They are not finite.
     """
+    assert scores.features is not None  # a teacher gives them; they are missing only where they were not read
     if not (np.isfinite(scores.terms).all() and np.isfinite(scores.features).all()):
         teacher = read_attribute(file, "teacher")
         raise InputError(f"clip {scores.clip}: the teacher {teacher} gives terms or features that are not finite")

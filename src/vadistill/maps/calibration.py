@@ -128,7 +128,8 @@ def fit(
     squash = None
     if settings.squash:
         # From the median: the scores of normal objects may all be negative, as means of logits are.
-        squash = tuple(float(value) for value in np.percentile(score, [50, steady(SQUASH_PERCENTILE, len(score))]))
+        low, high = np.percentile(score, [50, steady(SQUASH_PERCENTILE, len(score))])
+        squash = float(low), float(high)
         score = _squashed(score, squash)
     return Calibrator(plain.terms, logits, plain.scenes, tables, squash, fit_affine(score, settings))
 

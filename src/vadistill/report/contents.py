@@ -59,7 +59,7 @@ def page(material: Material) -> Page:
     sections = [*_localisation(material), *sections]
     if material.labels is not None:
         lines.append(f"Protocol: {result['protocol']['text']}, sigma {_sigma(result)} frames.")
-        sections = [_numbers(material), *sections]
+        sections = [_numbers(material, material.labels), *sections]
         return Page(result["dataset"], lines, tables.cards(result, material.localisation), _filled(sections))
     return Page(result["dataset"], lines, (), _filled(sections))
 
@@ -80,11 +80,9 @@ def _sigma(result: Mapping[str, Any]) -> float:
     return result["protocol"]["smoothing"].get("sigma_frames", 0)
 
 
-def _numbers(material: Material) -> Section:
-    joined = {
-        name: np.concatenate([by_clip[clip] for clip in material.labels]) for name, by_clip in material.scores.items()
-    }
-    truth = np.concatenate(list(material.labels.values()))
+def _numbers(material: Material, labels: Clips) -> Section:
+    joined = {name: np.concatenate([by_clip[clip] for clip in labels]) for name, by_clip in material.scores.items()}
+    truth = np.concatenate(list(labels.values()))
     own = {name: made["per_clip"] for name, made in tables.detectors(material.result).items()}
     both = {
         clip: (own["teachers_mean"][clip]["auc"], part["auc"])

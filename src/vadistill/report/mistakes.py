@@ -152,8 +152,8 @@ def _draw(axes: Axes, panel: Panel, colours: ScalarMappable) -> None:
     order = np.argsort(panel.box_score, kind="stable")
     for rank, index in enumerate(order, start=1):  # the highest last, above the others
         score, (x1, y1, x2, y2) = panel.box_score[index], panel.box[index]
-        style = {"fill": False, "edgecolor": colours.to_rgba(score), "linewidth": 1.1}
-        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
+        edge = colours.to_rgba(score)
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=edge, linewidth=1.1))
         if rank > len(order) - NAMED_BOXES:
             above = y1 > 0.06 * height  # else there is no room
             axes.text(

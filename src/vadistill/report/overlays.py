@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from vadistill.datasets.labels import ClipLabels
 from vadistill.evaluation.fusion import mean_scores
@@ -166,7 +167,7 @@ class _Curves:
         return panel
 
 
-def _bgr(colour: str) -> tuple[int, ...]:
+def _bgr(colour: ColorType) -> tuple[int, ...]:
     return tuple(round(255 * part) for part in reversed(to_rgb(colour)))
 
 

@@ -26,7 +26,7 @@ ABNORMAL_COLOUR = "#D55E00"
 CONTOUR_COLOUR = "#00E5FF"
 TEXT_COLOUR = "#333333"
 # Names of clips are text, whatever dollar signs are in them.
-TITLE = {"fontsize": 10, "fontweight": "bold", "color": TEXT_COLOUR, "parse_math": False}
+TITLE: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "color": TEXT_COLOUR, "parse_math": False}
 # Transparent where nothing is anomalous, so that the frame shows through.
 HEAT = ListedColormap(
     np.column_stack([matplotlib.colormaps["inferno"](np.linspace(0.3, 0.95, 256))[:, :3], np.linspace(0, 0.75, 256)])
@@ -80,7 +80,7 @@ def draw_curves(
     colours = colours_of(curves)
     for name, scores in curves.items():
         bold = name == STUDENT
-        style = {"linewidth": 2.2, "zorder": 3} if bold else {"linewidth": 1.1, "zorder": 2.5}
+        style: dict[str, Any] = {"linewidth": 2.2, "zorder": 3} if bold else {"linewidth": 1.1, "zorder": 2.5}
         axes.plot(scores, color=colours[name], label=legend.get(name, title_of(name)), **style)
     frames = max(len(scores) for scores in curves.values())
     axes.set_xlim(-0.5, frames - 0.5)
@@ -117,16 +117,16 @@ def map_strip(
     for column, (frame, time) in enumerate(zip(frames, times, strict=True)):
         grid[0, column].imshow(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), extent=extent)
         grid[0, column].set_title(f"frame {time}", fontsize=7, color=TEXT_COLOUR, pad=3)
-        if boxes is not None and boxes[column] is not None:
-            _draw_boxes(grid[0, column], boxes[column])
+        if boxes is not None and (here := boxes[column]) is not None:
+            _draw_boxes(grid[0, column], here)
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         for axes, source in zip(grid[1:, column], maps.values(), strict=True):
             # Dimmed and grey below the heat, so that every colour is a map value.
             axes.imshow(grey, extent=extent, cmap="gray", vmin=0, vmax=320)
             heat = axes.imshow(source[column], extent=extent, cmap=HEAT, norm=scale, interpolation="bilinear")
-        if masks is not None and masks[column] is not None:
+        if masks is not None and (mask := masks[column]) is not None:
             for axes in grid[:, column]:
-                draw_outline(axes, masks[column])
+                draw_outline(axes, mask)
     for axes, name in zip(grid[:, 0], ("frame", *map(title_of, maps)), strict=True):
         axes.set_ylabel(name.replace(" ", "\n"), fontsize=7, color=TEXT_COLOUR, labelpad=3)
     figure.text(grid[0, 0].get_position().x0, 1 - 0.05 / figure.get_figheight(), clip, va="top", **TITLE)

@@ -29,7 +29,9 @@ def roc_plot(path: str | Path, scores: Mapping[str, np.ndarray], labels: np.ndar
     shades = colours_of(scores)
     for name, values in scores.items():
         false, true, _ = roc_curve(labels, values)
-        label = f"{title_of(name)}, {100 * auc(values, labels):.1f} %"
+        area = auc(values, labels)
+        assert area is not None  # there are labels of both classes
+        label = f"{title_of(name)}, {100 * area:.1f} %"
         width = 2.2 if name == STUDENT else 1.1
         axes.plot(false, true, color=shades[name], linewidth=width, label=label, zorder=3 if name == STUDENT else 2.5)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="false alarms, share of normal frames", ylabel="detected abnormal frames")
@@ -51,7 +53,7 @@ def clip_plot(path: str | Path, aucs: Mapping[str, tuple[float, float]]) -> None
     points = 100 * np.array(list(aucs.values()))
     low = max(0.0, 10 * np.floor(points.min() / 10) - 2)
     axes.plot((low, 101), (low, 101), color="#bbbbbb", linewidth=0.8, linestyle=":")
-    axes.scatter(*points.T, s=22, color=STUDENT_COLOUR, alpha=0.75, linewidths=0, zorder=3)
+    axes.scatter(points[:, 0], points[:, 1], s=22, color=STUDENT_COLOUR, alpha=0.75, linewidths=0, zorder=3)
     names = list(aucs)
     for index in np.argsort(-abs(points[:, 1] - points[:, 0]), kind="stable")[:NAMED]:
         right = points[index, 0] > (low + 101) / 2

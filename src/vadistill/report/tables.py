@@ -54,7 +54,7 @@ def note(values: Sequence[float] | None) -> str:
 def headline(result: Result) -> Table:
     """Return the detectors and the scores that need no model, side by side."""
     columns = ("detector", "micro AUC", "95 % interval", "macro AUC", "95 % interval", "average precision", "EER")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, made in detectors(result).items():
         rows.append(
             (

@@ -1,13 +1,27 @@
 """Settings of the teachers, of the calibration of their scores and of the maps; the terms that each one measures."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 from vadistill.settings.fields import number, option, path
 
 Task = Literal["arrow", "irregularity", "middle_box", "distillation"]
 TASKS: tuple[Task, ...] = get_args(Task)
 MotionAnomaly = Literal["longer_gap", "affine", "rotated", "shuffled"]
+
+
+class TeacherSettings(Protocol):
+    """The settings of a teacher: a dataclass.
+
+    Attributes:
+        terms: What it measures of an object.
+    """
+
+    terms: ClassVar[tuple[str, ...]]
+
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it wants; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,7 @@ class FlowNeighbours:
 # By name, in the order of all tables. A teacher's class in vadistill.teachers.<name> has the name of its settings;
 # ``terms`` is what it measures of an object (multi_task only what it has learned), ``network`` names the pre-trained
 # network that it wants, and a setting ``image_pool`` is a folder of images that it learns from.
-TEACHERS: dict[str, type] = {
+TEACHERS: dict[str, type[TeacherSettings]] = {
     "background_agnostic": BackgroundAgnostic,
     "multi_task": MultiTask,
     "flow_neighbours": FlowNeighbours,

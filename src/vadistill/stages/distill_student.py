@@ -53,7 +53,7 @@ def main(args) -> None:
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), settings.seed)
     for epoch, generator in training.epochs("distillation", settings.epochs, distiller.parts(), best):
         metrics = train_epoch(distiller, windows, epoch, generator)
-        if best:
+        if best and judges:
             metrics["validation_auc"] = validation_auc(distiller.result, *judges, device)
             best.update(1 - metrics["validation_auc"])
         training.record("distillation", epoch, metrics)

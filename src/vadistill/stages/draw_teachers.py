@@ -26,7 +26,7 @@ def panels(places: list[tuple[str, int]], scores: dict, objects: dict[str, Objec
         found = mean_objects([by_clip[clip] for by_clip in objects.values()])
         here = found.frame == t
         labels = read_labels(clips[clip], len(store), (store.height, store.width))
-        mask = None if labels.mask is None else labels.mask[t]
+        mask = None if labels is None or labels.mask is None else labels.mask[t]
         rank = rank_in_clip(scores[clip], t)
         made.append(Panel(clip, t, scores[clip][t], rank, store.read(t), found.box[here], found.score[here], mask))
     return made
@@ -43,14 +43,16 @@ def main(args) -> None:
     with whole_folder(args.output) as folder:
         for clip in stores:
             curves = {name: smooth(scores[clip], sigma) for name, scores in raw.items()}
-            aucs = {} if labels[clip] is None else {name: auc(curve, labels[clip]) for name, curve in curves.items()}
-            score_plot(folder / f"{clip}_scores.png", clip, curves, labels[clip], aucs)
+            truth = labels[clip]
+            aucs = {} if truth is None else {name: auc(curve, truth) for name, curve in curves.items()}
+            score_plot(folder / f"{clip}_scores.png", clip, curves, truth, aucs)
         log.info("%d clips drawn", len(stores))
-        if any(truth is None for truth in labels.values()):
+        known = {clip: truth for clip, truth in labels.items() if truth is not None}
+        if len(known) < len(labels):
             log.warning("%s has no labels: no false alarms and misses to draw", args.settings["path"])
             return
         smoothed = {clip: smooth(scores, sigma) for clip, scores in raw[TOGETHER].items()}
-        for name, places in zip(("false_alarms", "misses"), worst(smoothed, labels), strict=True):
+        for name, places in zip(("false_alarms", "misses"), worst(smoothed, known), strict=True):
             title = f"{name.replace('_', ' ')} of {', '.join(objects)}"
             if places:
                 mistake_sheet(folder / f"{name}.png", title, panels(places, smoothed, objects, stores, clips))

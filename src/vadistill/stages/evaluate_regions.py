@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from dataclasses import asdict, replace
+from typing import Any
 
 from vadistill.evaluation.auc_tables import percent
 from vadistill.evaluation.ground_truth import Located, located_clips
@@ -37,11 +38,11 @@ def main(args) -> None:
         for name, found in detectors.regions(truth.clip):
             regions[name][truth.clip] = found
         if truth.mask is not None:
-            detectors.count_pixels(pixels, truth)
+            detectors.count_pixels(pixels, truth.clip, truth.mask)
         located.append(replace(truth, mask=None))
         log.info("clip %s: %d tracks", truth.clip, truth.tracks.count)
     tracks, frames = {clip.clip: clip.tracks for clip in located}, sum(clip.frames for clip in located)
-    content = {
+    content: dict[str, Any] = {
         "truth": settings.tracks or MADE,
         "clips": len(located),
         "frames": frames,
@@ -54,9 +55,9 @@ def main(args) -> None:
         "settings": asdict(settings),
         "detectors": {},
     }
-    for name, found in regions.items():
+    for name, by_clip in regions.items():
         of_maps = {"pixel_auc": pixels[name].auc()} if name in pixels else {}
-        content["detectors"][name] = made = {**rates(tracks, found, frames), **of_maps}
+        content["detectors"][name] = made = {**rates(tracks, by_clip, frames), **of_maps}
         log.info("%s: RBDC %s, TBDC %s", name, percent(made["rbdc"]), percent(made["tbdc"]))
     write_json(args.output, content)
 

@@ -50,6 +50,7 @@ def main(args) -> None:
     resolutions = section("maps", json_attribute(args.student, "model_settings")["maps"]).resolutions
     store, truth = MapStore([args.student]), labels_of_boxes(args.boxes)
     maxima = map_maxima(store, resolutions)
+    labels: dict[str, np.ndarray] | None
     if args.split == "validation":
         labels, kinds = truth, {clip: kind_of(clip) for clip in truth}
         fitted = fitted_without_itself(maxima, truth)

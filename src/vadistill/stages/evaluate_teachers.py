@@ -46,14 +46,15 @@ def entries(args, settings: Evaluation) -> Iterator[Entry]:
             for level, scores in levels.items():
                 mean = mean_scores(scores[name] for name in names)
                 yield Entry("together", "+".join(names), level, mean, averaged.get(level, "none"))
-    for name, scores in frame_scores.read_shards(args.trivial).items():
-        yield Entry("trivial", name, "frame", scores)
+    for name, trivial in frame_scores.read_shards(args.trivial).items():
+        yield Entry("trivial", name, "frame", trivial)
 
 
 def main(args) -> None:
     """Write the table of one split."""
     settings = section("evaluation", args.settings["evaluation"])
     store = MapStore(args.maps)
+    labels: dict[str, np.ndarray] | None
     if args.boxes:
         labels = labels_of_boxes(args.boxes)
         kinds = {clip: kind_of(clip) for clip in labels}

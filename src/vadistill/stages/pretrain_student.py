@@ -13,9 +13,9 @@ from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, scale_frames
 from vadistill.student.training import place
 from vadistill.training.checkpoint import file_stamp
-from vadistill.training.device import autocast, loader_workers, pick_device
+from vadistill.training.device import autocast, in_layout, loader_workers, pick_device
 from vadistill.training.meters import Averages, finite
-from vadistill.training.run import TrainingRun
+from vadistill.training.run import Stateful, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ def main(args) -> None:
     settings = section("pretraining", args.settings["pretraining"])
     device = pick_device()
     torch.manual_seed(settings.seed)
-    network = AutoEncoder(student).to(device, memory_format=torch.channels_last)
+    network = in_layout(AutoEncoder(student).to(device), torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay)
     windows = FrameWindows(args.frames, (student.height, student.width), offsets(student.frames, student.frame_step))
     log.info("pre-training on %s, %d frames of %d clips", device, len(windows), len(windows.stores))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), args.frames), settings.seed)
-    parts = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Stateful] = {"network": network, "optimiser": optimiser, "schedule": schedule}
     for epoch, generator in training.epochs("pretraining", settings.epochs, parts):
         started, averages = time.monotonic(), Averages()
         order = windows.epoch_order(epoch, settings.frame_stride, generator)

@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 
 def unlike_training(paths: list[Path], settings: dict[str, Any]) -> list[str]:
     """Return in what clips differ from the training clips of a model, a line each difference."""
-    conditions, found = Conditions.read(settings), {}
-    for store in map(FrameStore, paths) if conditions else ():
+    conditions = Conditions.read(settings)
+    if conditions is None:
+        return []
+    found: dict[str, list[str]] = {}
+    for store in map(FrameStore, paths):
         for difference in conditions.differences((store.width, store.height), store.fps):
             found.setdefault(difference, []).append(store.clip)
     return [

@@ -26,7 +26,8 @@ BATCH = 128  # objects
 
 def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_scores.ObjectScores, int]]:
     """Yield what is known of each clip's objects as it ends, and how many stand where no training object stood."""
-    judged, outside = defaultdict(list), Counter()
+    judged: dict[str, list] = defaultdict(list)
+    outside: Counter[str] = Counter()
     for clip, batch in batches:
         if batch is not None:
             batch = {key: value.to(device) for key, value in batch.items()}

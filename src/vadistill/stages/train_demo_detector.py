@@ -4,14 +4,15 @@ import argparse
 import copy
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from vadistill.datasets.demo.detector_images import write_yolo_dataset
 from vadistill.errors import InputError
-from vadistill.io.files import whole_stream
 from vadistill.quiet import quiet_ultralytics
 from vadistill.stages._run import add_paths, parser, run
+from vadistill.training.checkpoint import save
 
 FRAME = (180, 320)  # height and width of the images in pixels
 DEFAULTS = {"seed": 1000, "images": 2400, "held_out": 200, "epochs": 12, "batch": 16, "image_size": 320}
@@ -51,18 +52,18 @@ def main(arguments: argparse.Namespace) -> None:
             plots=False,
             val=False,
         )
-        print({key: round(float(value), 4) for key, value in network.trainer.metrics.items()})
-        write_weights(network.trainer.ema.ema, arguments.output)
+        trainer: Any = network.trainer
+        print({key: round(float(value), 4) for key, value in trainer.metrics.items()})
+        write_weights(trainer.ema.ema, arguments.output)
 
 
 def write_weights(trained: torch.nn.Module, output: Path) -> None:
     """Write the trained model in half precision, without the paths of its training."""
-    model = copy.deepcopy(trained).half()
+    model: Any = copy.deepcopy(trained).half()
     arguments = {"task": "detect", "imgsz": model.args.imgsz}
     model.args, model.criterion = arguments, None  # the criterion remembers the settings of the training
     model.yaml.pop("yaml_file", None)
-    with whole_stream(output) as stream:
-        torch.save({"model": model, "train_args": arguments}, stream)
+    save({"model": model, "train_args": arguments}, output)
 
 
 if __name__ == "__main__":

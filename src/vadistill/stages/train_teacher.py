@@ -4,6 +4,7 @@ import logging
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -55,7 +56,7 @@ def main(args) -> None:
     start = partial(TrainingRun, args.output, file_stamp(canonical(args.settings), inputs), seed)
     with closing(drawn(parts=fitted, limit=limit, seed=(seed, 0))) as samples:
         training, weights = fit(teacher, settings, samples, held_samples, start, device)
-    content = {"settings": canonical(args.settings[args.teacher]), "classes": classes, "scenes": scenes}
+    content: dict[str, Any] = {"settings": canonical(args.settings[args.teacher]), "classes": classes, "scenes": scenes}
     content["network"] = network.name if network else None
     training.finish({"kind": args.teacher, **content, "weights": weights})
 

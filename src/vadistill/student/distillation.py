@@ -20,7 +20,7 @@ from vadistill.student.losses import (
     map_statistics,
 )
 from vadistill.student.network import Maps, Student
-from vadistill.training.device import autocast
+from vadistill.training.device import autocast, in_layout
 from vadistill.training.meters import finite
 from vadistill.training.run import Stateful
 
@@ -43,7 +43,7 @@ class Distiller:
         features: int = 0,
     ) -> None:
         self.settings, self.device, self.finest = settings, device, max(resolutions)
-        self.student = Student(network, resolutions).to(device, memory_format=torch.channels_last)
+        self.student = in_layout(Student(network, resolutions).to(device), torch.channels_last)
         named = settings.teachers if settings.adversarial_weight else ()
         self.conditional = bool(named) and settings.discriminator == "conditional"
         condition = CONDITION if self.conditional else 0
@@ -60,16 +60,16 @@ class Distiller:
         return torch.optim.Adam(parameters, self.settings.learning_rate, weight_decay=self.settings.weight_decay)
 
     @torch.no_grad()
-    def _update_average(self) -> None:
+    def _update_average(self, average: Student) -> None:
         steps = float(next(iter(self.optimiser.state.values()))["step"])
         # Early on the average is short, so that the first weights are soon forgotten.
         decay = min(self.settings.average, (1 + steps) / (10 + steps))
-        both = [list(network.state_dict().values()) for network in (self._average, self.student)]
+        both = [list(network.state_dict().values()) for network in (average, self.student)]
         averages, values = ([value for value in part if value.is_floating_point()] for part in both)
         torch._foreach_lerp_(averages, values, 1 - decay)
-        for average, current in zip(*both, strict=True):
-            if not average.is_floating_point():
-                average.copy_(current)
+        for mean, current in zip(*both, strict=True):
+            if not mean.is_floating_point():
+                mean.copy_(current)
 
     @property
     def result(self) -> Student:
@@ -84,7 +84,7 @@ class Distiller:
 
     def parts(self) -> dict[str, Stateful]:
         """Return everything that a resumed training needs."""
-        parts = {"student": self.student, "optimiser": self.optimiser}
+        parts: dict[str, Stateful] = {"student": self.student, "optimiser": self.optimiser}
         if self._average:
             parts["average"] = self._average
         if self.feature_head:
@@ -146,7 +146,7 @@ class Distiller:
         finite(loss, where).backward()
         self.optimiser.step()
         if self._average:
-            self._update_average()
+            self._update_average(self._average)
         log |= {"train_loss": loss.detach(), "distillation_loss": distilled.detach(), **map_statistics(maps, targets)}
         for name, network in self.discriminators.items():
             loss, judged = discriminator_loss(network, targets[name], maps, generator, settings.adversarial, condition)
@@ -163,5 +163,6 @@ class Distiller:
     def _feature_loss(self, features: Tensor, seen: Tensor | None) -> Tensor:
         if not self.feature_head:
             return torch.zeros((), device=self.device)
-        cells = functional.adaptive_avg_pool2d(features.float(), seen.shape[-2:])
+        assert seen is not None  # given where the student learns features
+        cells = functional.adaptive_avg_pool2d(features.float(), (seen.shape[-2], seen.shape[-1]))
         return feature_loss(self.feature_head(cells), seen)

@@ -50,7 +50,7 @@ class ObjectFeatures:
                 place = np.column_stack([objects.frame, objects.box])
                 if name == first:
                     self._nearest[objects.clip], places[objects.clip] = _nearest_object(objects, side), place
-                elif not np.array_equal(places.get(objects.clip), place):
+                elif objects.clip not in places or not np.array_equal(places[objects.clip], place):
                     raise InputError(f"clip {objects.clip}: {name} has scored other objects than {first}")
         for clip, made in parts.items():
             if len(made) != len(scores):
@@ -93,12 +93,14 @@ def _nearest_object(objects: ObjectScores, side: int) -> np.ndarray:
 
 
 def _rows(objects: ObjectScores, width: int) -> np.ndarray:
+    assert objects.features is not None  # they were read
     return objects.features.astype(np.float64).reshape(-1, width)  # a clip without objects does not know the width
 
 
 def _fitted_on(paths: Sequence[Path], held_out: Mapping[str, float]) -> Iterator[np.ndarray]:
     """Yield the features (N, F) of each clip's objects in the frames that are not held out."""
     for objects in read_shards(paths, features=True):
+        assert objects.features is not None  # they were read
         end = first_held_out(held_out.get(objects.clip, 1.0), objects.frames)
         if (kept := objects.frame < end).any():
             yield objects.features[kept].astype(np.float64)
@@ -108,7 +110,7 @@ def _principal_components(
     name: str, paths: Sequence[Path], held_out: Mapping[str, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean (F,) of a teacher's features and what they are multiplied with to be reduced, (F, COMPONENTS)."""
-    count, total, products = 0, 0.0, 0.0
+    count, total, products = 0, np.zeros(()), np.zeros(())
     for rows in _fitted_on(paths, held_out):
         count, total, products = count + len(rows), total + rows.sum(0), products + rows.T @ rows
     if not count:

@@ -6,7 +6,7 @@ official layout: 4,997,747 parameters and 7.05 GMAC at 360x640. Frames come scal
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -227,13 +227,18 @@ class MapHead(nn.Module):
     def __init__(self, width: int, side: int, last_activation: str, pooling: str = "max"):
         super().__init__()
         self.side = side
-        self.pool = {"max": functional.adaptive_max_pool2d, "soft": soft_max_pool2d}[pooling]
+        pools: dict[str, Callable[..., Tensor]] = {"max": functional.adaptive_max_pool2d, "soft": soft_max_pool2d}
+        self.pool = pools[pooling]
         hidden = max(width // 4, 1)
         self.hidden = nn.Conv2d(width, hidden, 3, padding=1)
-        self.output = nn.Conv2d(hidden, 1, 3, padding=1)
-        self.activation = {"softplus": functional.softplus, "relu": functional.relu}[last_activation]
+        output = nn.Conv2d(hidden, 1, 3, padding=1)
+        self.output: nn.Module = output
+        activations: dict[str, Callable[[Tensor], Tensor]]
+        activations = {"softplus": functional.softplus, "relu": functional.relu}
+        self.activation = activations[last_activation]
         inverse = {"softplus": math.log(math.expm1(FIRST_VALUE)), "relu": FIRST_VALUE}
-        nn.init.constant_(self.output.bias, inverse[last_activation])
+        assert output.bias is not None
+        nn.init.constant_(output.bias, inverse[last_activation])
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, 1, g, g), not negative, for (N, C, H, W) features; g may exceed H and W."""

@@ -16,7 +16,7 @@ from vadistill.settings import section
 from vadistill.student.loader import FrameWindows, loader, offsets
 from vadistill.student.network import Student, frame_scores, scale_frames
 from vadistill.training.checkpoint import fitting, load_model
-from vadistill.training.device import loader_workers
+from vadistill.training.device import in_layout, loader_workers
 
 BATCH = 16  # frames
 
@@ -28,7 +28,7 @@ def load_student(path: Path, device: torch.device) -> tuple[Student, dict]:
         settings = json.loads(model["settings"])
         student = Student(section("student", settings["student"]), section("maps", settings["maps"]).resolutions)
         student.load_state_dict(model["weights"])
-    return student.to(device, memory_format=torch.channels_last).eval(), settings
+    return in_layout(student.to(device), torch.channels_last).eval(), settings
 
 
 def windows_of(paths: Sequence[Path], network: StudentSettings, **training: Any) -> FrameWindows:

@@ -63,8 +63,11 @@ class Conditions:
             kept = settings[KEY]
             rates = tuple(float(rate) for rate in kept["frames_per_second"] if rate > 0)
             sizes = tuple((int(width), int(height)) for width, height in kept["sizes"] if width > 0 and height > 0)
-            low, high = kept.get("depth") or (None, None)
-            return cls(int(kept["clips"]), rates, sizes, None if low is None else (float(low), float(high)))
+            depth = None
+            if kept.get("depth"):
+                low, high = kept["depth"]
+                depth = float(low), float(high)
+            return cls(int(kept["clips"]), rates, sizes, depth)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"the model's record '{KEY}' is damaged ({in_one_line(error)}); distil it again"

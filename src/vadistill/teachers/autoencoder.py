@@ -76,6 +76,7 @@ class Stream(nn.Module):
 
     def reconstruct_reversed(self, view: Tensor, weight: float) -> Tensor:
         """Return the second decoder's output; the encoder receives its gradient times minus ``weight``."""
+        assert self.adversary is not None  # made where gradients are reversed
         return self.adversary(_Reverse.apply(self.encoder(view), weight))
 
     def judge(self, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 from vadistill.teachers.motion_units import SceneUnit, make_unit, object_speed
 from vadistill.teachers.pretrained.raft import Raft
 from vadistill.teachers.pretrained.weights import missing_weights
+from vadistill.training.device import in_layout
 
 BANK = 2048  # pseudo-anomalies of appearance drawn for training
 HELD_OUT_BANK = 512  # others, for held-out losses
@@ -43,6 +44,8 @@ class BackgroundAgnostic(Teacher):
     # The paper's score is the mean of the first three; the validation split prefers to hear the motion errors, too.
     counted = (*STREAMS, "past_error", "future_error")
     probabilities = STREAMS
+    bank: Tensor
+    held_out_bank: Tensor
 
     def __init__(self, settings: Any, classes: int, scenes: int = 1) -> None:
         super().__init__(settings, classes, scenes)
@@ -52,7 +55,7 @@ class BackgroundAgnostic(Teacher):
         appearance = Stream(3 if settings.appearance == "colour" else 1, bounded=True, adversary=adversary)
         motion = {name: Stream(2, adversary=adversary) for name in STREAMS[1:]}
         self.streams = nn.ModuleDict({"appearance": appearance, **motion})
-        self.streams.to(memory_format=torch.channels_last)  # faster on CPU and GPU
+        in_layout(self.streams, torch.channels_last)  # faster on CPU and GPU
         self.unit = None if settings.motion == "gradient" else make_unit(settings.normalise, scenes)
         self.raft = Raft() if settings.motion == "raft" else None
         # What prepare() finds anew is not worth a place in the state.
@@ -108,11 +111,13 @@ class BackgroundAgnostic(Teacher):
         if self.pool is not None:
             parts = pseudo_anomalies.split_pool(self.pool, HELD_OUT_BANK / sum(counts), rng)
             banks = [pseudo_anomalies.from_pool(*part, side, rng) for part in zip(parts, counts, strict=True)]
-            return tuple(bank if colour else _gray(bank) for bank in banks)
+            first, held_out = (bank if colour else _gray(bank) for bank in banks)
+            return first, held_out
         if self.settings.image_pool:
             raise ValueError("the settings name an image pool; expected its images in the attribute pool")
         banks = [pseudo_anomalies.appearance(count, side, rng) for count in counts]
-        return tuple(pseudo_anomalies.coloured(bank, rng) if colour else bank for bank in banks)
+        first, held_out = (pseudo_anomalies.coloured(bank, rng) if colour else bank for bank in banks)
+        return first, held_out
 
     def phases(self) -> list[Phase]:
         """Return auto-encoders, adversarial training (unless it has no epochs) and classifiers."""
@@ -154,9 +159,14 @@ class BackgroundAgnostic(Teacher):
         The features are the latent ones of the three auto-encoders, their means over the crop (N, 48).
         """
         views = self._views(*self._normal(batch))
-        logits, errors, latent = zip(*(self.streams[name].judge(views[name]) for name in STREAMS), strict=True)
+        logits, errors, latent = zip(*(self._stream(name).judge(views[name]) for name in STREAMS), strict=True)
         terms = torch.stack([*(values.softmax(1)[:, 1] for values in logits), *errors], dim=1)
         return terms, torch.cat([values.mean((2, 3)) for values in latent], dim=1)
+
+    def _stream(self, name: str) -> Stream:
+        stream = self.streams[name]
+        assert isinstance(stream, Stream)
+        return stream
 
     def _normal(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return crops (N, C, S, S) in [0, 1] and what moves: flow (N, 2, 2, S, S) in units, not cut.
@@ -197,7 +207,7 @@ class BackgroundAgnostic(Teacher):
         return {"loss": torch.stack([part["loss"] for part in parts.values()]).sum(), **logged}
 
     def _copy_decoders(self) -> None:
-        for stream in self.streams.values():
+        for stream in map(self._stream, STREAMS):
             if stream.adversary is not None:
                 stream.adversary.load_state_dict(stream.decoder.state_dict())
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vadistill.geometry.flow import DenseFlow
+
 Batch = dict[str, Tensor]
 """Objects, first axis N: the crops of a ``CropRequest``, and of each object its
 
@@ -18,9 +20,6 @@ Batch = dict[str, Tensor]
 - ``scene`` (N,) int64, its scene among the teacher's; their number where the scene is none of them,
 - ``confidence`` (N,) and ``probabilities`` (N, C) float32, of the detector.
 """
-
-DenseFlow = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Gives the flow (H, W, 2) float32, (x, y) in pixels, from one image (H, W[, 3]) uint8 to another."""
 
 Loss = Callable[[Batch, torch.Generator], dict[str, Tensor]]
 

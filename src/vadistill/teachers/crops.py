@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from vadistill.geometry.boxes import clip_to_pixels
+from vadistill.geometry.flow import DenseFlow, dis_flow, farneback_flow
 from vadistill.io.frames import FrameStore, window_indices
-from vadistill.teachers.base import CropRequest, DenseFlow, random_gaps
+from vadistill.teachers.base import CropRequest, random_gaps
 
 
 class ClipCrops:
@@ -86,11 +87,12 @@ class ClipCrops:
 
     def _flow(self, start: int, end: int) -> np.ndarray:
         """Return the dense flow (H, W, 2) in pixels from frame ``start`` to frame ``end``."""
+        assert self._dense_flow is not None  # the request has flow
         if (start, end) not in self._flows:
             self._flows[start, end] = (
                 np.zeros((self.store.height, self.store.width, 2), np.float32)
                 if start == end
-                else self._dense_flow(*map(self._image_for_flow, (start, end)))
+                else self._dense_flow(self._image_for_flow(start), self._image_for_flow(end))
             )
         return self._flows[start, end]
 
@@ -103,12 +105,10 @@ def _dense_flow(method: str | DenseFlow) -> DenseFlow:
     if callable(method):
         return method
     if method == "dis":
-        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        return lambda start, end: dis.calc(start, end, None)
+        return dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     if method != "farneback":
         raise ValueError(f"flow_method '{method}'; expected dis or farneback")
-    options = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2}
-    return lambda start, end: cv2.calcOpticalFlowFarneback(start, end, None, flags=0, **options)
+    return farneback_flow()
 
 
 def _squares(box: np.ndarray, height: int, width: int) -> np.ndarray:

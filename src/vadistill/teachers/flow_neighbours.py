@@ -24,6 +24,8 @@ class FlowNeighbours(Teacher):
 
     name = "flow_neighbours"
     terms = counted = ("distance",)
+    normal: Tensor
+    count: Tensor
 
     def __init__(self, settings: Any, classes: int, scenes: int = 1) -> None:
         super().__init__(settings, classes, scenes)

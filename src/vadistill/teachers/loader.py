@@ -227,7 +227,8 @@ def _whole_windows(clip: ObjectIndex, rows: np.ndarray, request: CropRequest) ->
 def hold_out(clips: list[ObjectIndex], share: float) -> tuple[list[Part], list[Part]]:
     """Split the training objects into a part to fit and a held-out part (see ``shards.held_out_part``)."""
     start = held_out_part({clip.clip: clip.scene for clip in clips}, share)
-    fitted, held = [], []
+    fitted: list[Part] = []
+    held: list[Part] = []
     for clip in clips:
         border = first_held_out(start.get(clip.clip, 1.0), clip.frames)
         for part, chosen in ((fitted, clip.frame < border), (held, clip.frame >= border)):

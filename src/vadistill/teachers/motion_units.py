@@ -3,6 +3,8 @@
 They are fitted on normal objects only, so that about one is the highest usual speed.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,10 @@ class SceneTable(nn.Module):
     Rows are fractions of the frame height, so that clips of one scene may differ in size. The last of the S + 1 tables
     is for objects of unknown scenes.
     """
+
+    rows: Tensor
+    values: Tensor
+    fitted: Tensor
 
     def __init__(self, scenes: int, statistics: int) -> None:
         super().__init__()
@@ -88,6 +94,8 @@ def _row(objects: Batch) -> Tensor:
 
 class BoxUnit(nn.Module):
     """Speed in box diagonals, scaled by one number for all objects."""
+
+    speed: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,9 +152,13 @@ class PixelUnit(nn.Module):
         return torch.full_like(batch["box"][:, 0], PIXELS)
 
 
-def make_unit(normalise: str, scenes: int) -> nn.Module:
+Unit = BoxUnit | SceneUnit | PixelUnit
+
+
+def make_unit(normalise: str, scenes: int) -> Unit:
     """Return a new unit: ``box``, ``scene`` or ``pixels``."""
-    return {"box": BoxUnit, "scene": lambda: SceneUnit(scenes), "pixels": PixelUnit}[normalise]()
+    kinds: dict[str, Callable[[], Unit]] = {"box": BoxUnit, "scene": lambda: SceneUnit(scenes), "pixels": PixelUnit}
+    return kinds[normalise]()
 
 
 def _usual_speed(speed: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from vadistill.settings import TASKS
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import missing_weights
-from vadistill.training.device import autocast
+from vadistill.training.device import autocast, in_layout
 
 log = logging.getLogger(__name__)
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
@@ -85,6 +85,8 @@ class MultiTask(Teacher):
 
     name = "multi_task"
     redraw = True  # sequences are cheap to cut, and new gaps keep the network from learning them by heart
+    imagenet_mean: Tensor
+    imagenet_deviation: Tensor
 
     def __init__(self, settings: Any, classes: int, scenes: int = 1) -> None:
         super().__init__(settings, classes, scenes)
@@ -96,7 +98,7 @@ class MultiTask(Teacher):
         widths = (32, 64, 64) if wide else (16, 32, 32)
         flat = partial(_flat_head, widths[-1], widths[-1], settings.crop // 8)
         self.shared = SharedNetwork(widths, CONVOLUTIONS[settings.depth])
-        self.shared.to(memory_format=torch.channels_last_3d)  # nearly twice as fast on a CPU
+        in_layout(self.shared, torch.channels_last_3d)  # nearly twice as fast on a CPU
         if "arrow" in self.terms:
             self.arrow = flat(2)
         if "irregularity" in self.terms:
@@ -133,17 +135,19 @@ class MultiTask(Teacher):
 
     def prepare(self, objects: Batch) -> None:
         """Take mean and deviation of ResNet-50's outputs over the training objects, if they are distilled."""
-        if not self._distils_imagenet():
+        imagenet = self._distilled()
+        if imagenet is None:
             return
         middle = objects["colour"][:, MIDDLE : MIDDLE + 1]
         chosen = middle[:: -(-len(middle) // IMAGENET_SAMPLE)]
         device = self.imagenet_mean.device
-        outputs = torch.cat([self.imagenet(_sequences(part.to(device))[:, :, 0]) for part in chosen.split(CHUNK)])
+        outputs = torch.cat([imagenet(_sequences(part.to(device))[:, :, 0]) for part in chosen.split(CHUNK)])
         self.imagenet_mean.copy_(outputs.mean(0))
         self.imagenet_deviation.copy_(outputs.std(0, correction=0).clamp_min(1e-3))
 
-    def _distils_imagenet(self) -> bool:
-        return self.imagenet is not None and self.settings.imagenet and "distillation" in self.terms
+    def _distilled(self) -> Callable[[Tensor], Tensor] | None:
+        """Return what gives ResNet-50's outputs, where they are distilled."""
+        return self.imagenet if self.settings.imagenet and "distillation" in self.terms else None
 
     def phases(self) -> list[Phase]:
         """Return the one phase in which all tasks are learned together."""
@@ -242,8 +246,8 @@ class MultiTask(Teacher):
             return F.l1_loss(made, torch.cat([target[:half], target[-half:]]))
 
         losses = {"classes": error(made[:, : self.classes], batch["probabilities"])}
-        if self._distils_imagenet():
-            outputs = self.imagenet(_sequences(batch["colour"][:, MIDDLE : MIDDLE + 1])[:, :, 0])
+        if (imagenet := self._distilled()) is not None:
+            outputs = imagenet(_sequences(batch["colour"][:, MIDDLE : MIDDLE + 1])[:, :, 0])
             standardised = (outputs - self.imagenet_mean) / self.imagenet_deviation
             losses["imagenet"] = error(made[:, self.classes :], standardised)
         return losses

@@ -111,9 +111,9 @@ def coloured(gray: Tensor, rng: torch.Generator) -> Tensor:
         gray: (N, 1, S, S) in [0, 1].
         rng: Source of the colours.
     """
-    ends = torch.rand(2, len(gray), 3, 1, 1, generator=rng).to(gray.device)
+    first, last = torch.rand(2, len(gray), 3, 1, 1, generator=rng).to(gray.device)
     saturation = torch.rand(len(gray), 1, 1, 1, generator=rng).to(gray.device)
-    return torch.lerp(gray.expand(-1, 3, -1, -1), torch.lerp(*ends, gray), saturation)
+    return torch.lerp(gray.expand(-1, 3, -1, -1), torch.lerp(first, last, gray), saturation)
 
 
 def split_pool(pool: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:

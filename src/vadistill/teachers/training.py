@@ -12,7 +12,7 @@ from vadistill.teachers.base import Batch, Phase, Teacher
 from vadistill.teachers.loader import TrainingObjects
 from vadistill.training.device import autocast
 from vadistill.training.meters import Averages, finite
-from vadistill.training.run import EarlyStopping, TrainingRun
+from vadistill.training.run import EarlyStopping, Stateful, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def fit(
     training = start()
     for phase in teacher.phases():
         early = EarlyStopping(teacher, settings.patience) if held_objects and phase.early_stop else None
-        parts = {"teacher": teacher, "optimiser": phase.optimiser}
+        parts: dict[str, Stateful] = {"teacher": teacher, "optimiser": phase.optimiser}
         for epoch, generator in training.epochs(phase.name, phase.epochs, parts, early):
             if epoch == 0:
                 phase.start()
@@ -55,7 +55,7 @@ def fit(
                     group["lr"] = phase.rate(epoch)
             begun = time.monotonic()
             if epoch and teacher.redraw:
-                objects = None  # the old sample goes before the new one comes
+                del objects  # the old sample goes before the new one comes
                 objects = samples.sample(epoch)
             read = time.monotonic()
             if teacher.redraw and epoch + 1 < phase.epochs:

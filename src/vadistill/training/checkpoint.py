@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vadistill.errors import InputError, in_one_line
-from vadistill.io.files import checked_path
+from vadistill.io.files import checked_path, whole_stream
 
 
 @contextmanager
@@ -43,6 +43,16 @@ def _misfit(error: Exception) -> str:
     if isinstance(error, RuntimeError) and "memory" not in said:
         return "its weights do not fit its settings"
     return f"its content builds no network ({in_one_line(error)})"
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write what ``load_checked`` reads, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with whole_stream(path) as stream:
+        torch.save(content, stream)  # type: ignore[arg-type]  # it needs no more of a file than ``write``
 
 
 def load_checked(path: Path) -> Any:

@@ -1,8 +1,11 @@
 """What of this machine may be used: processors and the GPU."""
 
 import os
+from typing import TypeVar
 
 import torch
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 def cores() -> int:
@@ -21,6 +24,11 @@ def pick_device() -> torch.device:
     """Return the GPU where there is one (CUDA_VISIBLE_DEVICES is respected), else the CPU, with its threads set."""
     torch.set_num_threads(cores())
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def in_layout(network: Network, layout: torch.memory_format) -> Network:
+    """Return the network with its weights in a memory layout, as ``torch.channels_last``: convolutions are faster."""
+    return network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's own types leave it out
 
 
 def autocast(device: torch.device, on_processors: bool = False, precision: str = "auto") -> torch.autocast:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from vadistill.errors import InputError
-from vadistill.io.files import whole_file, whole_stream
-from vadistill.training.checkpoint import load_checked, state_of
+from vadistill.io.files import whole_file
+from vadistill.training.checkpoint import load_checked, save, state_of
 
 log = logging.getLogger(__name__)
 SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file
@@ -27,7 +27,7 @@ class Stateful(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Return the state."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
         """Take the state back."""
 
 
@@ -141,8 +141,7 @@ class TrainingRun:
 
     def finish(self, content: dict[str, Any]) -> None:
         """Write the model."""
-        with whole_stream(self.output) as stream:
-            torch.save(content, stream)
+        save(content, self.output)
 
     def _generator(self, epoch: int) -> torch.Generator:
         seed = int(np.random.SeedSequence([self.seed, self._phase, epoch]).generate_state(1)[0])
@@ -160,8 +159,7 @@ class TrainingRun:
         states = {name: part.state_dict() for name, part in parts.items()}
         content = {"stamp": self.stamp, "phase": self._phase, "epoch": epoch, "ended": ended, "parts": states}
         content["records"] = self.records
-        with whole_stream(self.state_path) as stream:
-            torch.save(content, stream)
+        save(content, self.state_path)
 
     def _load(self) -> dict[str, Any] | None:
         if not self.state_path.is_file():

@@ -66,11 +66,11 @@ def crowd(scene: Scene, rng: np.random.Generator, frames: int, people: float, ot
     most = min(MOST_PEOPLE, people + SPREAD)
     for _ in range(200):
         route = _route(scene.layout, scene.camera, rng)
-        start = rng.uniform(-_duration(route, np.mean(WALKING)), frames)
+        start = rng.uniform(-_duration(route, float(np.mean(WALKING))), frames)
         speed = _paused(rng, _steady(frames, start, rng.uniform(*WALKING)))
         pair = 2 if rng.random() < 0.15 else 1
         made = [_moving("person", rng, beside, speed, start) for beside in _side_by_side(route, pair)]
-        there = sum(walker.present.astype(int) for walker in made)
+        there = sum((walker.present.astype(int) for walker in made), np.zeros(frames, int))
         if (count + there).max() > most or not there.any():
             continue
         walkers += made

@@ -65,24 +65,27 @@ class Clip:
         for _, shapes in figures:
             if (cast := shadow(shapes, scene.camera, scene.sun)) is not None:
                 frame[cast[0]] *= 1 - light.shadows * cast[1][..., None]
-        layers = [(prop.z, prop.blown(light.wind[index] * scene.camera.height), None) for prop in scene.props]
-        layers += [(actor.position[index, 1], self._sprite(actor, index, shapes), actor) for actor, shapes in figures]
-        layers = [layer for layer in layers if layer[1] is not None]
+        layers: list[tuple[float, Sprite, Actor | None]] = [
+            (prop.z, prop.blown(light.wind[index] * scene.camera.height), None) for prop in scene.props
+        ]
+        for actor, shapes in figures:
+            if (drawn := self._sprite(actor, index, shapes)) is not None:
+                layers.append((actor.position[index, 1], drawn, actor))
         layers.sort(key=lambda layer: -layer[0])
         owner = np.full(frame.shape[:2], -1, np.int16)
         for number, (_, sprite, _) in enumerate(layers):
             paste(frame, sprite)
             owner[sprite.window][sprite.solid] = number
         mask = np.zeros(owner.shape, bool)
-        boxes = []
-        for number, (_, sprite, actor) in enumerate(layers):
-            if actor is None:
+        boxes: list[Box] = []
+        for number, (_, sprite, owned_by) in enumerate(layers):
+            if owned_by is None:
                 continue
             seen = owner[sprite.window] == number
-            if actor.anomalous[index]:
+            if owned_by.anomalous[index]:
                 mask[sprite.window] |= seen
             if seen.sum() >= max(LEAST_AREA, LEAST_VISIBLE * sprite.whole_area):
-                boxes.append((actor.label, *_bounds(sprite)))
+                boxes.append((owned_by.label, *_bounds(sprite)))
         return self._expose(frame, index), mask, boxes
 
     def _sprite(self, actor: Actor, index: int, shapes: list) -> Sprite | None:

@@ -55,7 +55,7 @@ class Shape:
 
     points: np.ndarray
     radius: float
-    colour: tuple[float, float, float]
+    colour: tuple[float, ...]
 
 
 @dataclass(frozen=True)

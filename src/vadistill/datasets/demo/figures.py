@@ -227,7 +227,7 @@ def _knee(hip: np.ndarray, foot: np.ndarray) -> np.ndarray:
     """Return where the knee lies between hip and foot, bent forwards (the two-link inverse kinematics of a leg)."""
     line = foot - hip
     half = np.linalg.norm(line) / 2
-    bend = np.sqrt(max(((UPPER_LEG + LOWER_LEG) / 2) ** 2 - half**2, 0.0))
+    bend = np.sqrt(np.maximum(((UPPER_LEG + LOWER_LEG) / 2) ** 2 - half**2, 0.0))
     forward = np.array([-line[2], 0.0, line[0]]) / (2 * half)
     return hip + line / 2 + bend * forward
 

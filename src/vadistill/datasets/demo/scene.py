@@ -44,7 +44,7 @@ class Prop:
         if not self.sways:
             return self.sprite
         height, width = self.sprite.bgra.shape[:2]
-        shear = np.float32([[1, -wind / height, wind], [0, 1, 0]])
+        shear = np.array([[1, -wind / height, wind], [0, 1, 0]], np.float32)
         return Sprite(self.sprite.top, self.sprite.left, cv2.warpAffine(self.sprite.bgra, shear, (width, height)), 1)
 
 
@@ -227,7 +227,7 @@ def _facade(rng: np.random.Generator, layout: Layout, x: np.ndarray, y: np.ndarr
 
 
 def _paint(colour: tuple[float, float, float], factor: np.ndarray) -> np.ndarray:
-    return np.float32(colour) * factor[..., None].astype(np.float32)
+    return np.array(colour, np.float32) * factor[..., None].astype(np.float32)
 
 
 def _smooth_noise(rng: np.random.Generator, size: int, octaves: tuple[int, ...]) -> np.ndarray:

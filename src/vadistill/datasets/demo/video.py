@@ -25,7 +25,7 @@ def write_clip(settings: Demo, split: str, name: str, video: Path, mask: Path | 
     masks = []
     with whole_file(video) as temporary:
         # OpenCV's own encoder: FFmpeg's Motion JPEG through OpenCV knows no quality, and its default is poor.
-        code = cv2.VideoWriter_fourcc(*"MJPG")
+        code = cv2.VideoWriter.fourcc(*"MJPG")
         size = (settings.width, settings.height)
         writer = cv2.VideoWriter(str(temporary), cv2.CAP_OPENCV_MJPEG, code, FRAME_RATE, size)
         if not writer.isOpened():

@@ -25,6 +25,7 @@ class MatlabMasks(LabelSource):
         """As ``LabelSource``."""
         from vadistill.datasets.masks import stack
 
+        assert self.masks is not None  # each test clip has them
         return stack(_matlab_masks(self.masks), count, size, self.masks)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class TableLabels(ArrayLabels):
     """Intervals [start, end) of abnormal frames, read from labels.csv, and masks as ``ArrayLabels``."""
 
+    frames: Path
     intervals: tuple[tuple[int, int], ...] = ()
 
     @property

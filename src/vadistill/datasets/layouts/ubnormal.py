@@ -32,12 +32,16 @@ class NoAnomaly(LabelSource):
         """As ``LabelSource``."""
         import numpy as np
 
+        assert size is not None  # frame labels do without masks
         return np.zeros((count, *size), bool)
 
 
 @dataclass(frozen=True)
 class TrackLabels(LabelSource):
     """Tracks of abnormal objects, and maps that show all objects by number."""
+
+    frames: Path
+    masks: Path
 
     @property
     def text(self) -> str:
@@ -57,7 +61,8 @@ class TrackLabels(LabelSource):
 
         from vadistill.datasets.masks import read_grey
 
-        masks = np.zeros((count, *size), bool)
+        assert size is not None  # frame labels do without masks
+        masks = np.zeros((count, *size), np.bool)
         for number, start, end in _tracks(self.frames, count):
             for t in range(start, end):
                 path = self.masks / f"{clip}_{t:04d}_gt.png"

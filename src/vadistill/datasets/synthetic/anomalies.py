@@ -210,7 +210,7 @@ def _movers(clip: Clip, shown: np.ndarray, rng: np.random.Generator) -> list[Tra
 def _clarity(clip: Clip, track: Track, empty: np.ndarray) -> float:
     """Return in which share of five frames of a track its object stands out from the background."""
     sampled = np.linspace(0, len(track) - 1, 5).astype(int)
-    return np.mean([cut(clip.read(track.start + i), track.box[i], empty).outlined for i in sampled])
+    return float(np.mean([cut(clip.read(track.start + i), track.box[i], empty).outlined for i in sampled]))
 
 
 def _moves(track: Track) -> bool:

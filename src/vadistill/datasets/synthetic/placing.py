@@ -146,7 +146,8 @@ def _path(
     """
     sides = []
     for sign in (-1, 1):
-        side, foot = [], anchor
+        side: list[np.ndarray] = []
+        foot = anchor
         while len(side) < most:
             foot = foot + sign * step * height(foot[1])
             if not (0 <= foot[0] <= width and rows[0] <= foot[1] <= rows[1]):

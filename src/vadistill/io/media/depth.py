@@ -33,7 +33,8 @@ class ToBytes:
 
     def __init__(self, scale: Range | None = None):
         """Take the range (low, high) of the data set, or None for the full range of the type."""
-        self.scale, self.kinds, self.plain = scale, set(), 0
+        self.scale, self.plain = scale, 0
+        self.kinds: set[str] = set()
         self.low, self.high, self.lost = np.inf, -np.inf, 0
 
     def __call__(self, values: np.ndarray, name: str) -> np.ndarray:
@@ -84,7 +85,7 @@ def say_film_depth(path: Path, frame: VideoFrame) -> None:
     if bits <= 8 or not name.startswith("gray") or name.startswith("grayf"):
         return
     plane = frame.planes[0]
-    values = np.frombuffer(plane, ">u2" if name.endswith("be") else "<u2").reshape(-1, plane.line_size // 2)
+    values = np.frombuffer(bytes(plane), ">u2" if name.endswith("be") else "<u2").reshape(-1, plane.line_size // 2)
     values = values[: frame.height, : frame.width]
     levels = int(np.ptp(values)) * 255 / (2**bits - 1)
     text = f"{path}: of {bits} bits; its first frame's values from {values.min()} to {values.max()}"
@@ -144,7 +145,10 @@ def pages_of(path: Path, count: int) -> Iterator[np.ndarray]:
 def _decoded_pages(content: np.ndarray, wanted: tuple[int, int] | None) -> Sequence[np.ndarray]:
     for flags in (DEEP, cv2.IMREAD_UNCHANGED):
         try:
-            there, pages = cv2.imdecodemulti(content, flags, **({} if wanted is None else {"range": wanted}))
+            if wanted is None:
+                there, pages = cv2.imdecodemulti(content, flags)
+            else:
+                there, pages = cv2.imdecodemulti(content, flags, range=wanted)
         except cv2.error:
             continue
         if there:

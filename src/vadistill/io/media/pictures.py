@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -38,34 +39,35 @@ class Pictures:
         self._kind: tuple | None = None  # what a graph takes; another one is made where it changes
         self._interlaced = False
         self._before: VideoFrame | None = None
-        self._turn: tuple[bool, bool, bool] | None = None
+        self._turn = (False, False, False)
 
     def of(self, frame: VideoFrame) -> Iterator[np.ndarray]:
         """Take a frame and yield the pictures (H, W, 3) uint8 BGR that are ready: none, one, or more after a change."""
-        if self._turn is None:
+        if self._kind is None:  # the first frame
             self._turn = _turn(frame)
             say_film_depth(self._path, frame)
         starts = not self._interlaced and bool(frame.interlaced_frame or self._first_field)
         kind = (frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
-        if starts or kind != self._kind:
+        graph = self._graph
+        if graph is None or starts or kind != self._kind:
             yield from self.rest()
             same = kind == self._kind
             self._interlaced, self._kind = self._interlaced or starts, kind
-            self._graph = self._made(kind)
+            graph = self._graph = self._made(kind)
             if starts:
                 log.warning("%s: interlaced; its frames are deinterlaced (FFmpeg's bwdif, one of each)", self._path)
                 if same:  # the filter looks at the frame before
-                    self._graph.vpush(self._before)
+                    graph.vpush(self._before)
                     self._skip = True
         self._before = None if self._interlaced else frame
-        self._graph.vpush(frame)
-        yield from self._ready()
+        graph.vpush(frame)
+        yield from self._ready(graph)
 
     def rest(self) -> Iterator[np.ndarray]:
         """Yield the pictures of frames that were taken and are not out yet, at the end of the film."""
         if self._graph is not None:
             self._graph.vpush(None)
-            yield from self._ready()
+            yield from self._ready(self._graph)
             self._graph = None
 
     def _made(self, kind: tuple) -> Graph:
@@ -83,10 +85,10 @@ class Pictures:
         self._skip = False
         return graph
 
-    def _ready(self) -> Iterator[np.ndarray]:
+    def _ready(self, graph: Graph) -> Iterator[np.ndarray]:
         while True:
             try:
-                picture = self._graph.vpull()
+                picture = graph.vpull()
             except (av.BlockingIOError, av.EOFError):
                 return
             if self._skip:
@@ -100,7 +102,8 @@ def _turn(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
     The matrix takes a point (x, y) of the frame to (a x + c y, b x + d y) of the picture.
     """
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any = frame.side_data  # PyAV's types know another kind only
+    data = side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return False, False, False
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])

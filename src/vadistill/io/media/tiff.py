@@ -14,13 +14,13 @@ class Kind(NamedTuple):
     """How a TIFF writes its numbers.
 
     Attributes:
-        count: Format in ``struct`` of a number of entries, ``size`` bytes long.
+        number: Format in ``struct`` of a number of entries, ``size`` bytes long.
         place: Format of a place in the file.
         first: Where the place of the first page stands.
         entry: Size of an entry of a page in bytes.
     """
 
-    count: str
+    number: str
     size: int
     place: str
     first: int
@@ -50,7 +50,7 @@ def count_pages(content: bytes, name: str) -> int:
     try:
         (place,) = unpack_from(kind.place, content, kind.first)
         while place not in seen:
-            (entries,) = unpack_from(kind.count, content, place)
+            (entries,) = unpack_from(kind.number, content, place)
             (after,) = unpack_from(kind.place, content, place + kind.size + entries * kind.entry)
             seen.add(place)
             place = after

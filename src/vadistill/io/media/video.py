@@ -4,7 +4,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -77,7 +76,8 @@ def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.nda
         if len(container.streams.video) > 1:
             log.warning("%s: stream %d is taken of several with pictures: %s", path, film.index, _listed(container))
         evidence, clock, pictures = Evidence(path, container, film), _Clock(container, film), Pictures(path, film)
-        times, size, count = deque(), None, 0
+        times: deque[float] = deque()
+        size, count = None, 0
         for frame in _decoded(container, film, evidence, threads):
             if frame is not None:
                 times.append(clock.time(frame))
@@ -102,7 +102,7 @@ def _decoded(
     """Yield the frames of a film that can be used, as they are decoded, and None after the last one."""
     decoder = film.codec_context
     decoder.thread_count, decoder.thread_type = threads, "AUTO"
-    listen = ffmpeg_words if threads == 1 else partial(nullcontext, ())
+    listen: Listener = ffmpeg_words if threads == 1 else lambda: nullcontext(())
     for packet in chain(_packets(container, film, evidence, listen), (None,)):  # None: what the decoder still holds
         frames, failure = [], None
         with listen() as words:
@@ -149,11 +149,12 @@ class _Clock:
     """
 
     def __init__(self, container: InputContainer, film: VideoStream) -> None:
-        self._tick, self._step = float(film.time_base), 1 / float(film.guessed_rate or 25)
-        self._last = {"pts": None, "dts": None}
+        self._tick, self._step = float(film.time_base or 0), 1 / float(film.guessed_rate or 25)
+        self._last: dict[str, int | None] = {"pts": None, "dts": None}
         self._faults = {"pts": int(container.format.name == "avi"), "dts": 0}
         self._zero: int | None = None  # the stated time that stands for ``_shift`` seconds
-        self._shift, self._time = 0.0, None
+        self._shift = 0.0
+        self._time: float | None = None
 
     def time(self, frame: VideoFrame) -> float:
         """Return the time of the next frame."""
@@ -162,7 +163,7 @@ class _Clock:
             self._time = following
             return following
         time = following if self._zero is None else self._shift + (stated - self._zero) * self._tick
-        if self._zero is None or time < self._time - BACK:
+        if self._zero is None or self._time is None or time < self._time - BACK:
             self._zero, self._shift, time = stated, following, following
         self._time = time if self._time is None else max(time, self._time)
         return self._time

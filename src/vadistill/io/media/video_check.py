@@ -107,12 +107,12 @@ class Evidence:
         """Note that the decoder failed at a packet; before the first key frame that is no news."""
         if not self._start.lacks_key(packet):
             self._bad.append(self._used)
-        self._words += words or [error.strerror]
+        self._words += words or [str(error.strerror)]
 
     def unreadable(self, error: av.FFmpegError, words: Sequence[str]) -> None:
         """Note that the file could not be read at a place."""
         self._bad.append(self._used)
-        self._words += words or [error.strerror]
+        self._words += words or [str(error.strerror)]
 
     def said(self, words: Sequence[str]) -> None:
         """Note what FFmpeg complains of without a loss."""
@@ -251,7 +251,8 @@ class _Start:
     def __init__(self, film: VideoStream) -> None:
         self.leading = self.hidden = 0
         self._begun = film.codec_context.codec.intra_only
-        self._key, self._key_time, self._before = False, None, 0
+        self._key, self._before = False, 0
+        self._key_time: int | None = None
         self._times: list[int] = []  # of frames from the key frame on
 
     @property
@@ -285,7 +286,9 @@ class _Start:
         """Return whether a packet cannot be decoded because it needs a key frame that is not there."""
         if self._begun or packet is None:
             return False
-        return not self._key or (None not in (packet.pts, self._key_time) and packet.pts < self._key_time)
+        if packet.pts is None or self._key_time is None:
+            return not self._key
+        return not self._key or packet.pts < self._key_time
 
     def usable(self, frame: VideoFrame) -> bool:
         """Return whether a frame can be used: it is a key frame, or is shown after one."""
@@ -314,7 +317,7 @@ def _tagged_length(film: VideoStream) -> float | None:
 
 def _stated_length(container: InputContainer, film: VideoStream, formats: set[str]) -> float | None:
     """Return the seconds that a file says it lasts, of an MP4 file in fragments its film; None where it does not."""
-    if "mov" in formats and not film.frames and film.duration:
+    if "mov" in formats and not film.frames and film.duration and film.time_base:
         return float(film.duration * film.time_base)
     if formats & TIMED and container.duration:
         return container.duration / av.time_base
