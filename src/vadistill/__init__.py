@@ -1,5 +1,20 @@
 """vadistill: from raw surveillance clips to a distilled frame-level video anomaly detector."""
 
+from typing import TYPE_CHECKING, Any
+
 from vadistill import quiet  # noqa: F401 (before any library that it keeps quiet)
 
+if TYPE_CHECKING:
+    from vadistill.inference.detector import load
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``vadistill.load`` when it is asked for: it brings torch."""
+    if name != "load":
+        raise AttributeError(f"module 'vadistill' has no attribute '{name}'")
+    from vadistill.inference.detector import load
+
+    return load

@@ -16,6 +16,7 @@ import torch
 from vadistill.benchmark.timing import by_turns
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.detection.yolo import Detector, quiet_ultralytics
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.mp4 import write_mp4
@@ -70,11 +71,12 @@ def reading(film: Path, path: Path) -> Counted:
     """Return what one core does with frames and boxes."""
     network, objects = StudentSettings(), boxes()
     windows = FrameWindows([path], (network.height, network.width), offsets(network.frames, network.frame_step))
-    score, shape = np.linspace(0, 1, len(objects)), (FRAMES, (HEIGHT, WIDTH), RESOLUTIONS)
+    score = np.linspace(0, 1, len(objects))
+    scored = ScoredObjects(FRAMES, (HEIGHT, WIDTH), objects.frame, objects.box, score)
     return {
         "core_extract_frames": (FRAMES, lambda: write_frames(path.with_name("other.h5"), "clip", "train", film)),
         "core_student_samples": (FRAMES, lambda: [windows[t] for t in range(FRAMES)]),
-        "core_build_maps": (len(objects), lambda: map_pyramid(objects.frame, objects.box, score, *shape)),
+        "core_build_maps": (len(objects), lambda: map_pyramid(scored, RESOLUTIONS)),
     }
 
 

@@ -23,6 +23,7 @@ from benchmarks.output import save
 from vadistill.benchmark.timing import Spread, by_turns
 from vadistill.detection.objects import index_objects, read_objects
 from vadistill.detection.yolo import Detector
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import maps, object_scores
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, writing
@@ -205,7 +206,7 @@ def map_building(results: Path, budget: float) -> dict:
 
         def rasterise() -> list[dict[int, np.ndarray]]:
             return [
-                map_pyramid(clip.frame, clip.box, value, clip.frames, clip.size, resolutions)
+                map_pyramid(ScoredObjects(clip.frames, clip.size, clip.frame, clip.box, value), resolutions)
                 for clip, value in zip(clips, values, strict=True)
             ]
 

@@ -6,7 +6,8 @@ from vadistill.evaluation.ground_truth import located_clips
 from vadistill.evaluation.localisation import tracks_of_masks
 from vadistill.evaluation.rbdc_tbdc import Tracks, region_scores
 from vadistill.evaluation.region_files import write_tracks
-from vadistill.evaluation.results import Detectors, ScoredObjects
+from vadistill.evaluation.results import Detectors
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io.hdf5 import writing
 from vadistill.io.maps import MapStore, write_clip
 from vadistill.settings import Localisation

@@ -13,6 +13,7 @@ from vadistill.evaluation.localisation import (
 )
 from vadistill.evaluation.mean_filter import filtered_frame_scores, filtered_volume
 from vadistill.evaluation.rbdc_tbdc import Regions, region_scores
+from vadistill.geometry.scored_objects import ScoredObjects
 
 
 def drawn(frames, *boxes, size=(60, 90)):
@@ -150,8 +151,8 @@ def test_box_regions_hold_the_highest_filtered_cell_inside_the_box(seed):
         rng.random(30),
     )
     box[4] = 80, 10, 90, 20  # outside
-    made = box_regions(frame, box, score, 9, size, cell, side, side)
-    volume, number = filtered_volume(frame, box, score, 9, size, cell, side, side), 0
+    made = box_regions(ScoredObjects(9, size, frame, box, score), cell, side, side)
+    volume, number = filtered_volume(ScoredObjects(9, size, frame, box, score), cell, side, side), 0
     for t, (x1, y1, x2, y2) in zip(frame, box, strict=True):
         xs = range(max(0, int(np.floor(x1))), min(70, int(np.ceil(x2))))
         ys = range(max(0, int(np.floor(y1))), min(50, int(np.ceil(y2))))
@@ -162,11 +163,11 @@ def test_box_regions_hold_the_highest_filtered_cell_inside_the_box(seed):
     assert len(made.score) == len(made.frame) == len(made.box) == number < 30
     # The filter spreads scores beyond the boxes, so that no region exceeds the frame score, but all may stay below.
     best = [max(made.score[made.frame == t], default=0) for t in range(9)]
-    assert (best <= filtered_frame_scores(frame, box, score, 9, size, cell, side)).all()
+    assert (best <= filtered_frame_scores(ScoredObjects(9, size, frame, box, score), cell, side)).all()
 
 
 def test_no_boxes_are_no_regions():
-    made = box_regions(np.zeros(0, int), np.zeros((0, 4)), np.zeros(0), 4, (20, 30), 8, 3, 3)
+    made = box_regions(ScoredObjects(4, (20, 30), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0)), 8, 3, 3)
     assert len(made.frame) == len(made.score) == 0 and made.box.shape == (0, 4)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.evaluation.results import ScoredObjects, TeacherResult, highest
+from vadistill.evaluation.results import TeacherResult, highest
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import MapStore, write_clip

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_max_pool2d
 
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.maps.rasterize import map_pyramid, rasterize
 
 
@@ -40,7 +41,7 @@ def test_equals_the_definition(seed):
     corner = rng.uniform(-20, 90, (count, 2))
     box = np.concatenate([corner, corner + rng.uniform(0, 30, (count, 2))], 1)
     frame, score = rng.integers(0, frames, count), rng.random(count).astype(np.float32)
-    made = rasterize(frame, box, score, frames, size, cells)
+    made = rasterize(ScoredObjects(frames, size, frame, box, score), cells)
     np.testing.assert_array_equal(made, dense_maps(frame, box, score, frames, size, cells))
 
 
@@ -50,7 +51,7 @@ def test_equals_the_definition(seed):
 def test_boxes_on_the_border_outside_and_one_pixel_wide(box):
     frame, box, score = np.array([1]), np.array([box], np.float32), np.array([0.5], np.float32)
     for cells in (1, 4, 16):
-        made = rasterize(frame, box, score, 3, (23, 37), cells)
+        made = rasterize(ScoredObjects(3, (23, 37), frame, box, score), cells)
         np.testing.assert_array_equal(made, dense_maps(frame, box, score, 3, (23, 37), cells))
 
 
@@ -60,13 +61,13 @@ def test_rectangular_grids(cells):
     corner = rng.uniform(-5, 30, (12, 2))
     box = np.concatenate([corner, corner + rng.uniform(0, 15, (12, 2))], 1)
     frame, score = rng.integers(0, 3, 12), rng.random(12).astype(np.float32)
-    made = rasterize(frame, box, score, 3, (23, 37), cells)
+    made = rasterize(ScoredObjects(3, (23, 37), frame, box, score), cells)
     assert made.shape == (3, *cells)
     np.testing.assert_array_equal(made, dense_maps(frame, box, score, 3, (23, 37), cells))
 
 
 def test_frames_without_boxes_are_zero():
-    assert not rasterize(np.zeros(0, int), np.zeros((0, 4)), np.zeros(0), 5, (20, 30), 4).any()
+    assert not rasterize(ScoredObjects(5, (20, 30), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0)), 4).any()
 
 
 @pytest.mark.parametrize("resolutions", [(1, 4, 16), (2, 8, 16), (4, 16, 32), (3, 7), (16,)])
@@ -75,12 +76,12 @@ def test_every_resolution_equals_its_own_rasterisation(resolutions):
     corner = rng.uniform(0, 200, (40, 2))
     box = np.concatenate([corner, corner + rng.uniform(1, 60, (40, 2))], 1)
     frame, score = rng.integers(0, 6, 40), rng.random(40).astype(np.float32)
-    pyramid = map_pyramid(frame, box, score, 6, (158, 238), resolutions)
+    pyramid = map_pyramid(ScoredObjects(6, (158, 238), frame, box, score), resolutions)
     assert list(pyramid) == list(resolutions)
     for cells, made in pyramid.items():
         np.testing.assert_array_equal(made, dense_maps(frame, box, score, 6, (158, 238), cells))
 
 
 def test_height_and_width_are_not_swapped():
-    made = rasterize(np.array([0]), np.array([[90.0, 0, 100, 10]]), np.array([1.0]), 1, (20, 100), 4)
+    made = rasterize(ScoredObjects(1, (20, 100), np.array([0]), np.array([[90.0, 0, 100, 10]]), np.array([1.0])), 4)
     assert np.argwhere(made[0]).tolist() == [[0, 3], [1, 3]]

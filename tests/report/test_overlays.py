@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.evaluation.results import ScoredObjects, mean_objects
+from vadistill.evaluation.results import mean_objects
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io.mp4 import write_mp4
 from vadistill.report.overlays import TEACHERS, Findings, Overlay
 from vadistill.report.plots import STUDENT

@@ -13,6 +13,7 @@ from vadistill.errors import InputError
 from vadistill.evaluation.mean_filter import filtered_volume
 from vadistill.evaluation.rbdc_tbdc import Regions, Tracks
 from vadistill.geometry.boxes import clip_to_pixels
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.maps.percentiles import steady
 
 MIN_AREA, REACH, GAP = 10, 4, 5  # pixels, pixels, frames
@@ -89,35 +90,22 @@ def enlarge(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def box_regions(
-    frame: np.ndarray,
-    box: np.ndarray,
-    score: np.ndarray,
-    frames: int,
-    size: tuple[int, int],
-    cell: int,
-    side: int,
-    span: int,
-) -> Regions:
+def box_regions(objects: ScoredObjects, cell: int, side: int, span: int) -> Regions:
     """Return every box as a region, with the highest value of the mean filtered scores inside it.
 
     As in the code published with Fast-AED (arXiv 2211.15597), which filters pixels: here the value is the highest of
     the cells that the box touches.
 
     Args:
-        frame: (N,) frame numbers of the boxes.
-        box: (N, 4) xyxy in pixels, half-open; cut to the frame, and dropped where nothing is left.
-        score: (N,) scores, at least 0.
-        frames: Number of frames T.
-        size: Height and width of the frame in pixels.
-        cell: As in ``vadistill.evaluation.mean_filter.filtered_volume``.
-        side: As in ``vadistill.evaluation.mean_filter.filtered_volume``.
-        span: As in ``vadistill.evaluation.mean_filter.filtered_volume``.
+        objects: Of one clip; boxes are half-open, cut to the frame, and dropped where nothing is left.
+        cell: As in ``mean_filter.filtered_volume``.
+        side: As in ``mean_filter.filtered_volume``.
+        span: As in ``mean_filter.filtered_volume``.
     """
-    volume = filtered_volume(frame, box, score, frames, size, cell, side, span)
-    pixels = clip_to_pixels(box, *size) - (0, 0, 1, 1)
+    volume = filtered_volume(objects, cell, side, span)
+    pixels = clip_to_pixels(objects.box, *objects.size) - (0, 0, 1, 1)
     kept = (pixels[:, 2:] >= pixels[:, :2]).all(1)
-    frame, pixels = frame[kept], pixels[kept]
+    frame, pixels = objects.frame[kept], pixels[kept]
     highest = [
         volume[t, y1 : y2 + 1, x1 : x2 + 1].max() for t, (x1, y1, x2, y2) in zip(frame, pixels // cell, strict=True)
     ]

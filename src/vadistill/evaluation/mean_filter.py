@@ -1,29 +1,21 @@
 """The teachers' mean filter over space and time, between object scores and frame scores."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import uniform_filter, uniform_filter1d
 
 from vadistill.geometry.boxes import clip_to_pixels
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.maps.rasterize import rasterize
 
 
-def filtered_frame_scores(
-    frame: np.ndarray, box: np.ndarray, score: np.ndarray, frames: int, size: tuple[int, int], cell: int, side: int
-) -> np.ndarray:
+def filtered_frame_scores(objects: ScoredObjects, cell: int, side: int) -> np.ndarray:
     """Return the frame scores (T,) of scored boxes: the highest cell of each frame of ``filtered_volume``."""
-    return filtered_volume(frame, box, score, frames, size, cell, side, side).max((1, 2))
+    return filtered_volume(objects, cell, side, side).max((1, 2))
 
 
-def filtered_volume(
-    frame: np.ndarray,
-    box: np.ndarray,
-    score: np.ndarray,
-    frames: int,
-    size: tuple[int, int],
-    cell: int,
-    side: int,
-    span: int,
-) -> np.ndarray:
+def filtered_volume(objects: ScoredObjects, cell: int, side: int, span: int) -> np.ndarray:
     """Return the scores of boxes in place and time after a 3D mean filter.
 
     The frame is cut into cells of ``cell`` x ``cell`` pixels, the last ones smaller where it is no multiple. A cell
@@ -36,11 +28,7 @@ def filtered_volume(
     in a corner. Over time the mean is of the frames that exist: a clip's ends are cuts, not ends of what happens.
 
     Args:
-        frame: (N,) frame numbers of the boxes.
-        box: (N, 4) xyxy in pixels; parts outside the frame are cut off.
-        score: (N,) scores, at least 0.
-        frames: Number of frames T.
-        size: Height and width of the frame in pixels.
+        objects: Of a clip of T frames; parts of boxes outside the frame are cut off.
         cell: Side of a cell in pixels.
         side: Rows and columns of cells of the filter; 1 filters nothing. An even number reaches one further back than
             forth.
@@ -49,11 +37,11 @@ def filtered_volume(
     Returns:
         (T, rows, columns) float64.
     """
-    rows, columns = (-(-length // cell) for length in size)
+    rows, columns = (-(-length // cell) for length in objects.size)
     # Boxes are cut to the frame first, as the grid may be larger than it.
-    inside = clip_to_pixels(box, *size)
-    volume = rasterize(frame, inside, score, frames, (rows * cell, columns * cell), (rows, columns))
+    inside = clip_to_pixels(objects.box, *objects.size)
+    volume = rasterize(replace(objects, box=inside, size=(rows * cell, columns * cell)), (rows, columns))
     uniform_filter(volume, side, output=volume, mode="constant", axes=(1, 2))
     uniform_filter1d(volume, span, axis=0, output=volume, mode="constant")
-    existing = uniform_filter1d(np.ones(frames), span, mode="constant")
+    existing = uniform_filter1d(np.ones(objects.frames), span, mode="constant")
     return volume / existing[:, None, None]

@@ -13,6 +13,7 @@ from vadistill.evaluation.localisation import PixelCounts, box_regions, enlarge,
 from vadistill.evaluation.mean_filter import filtered_frame_scores
 from vadistill.evaluation.metrics import frame_scores_from_objects
 from vadistill.evaluation.rbdc_tbdc import Regions
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import attribute, by_teacher, json_attribute, read_attribute, reading
 from vadistill.io.maps import MapStore
@@ -21,26 +22,6 @@ from vadistill.io.provenance import data_fingerprint
 from vadistill.maps.calibration import Calibrator
 from vadistill.maps.calibration_file import read_calibration
 from vadistill.settings import Localisation
-
-
-@dataclass(frozen=True)
-class ScoredObjects:
-    """The objects of one clip with their calibrated scores.
-
-    Attributes:
-        frames: Number of frames T of the clip.
-        size: Height and width of the frame in pixels.
-        frame: (N,) frame numbers.
-        box: (N, 4) xyxy in pixels.
-        score: (N,) calibrated scores, at least 0; not cut at 1, so that the ranks of very abnormal objects are kept.
-    """
-
-    frames: int
-    size: tuple[int, int]
-    frame: np.ndarray
-    box: np.ndarray
-    score: np.ndarray
-
 
 Objects = dict[str, ScoredObjects]
 """Scored objects by clip."""
@@ -82,7 +63,7 @@ def mean_objects(parts: Sequence[ScoredObjects]) -> ScoredObjects:
 
 def object_regions(objects: ScoredObjects, cell: int, side: int, span: int) -> Regions:
     """Return every object of a clip as a region, with the highest mean filtered score inside its box."""
-    return box_regions(objects.frame, objects.box, objects.score, objects.frames, objects.size, cell, side, span)
+    return box_regions(objects, cell, side, span)
 
 
 def highest(objects: Objects) -> Scores:
@@ -95,10 +76,7 @@ def highest(objects: Objects) -> Scores:
 
 def filtered(objects: Objects, cell: int, side: int) -> Scores:
     """Return frame scores behind the mean filter over time and place (``vadistill.evaluation.mean_filter``)."""
-    return {
-        clip: filtered_frame_scores(part.frame, part.box, part.score, part.frames, part.size, cell, side)
-        for clip, part in objects.items()
-    }
+    return {clip: filtered_frame_scores(part, cell, side) for clip, part in objects.items()}
 
 
 def map_maxima(maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, Scores]:

@@ -14,7 +14,8 @@ from matplotlib.typing import ColorType
 from vadistill.datasets.labels import ClipLabels
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.metrics import smooth
-from vadistill.evaluation.results import Objects, ScoredObjects, highest, mean_objects
+from vadistill.evaluation.results import Objects, highest, mean_objects
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io.maps import MapStore
 from vadistill.report.mistakes import BOX_COLOURS
 from vadistill.report.plots import (

@@ -3,6 +3,7 @@
 import logging
 import time
 
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import maps
 from vadistill.io.hdf5 import attribute, write_attributes, writing
 from vadistill.io.object_scores import columns_of, read_shards
@@ -34,7 +35,7 @@ def main(args) -> None:
                 log.warning("clip %s: no training object of scene %s to calibrate on; the table of all is used",
                             clip.clip, clip.scene)  # fmt: skip
             values = map_values(calibrator(clip.terms[:, columns], clip.scene, clip.row))
-            made = map_pyramid(clip.frame, clip.box, values, clip.frames, clip.size, resolutions)
+            made = map_pyramid(ScoredObjects(clip.frames, clip.size, clip.frame, clip.box, values), resolutions)
             maps.write_clip(file, clip.clip, made, height=clip.size[0], width=clip.size[1], objects=len(values))
             boxes += len(values)
     log.info("%s: %d boxes, %.0f boxes/s", args.output.name, boxes, boxes / (time.monotonic() - started))

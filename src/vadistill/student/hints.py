@@ -7,6 +7,7 @@ import numpy as np
 
 from vadistill.datasets.splits import first_held_out
 from vadistill.errors import InputError
+from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io.hdf5 import by_teacher, named_teachers
 from vadistill.io.object_scores import ObjectScores, read_shards
 from vadistill.maps.rasterize import rasterize
@@ -88,7 +89,7 @@ def _nearest_object(objects: ObjectScores, side: int) -> np.ndarray:
     order = np.argsort(objects.row, kind="stable")
     rank = np.empty(len(order))
     rank[order] = np.arange(1, len(order) + 1)
-    highest = rasterize(objects.frame, objects.box, rank, objects.frames, objects.size, side)
+    highest = rasterize(ScoredObjects(objects.frames, objects.size, objects.frame, objects.box, rank), side)
     return np.concatenate([[0], order + 1])[highest.astype(np.int64)].astype(np.int32)
 
 
