@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Packages whose name differs from that of their module.
 MODULES = {"opencv-python": "cv2", "scikit-learn": "sklearn", "PyYAML": "yaml", "pillow": "PIL"}
-UNSEEN = {"ruff", "snakefmt", "playwright"}  # two commands, and what a test imports only where it is there
+# Commands, a plugin of pytest, and what a test imports only where it is there.
+UNSEEN = {"ruff", "snakefmt", "mypy", "codespell", "pytest-xdist", "playwright"}
 RUN = """
 import contextlib, importlib.abc, io, json, sys
 blocked, commands = json.loads(sys.argv[1])
@@ -120,6 +121,7 @@ def test_a_missing_package_is_named_with_its_extra():
         raise ZeroDivisionError
 
 
+@pytest.mark.slow
 def test_every_command_without_the_optional_packages(tmp_path):
     extras = PROJECT["optional-dependencies"]
     optional = sorted(set().union(*(modules(lines) for lines in extras.values())))
