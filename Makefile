@@ -1,4 +1,4 @@
-# make demo: the whole pipeline on the embedded data set.   make test: the test suite.   Both build the environment.
+# make demo: the whole pipeline on the embedded data set.   make check, make test: the tests.   All build the environment.
 VADISTILL_VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VADISTILL_VENV)/bin
@@ -8,15 +8,17 @@ DATASET ?= demo
 export PYTHONPATH := $(CURDIR)/src
 $(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
 
-.PHONY: help environment demo test benchmark settings lint clean-frames clean-detections clean-moving clean-trivial clean-teachers clean-maps
-.PHONY: clean-student clean
+.PHONY: help environment demo check test benchmark settings pins lint types units
+.PHONY: clean-frames clean-detections clean-moving clean-trivial clean-teachers clean-maps clean-student clean
 
 help:
 	@echo "make demo            run everything on the embedded data set and show where the pictures are"
-	@echo "make test            run the test suite"
+	@echo "make check           lint, types and the fast tests, in two minutes"
+	@echo "make test            all of it: the workflow, exports and benchmarks, too"
 	@echo "make benchmark       measure the speed of everything on this machine, after make demo"
 	@echo "make settings        write config.yaml's defaults, its schema and docs/settings.md from the typed settings"
-	@echo "make lint            ruff, snakefmt, snakemake --lint"
+	@echo "make pins            write the pins of envs/requirements.txt into envs/vadistill.yaml"
+	@echo "make lint            ruff, snakefmt, codespell, snakemake --lint"
 	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, moving, trivial, teachers, maps, student"
 	@echo "make clean DATASET=NAME         remove all results of a data set"
 
@@ -39,9 +41,19 @@ demo: $(READY)
 RUNTIMES := tests/inference/test_export.py tests/inference/test_inference.py
 SPEED := tests/benchmark/test_benchmark.py
 
-test: $(READY) lint
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(RUNTIMES) $(SPEED))
-	$(BIN)/python -m pytest $(RUNTIMES)
+# Two processes of one thread each, a file of tests in one of them: its tests may share a costly fixture.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+OTHERS := $(addprefix --ignore=,$(RUNTIMES) $(SPEED))
+
+check: $(READY)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types units
+
+units: $(READY)
+	$(PYTEST) -m "not slow and not workflow" $(OTHERS)
+
+test: $(READY) lint types
+	$(PYTEST) $(OTHERS)
+	$(PYTEST) $(RUNTIMES)
 	$(BIN)/python -m pytest $(SPEED)
 
 benchmark: $(READY)
@@ -50,11 +62,18 @@ benchmark: $(READY)
 settings: $(READY)
 	$(BIN)/python -m vadistill.settings.documents .
 
+pins:
+	$(PYTHON) envs/pins.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/codespell
 	$(BIN)/snakemake --lint > /dev/null
+
+types: $(READY)
+	$(BIN)/mypy
 
 clean-frames clean-detections clean-moving clean-trivial clean-maps clean-student: clean-%:
 	rm -rf results/$(DATASET)/$*

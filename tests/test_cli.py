@@ -217,6 +217,7 @@ def test_a_single_file_of_scores_is_the_clip_of_its_name(vadistill, tmp_path):
             assert json.loads(done.stdout)["micro_auc"] == 1.0, done.stderr
 
 
+@pytest.mark.slow
 def test_as_a_module(clips):
     folder, *_ = clips
     paths = ["--scores", str(folder / "scores"), "--labels", str(folder / "labels")]

@@ -124,6 +124,7 @@ def score(folder, *sources, encoding="utf-8:strict"):
     return subprocess.run([*command, "--output", "out"], cwd=folder, env=environment, capture_output=True)
 
 
+@pytest.mark.slow
 def test_score_says_in_a_line_which_source_it_leaves_out(tmp_path):
     write_student(tmp_path / "student.pt")
     write_mp4(tmp_path / "a.mp4", pictures())

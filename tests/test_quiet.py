@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from students import write_student
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,7 @@ Detector(Path(sys.argv[3]), Detection(image_size=160), torch.device("cpu"))(np.z
 """
 
 
+@pytest.mark.slow
 def test_exports_scores_and_detections_leave_nothing_at_home_and_call_nobody(tmp_path):
     """Calls of libraries in C are seen by strace, where it is installed; files are looked for in any case."""
     write_student(tmp_path / "student.pt")

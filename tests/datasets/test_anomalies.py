@@ -274,6 +274,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_stage(folder):
     contents = []
     for _ in range(2):
@@ -336,6 +337,7 @@ def test_misplaced_is_where_nobody_stood_in_clips_of_the_scene(cameras):
     assert stood("pasted", r"(cam\d)") == wanted["cam1_a"]
 
 
+@pytest.mark.slow
 def test_stage_ends_in_one_line(folder):
     with writing(folder / "empty.h5"):
         pass

@@ -34,6 +34,7 @@ def default_test_clips():
     return clips
 
 
+@pytest.mark.slow
 def test_every_default_test_clip_has_normal_and_abnormal_frames(default_test_clips):
     shares = [labels.mean() for _, labels, _ in default_test_clips]
     assert all(0.2 <= share <= 0.6 for share in shares), shares
@@ -44,6 +45,7 @@ def test_the_default_test_clips_show_all_kinds_of_anomalies():
     assert kinds == set(KINDS)
 
 
+@pytest.mark.slow
 def test_trivial_scores_do_not_solve_the_default_test_clips(default_test_clips):
     """Mean difference of frames, its largest local mean, and the number of objects, each by micro AUC."""
     labels = np.concatenate([clip[1] for clip in default_test_clips])
@@ -180,6 +182,7 @@ def test_detector_labels_are_centres_and_sizes_within_the_image(tmp_path):
     assert (size > 0).all() and (centre - size / 2 > -1e-5).all() and (centre + size / 2 < 1 + 1e-5).all()
 
 
+@pytest.mark.slow
 def test_shipped_detector_is_small_and_finds_the_objects_of_the_demo(tmp_path):
     """In a fresh process that cannot import this package: the weights must not refer to it."""
     weights = ROOT / "resources" / "weights" / "demo.pt"

@@ -57,6 +57,7 @@ def test_no_more_is_counted_than_asked_for(tmp_path):
     assert count_frames({clip.name: clip.source for clip in made}, 4) == {"a": 4, "b": 4, "c": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "least"), [(0.5, 24), (0.4, 30), (0.15, 80)])
 def test_a_single_clip_is_long_enough_to_be_divided(tmp_path, share, least):
     for frames in (least - 1, least):

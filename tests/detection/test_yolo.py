@@ -95,6 +95,7 @@ def test_exports_with_suppression_inside_are_refused(tmp_path, shape):
         trusting(path, Detection())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "options", "told"),
     [
@@ -168,6 +169,7 @@ def test_weights_that_could_run_code_are_not_loaded(tmp_path, name):
     assert not harm.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
 def test_weights_as_users_train_them_need_no_trust(tmp_path, architecture):
     from ultralytics import YOLO
@@ -176,6 +178,7 @@ def test_weights_as_users_train_them_need_no_trust(tmp_path, architecture):
     assert len(Detector(tmp_path / "best.pt", Detection(image_size=320), CPU).classes) == 80
 
 
+@pytest.mark.slow
 def test_trusted_weights_are_loaded_whatever_they_hold(tmp_path):
     """In a process of its own, as in a stage: what ultralytics restricts is decided when it is imported."""
     content = torch.load(WEIGHTS, weights_only=False)
@@ -194,6 +197,7 @@ print(len(Detector(Path({str(tmp_path / "own.pt")!r}), Detection(), torch.device
         assert loaded or "trusted_weights: {own.pt: " in done.stderr
 
 
+@pytest.mark.slow
 def test_openvino_gives_the_boxes_of_torch(tmp_path):
     """An export by ultralytics itself, as a user would make it."""
     from ultralytics import YOLO

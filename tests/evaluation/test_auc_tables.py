@@ -59,6 +59,7 @@ def test_a_table_without_its_protocol_is_refused_by_name(tmp_path):
         read_tables([tmp_path / "run/teachers_test.csv"])
 
 
+@pytest.mark.slow
 def test_ablation_stage_keeps_frame_scores_and_joins_seeds(tmp_path):
     rows = [("all", "map"), ("fast", "map"), ("all", "4x4")]
     for run, value in (("d.ablation.x.0", 0.6), ("d.ablation.x.1", 0.8), ("d.ablation.y.0", 0.5)):

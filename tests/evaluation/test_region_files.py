@@ -147,6 +147,7 @@ def test_both_folders_hold_the_same_clips(tmp_path):
     assert region_scores(*read_pair(tracks, regions), 300).rbdc == 1
 
 
+@pytest.mark.slow
 def test_a_long_file_takes_seconds_even_where_its_last_row_is_bad(tmp_path):
     folder = folder_of(tmp_path / "r", a=f"{REGION_ROW}\n" * 200_000 + "1,2,3,4,5\n")
     start = time.process_time()  # another's load does not count

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,28 +53,24 @@ def test_folders(tmp_path):
     assert "pipe: a device or pipe" in pipe
 
 
-def run(*words):
-    done = subprocess.run([sys.executable, "-m", "vadistill", *map(str, words)], capture_output=True, text=True)
-    return done.returncode, done.stdout, [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-
-
-def test_a_folder_of_videos_is_scored_and_judged(tmp_path):
+def test_a_folder_of_videos_is_scored_and_judged(vadistill, tmp_path):
     write_student(tmp_path / "student.pt")
     for name in ("clip9", "clip10"):
         write_avi(tmp_path / "videos" / f"{name}.avi", pictures())
     words = [tmp_path / "videos", "--model", tmp_path / "student.pt", "--output", tmp_path / "scores"]
-    assert run("score", *words)[0] == 0
+    assert vadistill("score", *words).returncode == 0
     (tmp_path / "labels.csv").write_text("clip,start,end\nclip9.avi,2,5\nclip10.avi,0,3\n")
-    code, printed, errors = run("auc", "--scores", tmp_path / "scores", "--labels", tmp_path / "labels.csv")
-    assert code == 0 and not errors
-    made = json.loads(printed)
+    done = vadistill("auc", "--scores", tmp_path / "scores", "--labels", tmp_path / "labels.csv")
+    assert done.returncode == 0 and "error: " not in done.stderr
+    made = json.loads(done.stdout)
     assert (made["clips"], made["frames"]) == (2, 20) and 0 <= made["micro_auc"] <= 1
 
 
-def test_words_that_stand_for_nothing_do_not_stop_the_others(tmp_path):
+def test_words_that_stand_for_nothing_do_not_stop_the_others(vadistill, tmp_path):
     write_student(tmp_path / "student.pt")
     write_avi(tmp_path / "a.avi", pictures())
     words = ["rtsp://camera/1", tmp_path / "a.avi", "--model", tmp_path / "student.pt", "--output", tmp_path / "scores"]
-    code, _, errors = run("score", *words)
-    assert code == 1 and len(errors) == 1 and errors[0].startswith("error: rtsp://camera/1: an address")
+    done = vadistill("score", *words)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1 and len(errors) == 1 and errors[0].startswith("error: rtsp://camera/1: an address")
     assert [path.name for path in (tmp_path / "scores").iterdir()] == ["a.csv"]

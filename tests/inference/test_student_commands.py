@@ -177,6 +177,7 @@ def test_a_benchmark_says_what_it_wrote(vadistill, tmp_path, monkeypatch):
         assert out.splitlines()[-1] == f"{tmp_path}/speed.JSON: JSON, {(tmp_path / 'speed.JSON').stat().st_size} bytes"
 
 
+@pytest.mark.slow
 def test_an_export_says_what_it_wrote(vadistill, model, tmp_path):
     code, out, err = vadistill("export", model, tmp_path / "Student.ONNX")
     assert code == 0, err
@@ -304,6 +305,7 @@ def test_images_of_more_than_8_bits_are_scored_in_the_range_of_training(vadistil
     assert np.ptp(made) > 0
 
 
+@pytest.mark.slow
 def test_an_export_keeps_the_range_of_training(tmp_path):
     model = write_model(tmp_path / "student.pt", replace(SETTINGS, depth=(1.0, 2.0)))
     export_onnx(model, tmp_path / "student.onnx")

@@ -29,6 +29,7 @@ from vadistill.training.checkpoint import load_model
 BROKEN = b"II*\x00\x08\x00\x00\x00\x00\x00"  # a tif without a picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_end_in_a_clear_error_or_leave_what_is_read_as_it_was(name):
     results = run(name, first=7000, cases=len(READERS[name].damages))

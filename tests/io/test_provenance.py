@@ -59,6 +59,7 @@ def test_a_checkout_that_runs_another_ones_package_says_so(tmp_path):
     assert other_checkout(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_the_version_names_revision_and_folder(tmp_path):
     checkout(tmp_path / "a")
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "GIT_DIR": "/nowhere"}

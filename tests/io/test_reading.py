@@ -69,6 +69,7 @@ def write_on(write, path):
         number += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_reader_never_meets_a_part(tmp_path, name):
     write, read = KINDS[name]

@@ -80,6 +80,7 @@ def test_frames_and_times_in_many_codecs_and_containers(codec, suffix, pixels, t
     assert frame_rate(path) == pytest.approx(25)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg here")
 @pytest.mark.parametrize(("codec", "suffix", "pixels"), TABLE)
 def test_frames_are_those_of_the_command_ffmpeg(codec, suffix, pixels, tmp_path):

@@ -82,6 +82,7 @@ def test_a_data_set_without_labels_has_curves_but_no_numbers(tmp_path):
     assert 'id="numbers"' not in text and 'id="localisation"' not in text and "Protocol" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason=f"no browser: {', '.join(BROWSERS)} are not installed")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_shows_it_on_a_phone_and_a_screen(written, width):

@@ -104,6 +104,7 @@ def test_the_adversarial_term_reaches_the_student():
     assert changed(weights(plain.student), adversarial.student)
 
 
+@pytest.mark.slow
 def test_the_student_learns_and_discriminators_tell_separable_maps_apart():
     made, (frames, targets) = distiller(), batch(8)
     logs = [made.step(frames, targets, torch.Generator().manual_seed(i), "here") for i in range(60)]

@@ -224,6 +224,7 @@ def _train(student, frames, value, steps, rate=3e-3):
     return student(frames)
 
 
+@pytest.mark.slow
 def test_softplus_heads_recover_from_empty_targets():
     student, frames = Student(SMALL, (4, 16)), torch.randn(2, 9, 40, 40)
     empty = _train(student, frames, 0.0, 200)
@@ -324,6 +325,7 @@ def test_the_soft_maximum_against_numpy():
     assert all((grid > 0).all() for grid in soft(torch.randn(2, 9, 64, 64)).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [SMALL, Settings(base_width=2, depth=1, heads=2, head_width=4, stem="half", positions=True)]
 )

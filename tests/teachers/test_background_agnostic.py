@@ -133,6 +133,7 @@ def test_pseudo_anomalies_of_motion_are_fast_even_where_the_object_stands_still(
     assert views["past"].abs().max() == views["future"].abs().max() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalise", ["box", "scene", "pixels"])
 def test_learns_and_scores_fast_objects_higher(normalise):
     teacher = made(replace(FAST, normalise=normalise))

@@ -142,6 +142,7 @@ def test_colours_are_red_green_blue_in_0_1():
     torch.testing.assert_close(seven[0, :, 0, 0, 0] / 255, torch.tensor([1.0, 0.2, 0.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [32, 64])
 @pytest.mark.parametrize("width", ["narrow", "wide"])
 @pytest.mark.parametrize("depth", ["shallow", "deep", "deeper"])
@@ -196,6 +197,7 @@ def test_score_needs_neither_irregular_sequences_nor_batch_mates():
     torch.testing.assert_close(teacher.score(one)[0], terms[2], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_learns_and_scores_abnormal_sequences_higher():
     teacher = made()
     losses = train(teacher, walkers(200, 0), steps=45, batch=16)["tasks"]
@@ -319,6 +321,7 @@ def test_without_imagenet_the_head_has_the_classes_only():
     assert "imagenet" not in teacher.phases()[0].loss(objects, torch.Generator())
 
 
+@pytest.mark.slow
 def test_resnet50_from_a_file_gives_targets_and_stays_out_of_the_state(tmp_path):
     torch.manual_seed(0)
     network = torchvision.models.resnet50(weights=None)
@@ -360,6 +363,7 @@ def test_weights_are_looked_for_in_the_cache_of_torch(tmp_path, monkeypatch):
     assert cached_weights("resnet50") == folder / "resnet50-2.pth"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, b"", b"no weights", {"weight": torch.zeros(3)}, [1, 2], 5])
 def test_files_without_resnet50_are_refused(tmp_path, content):
     path = tmp_path / "weights.pth"

@@ -1,5 +1,6 @@
 """One finished run of the whole workflow on a tiny data set, shared by all tests of this folder."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -58,7 +59,21 @@ def copy_project(folder: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    project = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    """The finished run; of several processes (pytest-xdist) one makes it, and each has a copy."""
+    made = tmp_path_factory.mktemp("finished") / "project"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return finish(copy_project(made))
+    shared = tmp_path_factory.getbasetemp().parent / "finished"
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not shared.exists():
+            finish(copy_project(made)).folder.rename(shared)
+    shutil.copytree(shared, made, symlinks=True)
+    return Project(made)
+
+
+def finish(project: Project) -> Project:
+    """Make every kind of result."""
     targets = (
         "auc.json",
         "pictures",
