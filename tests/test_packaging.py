@@ -40,7 +40,7 @@ for words in commands:
         except SystemExit as ended:
             code = ended.code
     made.append([code, err.getvalue()])
-from vadistill.inference import speed  # what a benchmark is made of
+from vadistill.benchmark import speed  # what a benchmark is made of
 print(json.dumps(made))
 """
 
