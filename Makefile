@@ -8,13 +8,14 @@ DATASET ?= demo
 export PYTHONPATH := $(CURDIR)/src
 $(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
 
-.PHONY: help environment demo test benchmark lint clean-frames clean-detections clean-moving clean-trivial clean-teachers clean-maps
+.PHONY: help environment demo test benchmark settings lint clean-frames clean-detections clean-moving clean-trivial clean-teachers clean-maps
 .PHONY: clean-student clean
 
 help:
 	@echo "make demo            run everything on the embedded data set and show where the pictures are"
 	@echo "make test            run the test suite"
 	@echo "make benchmark       measure the speed of everything on this machine, after make demo"
+	@echo "make settings        write config.yaml's defaults, its schema and docs/settings.md from the typed settings"
 	@echo "make lint            ruff, snakefmt, snakemake --lint"
 	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, moving, trivial, teachers, maps, student"
 	@echo "make clean DATASET=NAME         remove all results of a data set"
@@ -45,6 +46,9 @@ test: $(READY) lint
 
 benchmark: $(READY)
 	PYTHONPATH=$(CURDIR)/src:$(CURDIR)/tests $(BIN)/python -m benchmarks results/benchmarks
+
+settings: $(READY)
+	$(BIN)/python -m vadistill.settings.documents .
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 import copy
 import json
-from dataclasses import fields, replace
+import shutil
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import jsonschema
@@ -10,7 +11,7 @@ import yaml
 
 from vadistill.benchmark.costs import cost_of
 from vadistill.errors import InputError
-from vadistill.settings import SECTIONS, TEACHERS, section
+from vadistill.settings import SECTIONS, TEACHERS, documents, section
 from vadistill.settings import Student as StudentSettings
 from vadistill.settings.check import check
 from vadistill.settings.schema import schema
@@ -22,8 +23,22 @@ ROOT = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
-def test_written_schema_is_the_one_of_the_dataclasses():
-    assert json.loads((ROOT / "workflow/schemas/config.schema.json").read_text()) == schema()
+def test_what_is_written_from_the_settings_is_up_to_date(tmp_path):
+    """After a change of a setting: make settings."""
+    written = ("config.yaml", "workflow/schemas/config.schema.json", "docs/settings.md")
+    for name in written:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    documents.main(tmp_path)
+    for name in written:
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text()
+
+
+def test_the_block_of_defaults_holds_every_default():
+    block = yaml.safe_load(documents.defaults())
+    assert block.pop("shards") == CONFIG["shards"] == 16
+    expected = {name: json.loads(json.dumps(asdict(kind()))) for name, kind in SECTIONS.items() if name != "demo"}
+    assert block == expected and block.items() <= CONFIG.items()
 
 
 def test_schema_is_a_schema_and_accepts_the_config():

@@ -71,7 +71,7 @@ def tree(tmp_path):
         paths = []
         with h5py.File(tmp_path / "0.h5", "w") as file:
             file.attrs["classes"] = ["person", "car"]
-            for name, frame in loader.items():
+            for name, frame in objects.items():
                 count = len(frame)
                 box = np.tile(np.array((10, 5, 40, 50), np.float32), (count, 1))
                 box[:, 0] += np.arange(count) / 100

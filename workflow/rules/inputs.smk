@@ -94,11 +94,9 @@ def truth_boxes(wildcards):
 
 def image_pool(wildcards):
     """The folder of images for pseudo-anomalies, where the teacher has one."""
-    if wildcards.teacher != "background_agnostic":
-        return []
-    pool = dataset_section(config, wildcards.dataset, "background_agnostic").image_pool
+    pool = getattr(dataset_section(config, wildcards.dataset, wildcards.teacher), "image_pool", "")
     if pool and not Path(pool).is_dir():
-        raise WorkflowError(f"{pool}: missing; background_agnostic.image_pool is expected to be a folder of images")
+        raise WorkflowError(f"{pool}: missing; {wildcards.teacher}.image_pool is expected to be a folder of images")
     return pool or []
 
 

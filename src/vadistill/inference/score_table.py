@@ -17,7 +17,7 @@ from vadistill.inference.backend import Backend, Scores
 from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
 from vadistill.io.files import whole_file, whole_stream
 from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
-from vadistill.student.training_conditions import Conditions, frame_step, matched_step, with_step
+from vadistill.student.training_conditions import frame_step, matched_step, with_step
 
 log = logging.getLogger(__name__)
 TABLE = ".csv"
@@ -53,11 +53,7 @@ def score_all(
         InputError: Tables cannot be written there (see ``tables_of``), or there is no rate to match.
     """
     tables = tables_of(sources, output, maps)
-    conditions = backend.conditions
-    if conditions is None:
-        log.info("%s: the model does not say how its training clips were filmed", backend.name)
-    if match_rate and not (conditions and conditions.frames_per_second):
-        raise InputError("--match-rate: the model does not know the frames a second of its training clips")
+    check_rate(backend, match_rate)
     errors = []
     for source, table in zip(sources, tables, strict=True):
         times, moments, archive = StreamTimes(), deque(), table.with_suffix(".npz") if maps else None
@@ -65,9 +61,8 @@ def score_all(
             rate = source_rate(source)
             offsets = matched_offsets(source, rate, backend) if match_rate else backend.offsets
             scores = score_video(source, backend, batch, times, moments=moments, offsets=offsets)
-            if conditions:
-                scores = _compared(scores, source, conditions, times, None if match_rate else rate)
-            write_scores(table, scores, moments, archive)
+            compared = with_warning(scores, source, backend, times, None if match_rate else rate)
+            write_scores(table, compared, moments, archive)
         except (InputError, OSError) as error:
             errors.append(str(error))
         else:
@@ -122,13 +117,25 @@ def matched_offsets(source: Path, rate: float | None, backend: Backend) -> tuple
     return with_step(backend.offsets, matched)
 
 
-def _compared(
-    scores: Iterable[Scores], source: Path, conditions: Conditions, times: StreamTimes, rate: float | None
+def check_rate(backend: Backend, match_rate: bool) -> None:
+    """Say so where a model does not know how its training clips were filmed.
+
+    Raises:
+        InputError: Its rate is to be matched, and it does not know one.
+    """
+    if backend.conditions is None:
+        log.info("%s: the model does not say how its training clips were filmed", backend.name)
+    if match_rate and not (backend.conditions and backend.conditions.frames_per_second):
+        raise InputError("--match-rate: the model does not know the frames a second of its training clips")
+
+
+def with_warning(
+    scores: Iterable[Scores], source: Path, backend: Backend, times: StreamTimes, rate: float | None
 ) -> Iterator[Scores]:
     """Pass scores on; when the first ones are there, warn of what is unlike the training clips."""
-    warned = False
+    conditions, warned = backend.conditions, False
     for part in scores:
-        if not warned and (found := conditions.differences(times.size, rate, _is_video(source))):
+        if conditions and not warned and (found := conditions.differences(times.size, rate, _is_video(source))):
             advice = "; --match-rate keeps the time between frames" if "frames/s" in found[0] else ""
             log.warning("%s: unlike the training clips: %s%s", source, ", ".join(found), advice)
         warned = True

@@ -1,0 +1,135 @@
+"""A layout is one file and one line; a teacher is its settings, one file and one line: a toy of each runs through."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import copy_project
+from trees import write_mp4
+
+from vadistill.datasets.demo.clips import render_clip
+from vadistill.settings import Demo
+
+pytestmark = pytest.mark.workflow
+FRAMES = 30
+LAYOUT = '''"""Toy layout: normal/*.mp4 and watched/*.mp4, <clip>.txt beside a watched clip with a 0 or 1 a frame."""
+
+from dataclasses import dataclass
+
+from vadistill.datasets.clips import Clip, LabelSource
+from vadistill.datasets.folders import matching, required
+
+
+@dataclass(frozen=True)
+class TextLabels(LabelSource):
+    text = "a text file a clip"
+
+    def read_frames(self, clip, count):
+        import numpy as np
+
+        return np.loadtxt(self.frames, dtype=np.uint8)
+
+
+def clips(root, layout):
+    normal, watched = (
+        matching(root / folder, lambda path: path.suffix == ".mp4", "videos") for folder in ("normal", "watched")
+    )
+    return [Clip(path.stem, "train", path) for path in normal] + [
+        Clip(path.stem, "test", path, TextLabels(required(path.with_suffix(".txt"), path.stem))) for path in watched
+    ]
+'''
+SETTINGS = '''@dataclass(frozen=True)
+class ToyArea:
+    """Teacher: how unusual the area of an object's box is."""
+
+    terms: ClassVar[tuple[str, ...]] = ("unusual_area",)
+    network: ClassVar[str] = ""
+
+    power: float = number(1.0, "of the deviation")
+    max_objects: int = number(100, "objects that it learns from", 1)
+    seed: int = number(0, "of nothing")
+
+
+# By name, in the order of all tables.'''
+TEACHER = '''"""Deviation of the logarithm of a box's area from the mean of the training objects."""
+
+import torch
+
+from vadistill.teachers.base import CropRequest, Teacher
+
+
+class ToyArea(Teacher):
+    name = "toy_area"
+    terms = counted = ("unusual_area",)
+
+    def __init__(self, settings, classes, scenes=1):
+        super().__init__(settings, classes, scenes)
+        self.power = settings.power
+        self.register_buffer("usual", torch.zeros(2))
+
+    def training_crops(self):
+        return CropRequest(32)
+
+    scoring_crops = training_crops
+
+    def prepare(self, objects):
+        area = self._area(objects)
+        self.usual.copy_(torch.stack([area.mean(), area.std()]))
+
+    def measure(self, batch):
+        area = self._area(batch)
+        return ((area - self.usual[0]).abs() / self.usual[1])[:, None] ** self.power, area[:, None]
+
+    def _area(self, batch):
+        box = batch["box"]
+        return ((box[:, 2:] - box[:, :2]).prod(1) + 1).log()
+'''
+CONFIG = """
+datasets:
+  toy:
+    layout: toy_folders
+    path: resources/toy
+    shards: 1
+    detection: {weights: demo.pt, image_size: 160, confidence: 0.02}
+    objects: {confidence: 0.1, min_side: 6.0}
+    toy_area: {power: 0.5}
+    distillation: {teachers: [toy_area], pretrained: false, synthetic: false, epochs: 1, batch: 8, frame_stride: 2}
+    student: {height: 48, width: 80, base_width: 4, downsamplings: 3, depth: 1, heads: 2, head_width: 8}
+    evaluation: {smoothing_sigma: 2.0}
+"""
+
+
+def add_line(path, before, line):
+    text = path.read_text()
+    assert text.count(before) == 1
+    path.write_text(text.replace(before, f"{line}{before}"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with a toy layout, a toy teacher and a data set for them."""
+    made = copy_project(tmp_path_factory.mktemp("additions") / "project")
+    package = made.folder / "src/vadistill"
+    (package / "datasets/layouts/toy.py").write_text(LAYOUT)
+    add_line(package / "settings/data.py", '    "demo": "folder",\n', '    "toy_folders": "toy",\n')
+    (package / "teachers/toy_area.py").write_text(TEACHER)
+    settings = package / "settings/teachers.py"
+    settings.write_text(settings.read_text().replace("# By name, in the order of all tables.", SETTINGS))
+    add_line(settings, '    "flow_neighbours": FlowNeighbours,\n', '    "toy_area": ToyArea,\n')
+    demo = Demo(seed=3, train_clips=2, test_clips=1, frames=FRAMES, height=96, width=160)
+    for folder, split, number in (("normal", "train", 1), ("normal", "train", 2), ("watched", "test", 1)):
+        frames, masks, _ = zip(*render_clip(demo, split, f"{split}_{number:02d}"), strict=True)
+        clip = made.folder / "resources/toy" / folder / f"{number}.mp4"
+        write_mp4(clip, list(frames))
+        if split == "test":
+            np.savetxt(clip.with_suffix(".txt"), np.stack(masks).any((1, 2)), "%d")
+    return made
+
+
+def test_they_run_to_the_auc(project):
+    project.snakemake("results/toy/auc.json", config=[project.changed(CONFIG)])
+    result = json.loads((project.folder / "results/toy/auc.json").read_text())
+    assert result["labels"] == "a text file a clip" and 0 <= result["teachers"]["toy_area"]["micro_auc"] <= 1
+    assert 0 <= result["student"]["micro_auc"] <= 1
+    planned = project.planned("results/toy/auc.json", config=[project.changed(CONFIG.replace("0.5}", "0.6}"))])
+    assert "train_teacher" in planned and "detect_objects" not in planned
