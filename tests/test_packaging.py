@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Packages whose name differs from that of their module.
 MODULES = {"opencv-python": "cv2", "scikit-learn": "sklearn", "PyYAML": "yaml", "pillow": "PIL"}
-UNSEEN = {"ruff", "snakefmt", "playwright"}  # two commands, and what a test imports only where it is there
+UNSEEN = {"ruff", "snakefmt", "mkdocs-material", "playwright"}  # commands, and what is imported only if it is there
 RUN = """
 import contextlib, importlib.abc, io, json, sys
 blocked, commands = json.loads(sys.argv[1])
