@@ -13,7 +13,7 @@ from vadistill.cli import app
 from vadistill.settings import SECTIONS, TEACHERS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "resources").glob("**/README.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "resources").rglob("README.md"))]
 CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "workflow/presets").glob("*.yaml"))]
 SETTINGS = {name: {entry.name for entry in fields(kind)} for name, kind in SECTIONS.items()}
 KEYS = {
@@ -37,6 +37,9 @@ WILDCARDS = {
     "who": "(teachers|student)",
     "teacher": f"({'|'.join(TEACHERS)})",
 }
+CODE = (".py", ".smk")
+OTHERS = {"No space left on device"}  # messages of other programs
+INDENTED = r"    (?!- )"  # of a block of code, and not of a list in a list
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -49,9 +52,12 @@ def code_of(path):
     if path.suffix == ".yaml":
         return [line.strip(" #") for line in text.splitlines() if line.lstrip().startswith("#")]
     text = re.sub(r"\\\n", " ", text)
-    blocks = [re.sub(r"\s# .*|\s{3,}#.*", "", line).strip() for line in text.splitlines() if line.startswith("    ")]
-    prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
-    spans = re.findall(r"``.+?``|`([^`]+)`", prose)
+    fences = re.findall(r"^```\w+\n(.*?)^```$", text, re.M | re.S)
+    text = re.sub(r"^```\w+\n.*?^```$", "", text, flags=re.M | re.S)
+    lines = [line for line in text.splitlines() if not re.match(INDENTED, line)]
+    code = [line for line in text.splitlines() if re.match(INDENTED, line)] + "\n".join(fences).splitlines()
+    blocks = [re.sub(r"\s# .*|\s{3,}#.*", "", line).strip() for line in code]
+    spans = re.findall(r"``.+?``|`([^`]+)`", "\n".join(lines))
     return [" ".join(span.split()) for span in spans if span] + blocks
 
 
@@ -119,7 +125,7 @@ def test_every_file_of_the_project_that_is_named_exists():
     complain([(path, name) for path, name in found if not list(ROOT.glob(name))])
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(path):
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
         if "://" in target:
@@ -214,3 +220,31 @@ def test_every_module_that_is_run_exists():
         place = name.replace(".", "/")
         made = [ROOT / base / f"{place}{end}" for base in ("src", "tests") for end in (".py", "/__main__.py")]
         complain([] if name in ("pip", "pytest") or any(file.exists() for file in made) else [(path, name)])
+
+
+def test_outputs_has_every_result_of_the_rules():
+    page = (ROOT / "docs/outputs.md").read_text()
+    known = {re.sub(r"\{(\w+)\}", r"<\1>", pattern.removeprefix("results/{dataset}/")) for pattern in RESULTS}
+    known = {name for name in known if not re.match("logs/|benchmarks/|student/scores/(train|validation|test)", name)}
+    assert {"auc.json", "frames/<split>/<clip>.h5", "pictures"} <= known
+    assert not {name for name in known if f"`{name}`" not in page}
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "evaluate_regions"])
+def test_outputs_has_every_key_that_the_stage_writes(stage):
+    page = (ROOT / "docs/outputs.md").read_text()
+    made = ["stages/evaluate.py", "evaluation/protocols.py"] if stage == "evaluate" else [f"stages/{stage}.py"]
+    code = "\n".join((ROOT / "src/vadistill" / path).read_text() for path in made)
+    keys = set(re.findall(r'"([a-z_]+)": (?!Protocol\()', code)) | set(re.findall(r'\["([a-z_]+)"\] = ', code))
+    assert len(keys) > 10
+    assert not {key for key in keys if f"`{key}`" not in page}
+
+
+def test_messages_in_troubleshooting_are_those_of_the_code():
+    sources = [path for place in ("src", "workflow") for path in (ROOT / place).rglob("*") if path.suffix in CODE]
+    code = re.sub(r'"\s*f?"', "", "\n".join(path.read_text() for path in sources) + MAKEFILE)
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    said = [span for cell in re.findall(r"^\| (.*?) \|", text, re.M) for span in re.findall(r"`([^`]+ [^`]+)`", cell)]
+    assert len(said) > 15
+    pieces = [(span, piece.strip(" ;")) for span in said if span not in OTHERS for piece in span.split("...")]
+    assert not [span for span, piece in pieces if piece not in code]

@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # Packages whose name differs from that of their module.
 MODULES = {"opencv-python": "cv2", "scikit-learn": "sklearn", "PyYAML": "yaml", "pillow": "PIL"}
 # Commands, a plugin of pytest, and what a test imports only where it is there.
-UNSEEN = {"ruff", "snakefmt", "mypy", "codespell", "pytest-xdist", "playwright"}
+UNSEEN = {"ruff", "snakefmt", "mypy", "codespell", "pytest-xdist", "mkdocs-material", "playwright"}
 RUN = """
 import contextlib, importlib.abc, io, json, sys
 blocked, commands = json.loads(sys.argv[1])

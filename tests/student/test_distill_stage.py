@@ -72,7 +72,7 @@ def test_what_is_kept_is_what_was_judged_best_on_the_validation_clips(data, tmp_
         judged.append(copy.deepcopy(student.state_dict()))
         return said[len(judged) - 1]
 
-    monkeypatch.setattr(distill_student, "validation_auc", auc)
+    monkeypatch.setattr(training, "validation_auc", auc)
     output = distilled(tmp_path, data, selection="validation")
     made = load_model(output, "student")["weights"]
     equal = [all(torch.equal(made[name], value) for name, value in weights.items()) for weights in judged]

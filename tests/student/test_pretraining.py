@@ -9,6 +9,7 @@ from stored_clips import store_of
 
 from vadistill.settings import Student
 from vadistill.stages import pretrain_student
+from vadistill.student import pretraining
 from vadistill.student.network import AutoEncoder
 from vadistill.training.checkpoint import load_model
 
@@ -17,7 +18,7 @@ NETWORK = {"height": 32, "width": 48, "base_width": 2, "downsamplings": 2, "dept
 
 @pytest.fixture
 def clip(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain_student, "loader_workers", lambda: 0)
+    monkeypatch.setattr(pretraining, "loader_workers", lambda: 0)
     rng = np.random.default_rng(0)
     return store_of(tmp_path, "a", rng.integers(0, 256, (9, 32, 48, 3), dtype=np.uint8)).path
 
@@ -58,10 +59,10 @@ def test_the_learning_rate_falls(clip):
 def test_the_target_is_the_middle_frame(count):
     rng = torch.Generator().manual_seed(0)
     frames = torch.rand(2, count, 3, 8, 12, generator=rng)
-    made = pretrain_student.middle_frame(frames.flatten(1, 2), (8, 12))
+    made = pretraining.middle_frame(frames.flatten(1, 2), (8, 12))
     torch.testing.assert_close(made, frames[:, count // 2])
     flat = torch.arange(3.0 * count)[None, :, None, None].expand(1, -1, 8, 12)
-    smaller = pretrain_student.middle_frame(flat, (4, 6))
+    smaller = pretraining.middle_frame(flat, (4, 6))
     assert smaller.shape == (1, 3, 4, 6)
     torch.testing.assert_close(smaller[0, :, 1, 2], flat.unflatten(1, (-1, 3))[0, count // 2, :, 0, 0])
 

@@ -14,12 +14,12 @@ from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student.distillation import Distiller
 from vadistill.student.hints import features_of_teachers
-from vadistill.student.scoring import judges_of, validation_auc, windows_of
-from vadistill.student.training import train_epoch
+from vadistill.student.scoring import judges_of, windows_of
+from vadistill.student.training import distillation_phase
 from vadistill.student.training_conditions import KEY, Conditions
 from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
 from vadistill.training.device import pick_device
-from vadistill.training.run import EarlyStopping, TrainingRun
+from vadistill.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +48,9 @@ def main(args) -> None:
     targets = {"maps": maps, "resolutions": resolutions, "features": features}
     windows = windows_of(args.frames, network, held_out=held_out, **targets)
     judges = judges_of(args.validation, args.boxes, network) if settings.selection == "validation" else None
-    best = EarlyStopping(distiller.result, patience=settings.epochs) if judges else None
     log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows.drawn))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), settings.seed)
-    for epoch, generator in training.epochs("distillation", settings.epochs, distiller.parts(), best):
-        metrics = train_epoch(distiller, windows, epoch, generator)
-        if best and judges:
-            metrics["validation_auc"] = validation_auc(distiller.result, *judges, device)
-            best.update(1 - metrics["validation_auc"])
-        training.record("distillation", epoch, metrics)
-        for line in complaints_of_training(metrics):
-            log.warning("epoch %d: %s", epoch + 1, line)
+    training.fit([distillation_phase(distiller, windows, judges)])
     used["training_data"] = data_fingerprint({store.clip: store.fingerprint for store in windows.stores})
     learned = [store for store in windows.stores if held_out.get(store.clip, 1.0) > 0]
     used[KEY] = Conditions.of(store for store in learned if store.split == "train").record()

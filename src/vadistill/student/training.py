@@ -1,21 +1,53 @@
-"""One epoch of distillation: windows of frames and the teachers' maps in, what its steps log out."""
+"""Distillation, epoch by epoch: windows of frames and the teachers' maps in, what its steps log out."""
 
+import logging
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from vadistill.evaluation.health import complaints_of_training
 from vadistill.student.distillation import Distiller
 from vadistill.student.loader import FrameWindows, loader
 from vadistill.student.network import scale_frames
+from vadistill.student.scoring import validation_auc
 from vadistill.training.device import loader_workers
 from vadistill.training.meters import Averages
+from vadistill.training.run import EarlyStopping, TrainingPhase
+
+log = logging.getLogger(__name__)
 
 
 def place(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
     """Return epoch and batch, both from 1, and the clips in it: where a loss that is not finite has been met."""
     clips = windows.clips_of(order[step * batch : (step + 1) * batch])
     return f"epoch {epoch + 1}, batch {step + 1} (clips {clips})"
+
+
+def distillation_phase(
+    distiller: Distiller, windows: FrameWindows, judges: tuple[FrameWindows, dict[str, np.ndarray]] | None
+) -> TrainingPhase:
+    """Return the distillation as the one phase of its training.
+
+    Args:
+        distiller: The student and what trains it.
+        windows: What it learns from.
+        judges: Windows and labels of the split validation, by which the best epoch is kept; None: the last one is.
+    """
+    settings = distiller.settings
+    best = EarlyStopping(distiller.result, patience=settings.epochs) if judges else None
+
+    def epoch_with_validation(epoch: int, generator: torch.Generator) -> dict[str, float]:
+        metrics = train_epoch(distiller, windows, epoch, generator)
+        if judges and best:
+            metrics["validation_auc"] = validation_auc(distiller.result, *judges, distiller.device)
+            best.update(1 - metrics["validation_auc"])
+        for line in complaints_of_training(metrics):
+            log.warning("epoch %d: %s", epoch + 1, line)
+        return metrics
+
+    return TrainingPhase("distillation", settings.epochs, distiller.parts(), epoch_with_validation, best)
 
 
 def train_epoch(

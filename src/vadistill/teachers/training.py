@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from vadistill.teachers.base import Batch, Phase, Teacher
 from vadistill.teachers.loader import TrainingObjects
 from vadistill.training.device import autocast
 from vadistill.training.meters import Averages, finite
-from vadistill.training.run import EarlyStopping, Stateful, TrainingRun
+from vadistill.training.run import EarlyStopping, Stateful, TrainingPhase, TrainingRun
 
 log = logging.getLogger(__name__)
 
@@ -38,37 +39,65 @@ def fit(
     Raises:
         InputError: There is no object, or a loss is not finite.
     """
-    started, objects = time.monotonic(), samples.sample(0)
-    held_objects = held_samples.sample(0) if len(held_samples) else None
-    log.info("%s on %s: %d of %d objects, %d held out, read in %.0f s", teacher.name, device, len(objects["box"]),
-             len(samples), len(held_objects["box"]) if held_objects else 0, time.monotonic() - started)  # fmt: skip
-    teacher.prepare(objects)
-    training = start()
-    for phase in teacher.phases():
-        early = EarlyStopping(teacher, settings.patience) if held_objects and phase.early_stop else None
-        parts: dict[str, Stateful] = {"teacher": teacher, "optimiser": phase.optimiser}
-        for epoch, generator in training.epochs(phase.name, phase.epochs, parts, early):
-            if epoch == 0:
-                phase.start()
-            if phase.rate:
-                for group in phase.optimiser.param_groups:
-                    group["lr"] = phase.rate(epoch)
-            begun = time.monotonic()
-            if epoch and teacher.redraw:
-                del objects  # the old sample goes before the new one comes
-                objects = samples.sample(epoch)
-            read = time.monotonic()
-            if teacher.redraw and epoch + 1 < phase.epochs:
-                samples.read_ahead(epoch + 1)
-            metrics = train_one_epoch(teacher, phase, objects, settings.batch, generator, device, epoch)
-            rate = len(objects["box"]) / (time.monotonic() - read)
-            metrics |= {"objects_per_second": rate, "waited_s": read - begun}
-            if held_objects:
-                metrics |= held_out_losses(teacher, phase, held_objects, settings.batch, training.seed, device)
-            if early:
-                early.update(metrics["held_out_loss"])
-            training.record(phase.name, epoch, metrics)
-    return training, {key: value.cpu() for key, value in teacher.state_dict().items()}
+    training = TeacherTraining(teacher, settings, samples, held_samples, device)
+    run = start()
+    run.fit(training.phases(run.seed))
+    return run, {key: value.cpu() for key, value in teacher.state_dict().items()}
+
+
+class TeacherTraining:
+    """A teacher and the objects that it learns from, of which a new sample may be drawn every epoch."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        settings: Any,
+        samples: TrainingObjects,
+        held_samples: TrainingObjects,
+        device: torch.device,
+    ) -> None:
+        """Read the first samples and let the teacher fit its tables on them; see ``fit``."""
+        self._teacher, self._settings, self._samples, self._device = teacher, settings, samples, device
+        started = time.monotonic()
+        self._objects: Batch = samples.sample(0)
+        self._held = held_samples.sample(0) if len(held_samples) else None
+        held = len(self._held["box"]) if self._held else 0
+        log.info("%s on %s: %d of %d objects, %d held out, read in %.0f s", teacher.name, device,
+                 len(self._objects["box"]), len(samples), held, time.monotonic() - started)  # fmt: skip
+        teacher.prepare(self._objects)
+
+    def phases(self, seed: int) -> Iterator[TrainingPhase]:
+        """Yield the teacher's phases; the held-out losses of every epoch draw from ``seed``."""
+        for phase in self._teacher.phases():
+            stopped = self._held is not None and phase.early_stop
+            early = EarlyStopping(self._teacher, self._settings.patience) if stopped else None
+            parts: dict[str, Stateful] = {"teacher": self._teacher, "optimiser": phase.optimiser}
+            yield TrainingPhase(phase.name, phase.epochs, parts, partial(self._epoch, phase, early, seed), early)
+
+    def _epoch(
+        self, phase: Phase, early: EarlyStopping | None, seed: int, epoch: int, generator: torch.Generator
+    ) -> dict[str, float]:
+        teacher, batch = self._teacher, self._settings.batch
+        if epoch == 0:
+            phase.start()
+        if phase.rate:
+            for group in phase.optimiser.param_groups:
+                group["lr"] = phase.rate(epoch)
+        begun = time.monotonic()
+        if epoch and teacher.redraw:
+            self._objects = {}  # the old sample goes before the new one comes
+            self._objects = self._samples.sample(epoch)
+        read = time.monotonic()
+        if teacher.redraw and epoch + 1 < phase.epochs:
+            self._samples.read_ahead(epoch + 1)
+        metrics = train_one_epoch(teacher, phase, self._objects, batch, generator, self._device, epoch)
+        rate = len(self._objects["box"]) / (time.monotonic() - read)
+        metrics |= {"objects_per_second": rate, "waited_s": read - begun}
+        if self._held is not None:
+            metrics |= held_out_losses(teacher, phase, self._held, batch, seed, self._device)
+        if early:
+            early.update(metrics["held_out_loss"])
+        return metrics
 
 
 def train_one_epoch(

@@ -6,7 +6,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +62,25 @@ class EarlyStopping:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the state back."""
         self.best, self.since, self.weights = state["best"], state["since"], state["weights"]
+
+
+@dataclass(frozen=True)
+class TrainingPhase:
+    """One phase of a training: the same steps, epoch after epoch.
+
+    Attributes:
+        name: In the log and in the metrics.
+        epochs: At most so many.
+        parts: What a resumed training needs: networks, optimisers and the like.
+        train_epoch: Takes the steps of an epoch, given its number from 0 and its generator; returns its metrics.
+        early: Told of each epoch's held-out loss by ``train_epoch``; ends the phase sooner, with the best weights.
+    """
+
+    name: str
+    epochs: int
+    parts: dict[str, Stateful]
+    train_epoch: Callable[[int, torch.Generator], dict[str, float]]
+    early: EarlyStopping | None = None
 
 
 class TrainingRun:
@@ -125,6 +145,16 @@ class TrainingRun:
         if early:
             early.restore()
         self._save(epoch, parts, ended=True)
+
+    def fit(self, phases: Iterable[TrainingPhase]) -> None:
+        """Train phase after phase: this is how everything is trained. A phase is made when the one before has ended.
+
+        Raises:
+            InputError: A loss or a weight is not finite.
+        """
+        for phase in phases:
+            for epoch, generator in self.epochs(phase.name, phase.epochs, phase.parts, phase.early):
+                self.record(phase.name, epoch, phase.train_epoch(epoch, generator))
 
     def record(self, phase: str, epoch: int, metrics: dict[str, float]) -> None:
         """Append an epoch's metrics; all of them must be finite.

@@ -1,0 +1,48 @@
+"""Pre-training of the student: its backbone as an auto-encoder of the window's middle frame (arXiv 2211.15597)."""
+
+import time
+
+import torch
+from torch.nn.functional import interpolate
+
+from vadistill.settings import Pretraining
+from vadistill.student.loader import FrameWindows, loader
+from vadistill.student.losses import reconstruction_loss
+from vadistill.student.network import AutoEncoder, scale_frames
+from vadistill.student.training import place
+from vadistill.training.device import autocast, loader_workers
+from vadistill.training.meters import Averages, finite
+from vadistill.training.run import Stateful, TrainingPhase
+
+
+def pretraining_phase(
+    network: AutoEncoder, settings: Pretraining, windows: FrameWindows, device: torch.device
+) -> TrainingPhase:
+    """Return the pre-training as the one phase of its training; the network is on the device."""
+    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay)
+
+    def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
+        started, averages = time.monotonic(), Averages()
+        order = windows.epoch_order(epoch, settings.frame_stride, generator)
+        network.train()
+        for step, (frames, *_) in enumerate(loader(windows, order, settings.batch, loader_workers())):
+            scaled = scale_frames(frames.to(device, non_blocking=True))
+            with autocast(device, on_processors=True, precision=settings.precision):
+                made = network(scaled)
+            loss = reconstruction_loss(made, middle_frame(scaled, made.shape[-2:]))
+            optimiser.zero_grad(set_to_none=True)
+            finite(loss, place(windows, order, settings.batch, epoch, step)).backward()
+            optimiser.step()
+            averages.add({"train_loss": loss.detach()}, len(frames))
+        schedule.step()
+        return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}
+
+    parts: dict[str, Stateful] = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    return TrainingPhase("pretraining", settings.epochs, parts, train_epoch)
+
+
+def middle_frame(frames: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Return the middle one of scaled frames (N, 3 * F, H, W) at ``size`` = (h, w), (N, 3, h, w), bicubic."""
+    first = frames.shape[1] // 2 - 1
+    return interpolate(frames[:, first : first + 3], size, mode="bicubic", align_corners=False)
