@@ -309,6 +309,7 @@ class Dataset:
         home = self._home(product, split, teacher)
         return f"results/{home}/{FILES[product].format(split=split, teacher=teacher, **parts)}"
 
+    @cache  # noqa: B019
     def _home(self, product: str, split: str = "", teacher: str = "") -> str:
         # Boxes are written with the frames of their clips.
         return owner(self.catalogue.config, self.name, "frames" if product == "boxes" else product, split, teacher)
