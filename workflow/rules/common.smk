@@ -40,28 +40,27 @@ def about(name):
 
 
 def files(product, split=None, teachers=None, clips=None):
-    """The files of a product (the keys of FILES in vadistill.datasets.catalogue), as a function of wildcards.
+    """The files of a product (FILES in vadistill.datasets.catalogue), as a function of wildcards.
 
-    They are those of the rule's own split, teacher, and shard or clip, and where it has none of these, of all shards and
-    clips. Others can be given: a name, several, or a function of wildcards that returns them. A rule without a split is
-    about test clips.
+    They are of the rule's own split and teacher, and of its own shard or clip, where it has one, else of all. A rule
+    without a split is about test clips. Others can be given: a name, several, or a function of wildcards.
     """
 
-    def paths(wildcards):
-        def chosen(names, own):
-            names = names(wildcards) if callable(names) else names
-            return own if names is None else [names] if isinstance(names, str) else list(names)
+    def given(names, own, wildcards):
+        names = own if names is None else names(wildcards) if callable(names) else names
+        return [names] if isinstance(names, str) else list(names)
 
-        own = wildcards.get("split", "test")
+    def paths(wildcards):
+        own_split, own_teacher = wildcards.get("split", "test"), wildcards.get("teacher", "")
         found = []
-        for part in chosen(split, [own]):
-            mine = part == own
+        for part in given(split, own_split, wildcards):
+            own = wildcards if part == own_split else {}
             found += DATA[wildcards.dataset].files(
                 product,
                 part,
-                chosen(teachers, [wildcards.get("teacher", "")]),
-                chosen(clips, [wildcards.clip] if mine and "clip" in wildcards.keys() else []),
-                wildcards.get("shard", "") if mine else "",
+                teachers=given(teachers, own_teacher, wildcards),
+                clips=given(clips, own.get("clip", ()), wildcards),
+                shard=own.get("shard", ""),
             )
         return found
 
@@ -81,7 +80,7 @@ def memory(megabytes):
     return lambda wildcards, attempt: megabytes * (attempt + 1) // 2
 
 
-# Functions of wildcards that several rules use.
+# Functions of wildcards, for the above.
 student_teachers = configured("distillation.teachers")
 student_splits = branch(configured("distillation.synthetic"), then=["train", "synthetic"], otherwise="train")
 tabled_splits = branch(about("labelled"), then=["validation", "test"], otherwise="validation")

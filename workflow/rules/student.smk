@@ -27,7 +27,10 @@ rule distill_student:
         pretrained=branch(configured("distillation.pretrained"), then=files("pretrained")),
         frames=files("frames", student_splits),
         maps=files("maps", student_splits, student_teachers),
-        scores=branch(configured("distillation.feature_weight"), then=files("scores", student_splits, student_teachers)),
+        scores=branch(
+            configured("distillation.feature_weight"),
+            then=files("scores", student_splits, student_teachers),
+        ),
         validation=branch(selected_on_validation, then=files("frames", "validation")),
         boxes=branch(selected_on_validation, then=files("boxes", "validation")),
     output:
