@@ -4,8 +4,8 @@ import re
 
 rule detect_objects:
     input:
-        weights=ancient(weights),
-        frames=frames_of_shard,
+        weights=raw("detector_weights"),
+        frames=files("frames"),
     output:
         "results/{dataset}/detections/{split}/{shard}.h5",
     log:
@@ -19,7 +19,7 @@ rule detect_objects:
         gpu=1,
         mem_mb=memory(6000),
     params:
-        settings=detection_settings,
+        settings=settings("detect_objects"),
     shell:
         "python -m vadistill.stages.detect_objects --settings {params.settings:q} --weights {input.weights:q}"
         " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -28,7 +28,7 @@ rule detect_objects:
 # Moving regions, for objects that the detector does not know; only where objects.moving asks for them.
 rule find_moving:
     input:
-        frames=frames_of_shard,
+        frames=files("frames"),
     output:
         "results/{dataset}/moving/{split}/{shard}.h5",
     log:
@@ -48,7 +48,7 @@ rule find_moving:
 
 # Snakemake deletes the outputs of a rule before it runs it again; weights that lie there are the user's own, so that
 # the rule exists only for the ones that are missing.
-missing = [name for name in detector_weights() if not Path("resources/weights", name).exists()]
+missing = [name for name in DATA.detector_weights() if not Path("resources/weights", name).exists()]
 
 if missing:
 

@@ -1,12 +1,12 @@
 # Scores and labels to AUC and pictures.
 rule evaluate:
     input:
-        labels=ancient(label_files),
+        labels=raw("labels"),
         student="results/{dataset}/student/scores/test.h5",
-        scores=of_teachers("scores", "test"),
-        maps=of_teachers("maps", "test"),
-        calibrations=of_teachers("calibration"),
-        trivial=sharded("trivial", "test"),
+        scores=files("scores", "test", student_teachers),
+        maps=files("maps", "test", student_teachers),
+        calibrations=files("calibration", teachers=student_teachers),
+        trivial=files("trivial", "test"),
     output:
         "results/{dataset}/auc.json",
     log:
@@ -18,7 +18,7 @@ rule evaluate:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=labelled_settings("evaluate"),
+        settings=settings("evaluate"),
     shell:
         "python -m vadistill.stages.evaluate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"
@@ -27,12 +27,12 @@ rule evaluate:
 
 rule evaluate_regions:
     input:
-        labels=truth_files,
+        labels=raw("regions"),
         student="results/{dataset}/student/scores/test.h5",
         normal="results/{dataset}/student/scores/train.h5",
-        scores=of_teachers("scores", "test"),
-        maps=of_teachers("maps", "test"),
-        calibrations=of_teachers("calibration"),
+        scores=files("scores", "test", student_teachers),
+        maps=files("maps", "test", student_teachers),
+        calibrations=files("calibration", teachers=student_teachers),
     output:
         "results/{dataset}/localisation.json",
     log:
@@ -44,7 +44,7 @@ rule evaluate_regions:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=labelled_settings("evaluate_regions"),
+        settings=settings("evaluate_regions"),
     shell:
         "python -m vadistill.stages.evaluate_regions --settings {params.settings:q} --student {input.student:q}"
         " --normal {input.normal:q} --scores {input.scores:q} --maps {input.maps:q}"
@@ -53,12 +53,12 @@ rule evaluate_regions:
 
 rule draw_pictures:
     input:
-        labels=ancient(label_files),
-        frames=frames("test"),
+        labels=raw("labels"),
+        frames=files("frames", "test"),
         student="results/{dataset}/student/scores/test.h5",
-        scores=of_teachers("scores", "test"),
-        maps=of_teachers("maps", "test"),
-        calibrations=of_teachers("calibration"),
+        scores=files("scores", "test", student_teachers),
+        maps=files("maps", "test", student_teachers),
+        calibrations=files("calibration", teachers=student_teachers),
     output:
         report(
             directory("results/{dataset}/pictures"),
@@ -76,7 +76,7 @@ rule draw_pictures:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=labelled_settings("draw_pictures"),
+        settings=settings("draw_pictures"),
     shell:
         "python -m vadistill.stages.draw_pictures --settings {params.settings:q} --frames {input.frames:q}"
         " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"

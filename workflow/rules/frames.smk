@@ -1,7 +1,7 @@
 # Raw clips to frame stores.
 rule measure_depth:
     input:
-        sources=ancient(training_sources),
+        sources=raw("training_clips"),
     output:
         "results/{dataset}/depth.json",
     log:
@@ -13,7 +13,7 @@ rule measure_depth:
     resources:
         mem_mb=memory(1000),
     params:
-        settings=depth_settings,
+        settings=settings("measure_depth"),
     shell:
         "python -m vadistill.stages.measure_depth --settings {params.settings:q} --sources {input.sources:q}"
         " --output {output:q} 2>&1 | tee {log:q}"
@@ -22,8 +22,8 @@ rule measure_depth:
 # Where images of more than 8 bits are scaled by percentiles, the settings name the file of their range.
 rule extract_frames:
     input:
-        source=ancient(lambda wildcards: str(clip(wildcards).source)),
-        depth=measured_depth,
+        source=raw("clip"),
+        depth=branch(about("measures_depth"), then="results/{dataset}/depth.json"),
     output:
         "results/{dataset}/frames/{split}/{clip}.h5",
     log:
@@ -37,7 +37,7 @@ rule extract_frames:
     resources:
         mem_mb=memory(1000),
     params:
-        settings=extraction_settings,
+        settings=settings("extract_frames"),
     shell:
         "python -m vadistill.stages.extract_frames --settings {params.settings:q} --source {input.source:q}"
         " --split {wildcards.split} --clip {wildcards.clip:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -47,8 +47,8 @@ rule extract_frames:
 # the split `synthetic`. They pass through the same rules as all clips.
 rule make_synthetic_clip:
     input:
-        frames=synthetic_source,
-        detections=sharded("detections", "train"),
+        frames=files("frames", "train", clips=synthetic_source),
+        detections=files("detections", "train"),
     output:
         frames="results/{dataset}/frames/{split}/{clip}.h5",
         boxes="results/{dataset}/{split}/{clip}.npy",
@@ -63,7 +63,7 @@ rule make_synthetic_clip:
     resources:
         mem_mb=memory(2000),
     params:
-        settings=synthetic_settings,
+        settings=settings("make_{split}_clip"),
     shell:
         "python -m vadistill.stages.make_synthetic_clip --settings {params.settings:q} --split {wildcards.split}"
         " --clip {wildcards.clip:q} --frames {input.frames:q} --detections {input.detections:q} --output {output.frames:q}"

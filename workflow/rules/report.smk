@@ -1,11 +1,11 @@
 # Results to look at.
 rule draw_overlay:
     input:
-        labels=ancient(label_files),
-        frames=frames_of_test_clip,
+        labels=raw("labels"),
+        frames=files("frames", "test"),
         student="results/{dataset}/student/scores/test.h5",
-        scores=scores_of_test_clip,
-        calibrations=of_teachers("calibration"),
+        scores=files("scores", "test", student_teachers),
+        calibrations=files("calibration", teachers=student_teachers),
     output:
         "results/{dataset}/overlays/{clip}.mp4",
     log:
@@ -17,7 +17,7 @@ rule draw_overlay:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=labelled_settings("draw_overlay"),
+        settings=settings("draw_overlay"),
     shell:
         "python -m vadistill.stages.draw_overlay --settings {params.settings:q} --frames {input.frames:q}"
         " --student {input.student:q} --scores {input.scores:q} --calibrations {input.calibrations:q}"
@@ -26,13 +26,13 @@ rule draw_overlay:
 
 rule write_report:
     input:
-        labels=ancient(label_files),
+        labels=raw("labels"),
         result="results/{dataset}/auc.json",
-        localisation=localisation,
-        frames=frames("test"),
+        localisation=branch(about("located"), then="results/{dataset}/localisation.json"),
+        frames=files("frames", "test"),
         student="results/{dataset}/student/scores/test.h5",
-        scores=of_teachers("scores", "test"),
-        calibrations=of_teachers("calibration"),
+        scores=files("scores", "test", student_teachers),
+        calibrations=files("calibration", teachers=student_teachers),
     output:
         report("results/{dataset}/report.html", caption="../report/report.rst", category="{dataset}"),
     log:
@@ -44,7 +44,7 @@ rule write_report:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=labelled_settings("write_report"),
+        settings=settings("write_report"),
     shell:
         "python -m vadistill.stages.write_report --settings {params.settings:q} --result {input.result:q}"
         " --localisation {input.localisation:q} --frames {input.frames:q} --student {input.student:q}"

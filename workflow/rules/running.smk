@@ -6,7 +6,16 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+from vadistill.errors import InputError
 from vadistill.settings import TRUSTED_WEIGHTS
+from vadistill.settings.check import check
+
+try:
+    check(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 
 def shell_prefix():

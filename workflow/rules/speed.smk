@@ -2,7 +2,7 @@
 rule measure_speed:
     input:
         model="results/{dataset}/student/distilled.pt",
-        frames=lambda wildcards: frames("test")(wildcards)[0],
+        frames=lambda wildcards: files("frames", "test")(wildcards)[0],
     output:
         "results/{dataset}/speed.json",
     log:
@@ -25,10 +25,10 @@ rule measure_speed:
 # What every backend says of the test clips: differences of scores and maps, and of the AUC.
 rule compare_backends:
     input:
-        labels=ancient(label_files),
+        labels=raw("labels"),
         model="results/{dataset}/student/distilled.pt",
-        calibration=frames("train"),
-        frames=frames("test"),
+        calibration=files("frames", "train"),
+        frames=files("frames", "test"),
     output:
         "results/{dataset}/backends.csv",
     log:
@@ -43,7 +43,7 @@ rule compare_backends:
         mem_mb=memory(8000),
         runtime=1440,
     params:
-        settings=labelled_settings("compare_backends"),
+        settings=settings("compare_backends"),
     shell:
         "python -m vadistill.stages.compare_backends --settings {params.settings:q} --model {input.model:q}"
         " --calibration {input.calibration:q} --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -1,7 +1,7 @@
 # Frames and the teachers' maps to the student, the student to frame scores.
 rule pretrain_student:
     input:
-        frames=frames("train"),
+        frames=files("frames", "train"),
     output:
         "results/{dataset}/student/pretrained.pt",
     log:
@@ -24,12 +24,15 @@ rule pretrain_student:
 
 rule distill_student:
     input:
-        pretrained=pretrained,
-        frames=distilled_on(frames),
-        maps=distilled_on(partial(of_teachers, "maps")),
-        scores=scores_with_features,
-        validation=selected_by("frames"),
-        boxes=selected_by("boxes"),
+        pretrained=branch(configured("distillation.pretrained"), then=files("pretrained")),
+        frames=files("frames", student_splits),
+        maps=files("maps", student_splits, student_teachers),
+        scores=branch(
+            configured("distillation.feature_weight"),
+            then=files("scores", student_splits, student_teachers),
+        ),
+        validation=branch(selected_on_validation, then=files("frames", "validation")),
+        boxes=branch(selected_on_validation, then=files("boxes", "validation")),
     output:
         "results/{dataset}/student/distilled.pt",
     log:
@@ -44,7 +47,7 @@ rule distill_student:
         mem_mb=memory(16000),
         runtime=1440,
     params:
-        settings=distillation_settings,
+        settings=settings("distill_student"),
     shell:
         "python -m vadistill.stages.distill_student --settings {params.settings:q} --pretrained {input.pretrained:q}"
         " --frames {input.frames:q} --maps {input.maps:q} --scores {input.scores:q} --validation {input.validation:q}"
@@ -54,7 +57,7 @@ rule distill_student:
 rule score_frames:
     input:
         model="results/{dataset}/student/distilled.pt",
-        frames=lambda wildcards: frames(wildcards.split)(wildcards),
+        frames=files("frames"),
     output:
         "results/{dataset}/student/scores/{split}.h5",
     log:
@@ -76,10 +79,10 @@ rule score_frames:
 
 rule evaluate_student:
     input:
-        labels=lambda wildcards: ancient(label_files(wildcards)) if wildcards.split == "test" else [],
-        boxes=judged_by(validation_boxes),
+        labels=raw("labels"),
+        boxes=branch(about("held_out"), then=files("boxes", "validation")),
         student="results/{dataset}/student/scores/{split}.h5",
-        validation=judged_by("results/{dataset}/student/scores/validation.h5"),
+        validation=branch(about("held_out"), then="results/{dataset}/student/scores/validation.h5"),
     output:
         "results/{dataset}/student_{split}.csv",
     log:
@@ -91,7 +94,7 @@ rule evaluate_student:
     conda:
         "../../envs/vadistill.yaml"
     params:
-        settings=labelled_settings("evaluate_student"),
+        settings=settings("evaluate_student"),
     shell:
         "python -m vadistill.stages.evaluate_student --settings {params.settings:q} --split {wildcards.split}"
         " --boxes {input.boxes:q} --student {input.student:q} --validation {input.validation:q} --output {output:q}"
@@ -100,7 +103,7 @@ rule evaluate_student:
 
 rule compare_ablation:
     input:
-        ablation_tables,
+        collect("results/{run}/student_{split}.csv", split=tabled_splits, run=ablation_runs),
     output:
         table=report("results/{dataset}/ablation.csv", caption="../report/ablation.rst", category="{dataset}"),
         plot=report("results/{dataset}/ablation.png", caption="../report/ablation.rst", category="{dataset}"),
@@ -111,7 +114,7 @@ rule compare_ablation:
     conda:
         "../../envs/vadistill.yaml"
     params:
-        settings=ablation_groups,
+        settings=settings("compare_ablation"),
     shell:
         "python -m vadistill.stages.compare_ablation --settings {params.settings:q} --tables {input:q}"
         " --output {output.table:q} --plot {output.plot:q} 2>&1 | tee {log:q}"

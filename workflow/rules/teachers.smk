@@ -1,11 +1,11 @@
 # Objects to teachers, teachers to scores, scores to anomaly maps.
 rule train_teacher:
     input:
-        frames=frames("train"),
-        detections=sharded("detections", "train"),
-        moving=moving("train"),
-        image_pool=lambda wildcards: ancient(image_pool(wildcards)) if image_pool(wildcards) else [],
-        network=lambda wildcards: ancient(network_weights(wildcards)) if network_weights(wildcards) else [],
+        frames=files("frames", "train"),
+        detections=files("detections", "train"),
+        moving=branch(configured("objects.moving"), then=files("moving", "train")),
+        image_pool=raw("image_pool"),
+        network=raw("network_weights"),
     output:
         "results/{dataset}/teachers/{teacher}/model.pt",
     log:
@@ -20,7 +20,7 @@ rule train_teacher:
         mem_mb=memory(12000),
         runtime=1440,
     params:
-        settings=training_settings,
+        settings=settings("train_teacher"),
     shell:
         "python -m vadistill.stages.train_teacher --settings {params.settings:q} --teacher {wildcards.teacher}"
         " --frames {input.frames:q} --detections {input.detections:q} --moving {input.moving:q}"
@@ -29,10 +29,10 @@ rule train_teacher:
 
 rule score_objects:
     input:
-        model=one("model"),
-        frames=frames_of_shard,
-        detections=one("detections"),
-        moving=moving(),
+        model=files("model"),
+        frames=files("frames"),
+        detections=files("detections"),
+        moving=branch(configured("objects.moving"), then=files("moving")),
     output:
         "results/{dataset}/object_scores/{teacher}/{split}/{shard}.h5",
     log:
@@ -55,7 +55,7 @@ rule score_objects:
 
 rule calibrate_teacher:
     input:
-        calibrated_on,
+        files("scores", "train", clips=about("calibrated_on")),
     output:
         "results/{dataset}/teachers/{teacher}/calibration.json",
     log:
@@ -65,7 +65,7 @@ rule calibrate_teacher:
     conda:
         "../../envs/vadistill.yaml"
     params:
-        settings=calibration_settings,
+        settings=settings("calibrate_teacher"),
     shell:
         "python -m vadistill.stages.calibrate_teacher --settings {params.settings:q} --scores {input:q}"
         " --output {output:q} 2>&1 | tee {log:q}"
@@ -73,8 +73,8 @@ rule calibrate_teacher:
 
 rule build_maps:
     input:
-        scores=one("scores"),
-        calibration=one("calibration"),
+        scores=files("scores"),
+        calibration=files("calibration"),
     output:
         "results/{dataset}/maps/{teacher}/{split}/{shard}.h5",
     log:
@@ -95,9 +95,9 @@ rule build_maps:
 # Scores that need no model: what a teacher must beat.
 rule score_trivially:
     input:
-        frames=frames_of_shard,
-        detections=one("detections"),
-        moving=moving(),
+        frames=files("frames"),
+        detections=files("detections"),
+        moving=branch(configured("objects.moving"), then=files("moving")),
     output:
         "results/{dataset}/trivial/{split}/{shard}.h5",
     log:
@@ -117,12 +117,12 @@ rule score_trivially:
 
 rule evaluate_teachers:
     input:
-        labels=lambda wildcards: ancient(label_files(wildcards)) if wildcards.split == "test" else [],
-        boxes=truth_boxes,
-        scores=of_teachers("scores", "", every_teacher),
-        maps=of_teachers("maps", "", every_teacher),
-        calibrations=of_teachers("calibration", None, every_teacher),
-        trivial=sharded("trivial"),
+        labels=raw("labels"),
+        boxes=branch(lambda wildcards: wildcards.split == "validation", then=files("boxes")),
+        scores=files("scores", teachers=TEACHERS),
+        maps=files("maps", teachers=TEACHERS),
+        calibrations=files("calibration", "train", TEACHERS),
+        trivial=files("trivial"),
     output:
         "results/{dataset}/teachers_{split}.csv",
     log:
@@ -136,7 +136,7 @@ rule evaluate_teachers:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=labelled_settings("evaluate_teachers"),
+        settings=settings("evaluate_teachers"),
     shell:
         "python -m vadistill.stages.evaluate_teachers --settings {params.settings:q} --split {wildcards.split}"
         " --boxes {input.boxes:q} --scores {input.scores:q} --maps {input.maps:q}"
@@ -145,7 +145,7 @@ rule evaluate_teachers:
 
 rule compare_variants:
     input:
-        variant_tables,
+        collect("results/{variant}/{{who}}_{split}.csv", split=tabled_splits, variant=variants),
     output:
         "results/{dataset}/{who}_variants.csv",
     log:
@@ -157,7 +157,7 @@ rule compare_variants:
     conda:
         "../../envs/vadistill.yaml"
     params:
-        settings=variant_groups,
+        settings=settings("compare_variants"),
     shell:
         "python -m vadistill.stages.compare_variants --settings {params.settings:q} --tables {input:q}"
         " --output {output:q} 2>&1 | tee {log:q}"
@@ -165,10 +165,10 @@ rule compare_variants:
 
 rule draw_teachers:
     input:
-        labels=ancient(label_files),
-        frames=frames("test"),
-        scores=of_teachers("scores", "test", every_teacher),
-        calibrations=of_teachers("calibration", None, every_teacher),
+        labels=raw("labels"),
+        frames=files("frames", "test"),
+        scores=files("scores", "test", TEACHERS),
+        calibrations=files("calibration", teachers=TEACHERS),
     output:
         directory("results/{dataset}/teacher_pictures"),
     log:
@@ -180,7 +180,7 @@ rule draw_teachers:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=labelled_settings("draw_teachers"),
+        settings=settings("draw_teachers"),
     shell:
         "python -m vadistill.stages.draw_teachers --settings {params.settings:q} --frames {input.frames:q}"
         " --scores {input.scores:q} --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"

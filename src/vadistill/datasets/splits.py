@@ -4,9 +4,13 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from vadistill.errors import InputError
 from vadistill.settings import ANOMALY_KINDS
+
+# The splits that are made from training clips: from the held-out ones, and from the others.
+SYNTHETIC = ("validation", "synthetic")
 
 
 def shard_of(clip: str, shards: int) -> int:
@@ -67,6 +71,41 @@ def held_out_part(scenes: Mapping[str, str], share: float) -> dict[str, float]:
     parts = [group for group in groups.values() if len(group) > 1] or [stable_order(scenes)]
     held = [clip for group in parts for clip in group[: max(1, round(share * len(group)))]]
     return dict.fromkeys(stable_order(held), 0.0)
+
+
+@dataclass(frozen=True)
+class SyntheticClip:
+    """A clip with a synthetic anomaly that is to be made.
+
+    Attributes:
+        source: The training clip that it is made of.
+        part: Start and end of the part of it that is used, from 0 to 1.
+        kind: Of the anomaly.
+    """
+
+    source: str
+    part: tuple[float, float]
+    kind: str
+
+
+def synthetic_clips(
+    split: str, train: Iterable[str], held: Mapping[str, float], kinds: Iterable[str], most: int
+) -> dict[str, SyntheticClip]:
+    """Return the clips with synthetic anomalies of a split, by name, each kind of every source.
+
+    Args:
+        split: ``validation``, made from what is held out, or ``synthetic``, made from the rest.
+        train: Training clips.
+        held: Those that are held out, as of ``held_out_part``.
+        kinds: Kinds of anomalies.
+        most: Number of training clips that are used at most.
+    """
+    if split == "validation":
+        parts = {clip: (start, 1.0) for clip, start in held.items()}
+    else:
+        parts = {clip: (0.0, held.get(clip, 1.0)) for clip in stable_order(train) if held.get(clip, 1.0)}
+    sources = list(parts.items())[:most]
+    return {f"{clip}.{kind}": SyntheticClip(clip, part, kind) for clip, part in sources for kind in kinds}
 
 
 def first_held_out(start: float, frames: int) -> int:

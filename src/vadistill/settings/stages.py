@@ -37,6 +37,8 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "draw_overlay": (1, ("evaluation",)),
     "measure_speed": (1, ()),
     "compare_backends": (1, ("evaluation",)),
+    "compare_variants": (2, ()),
+    "compare_ablation": (3, ()),
 }
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
