@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from vadistill.inference.backend import Scores
+from vadistill.inference.backend import BatchScores
 from vadistill.settings import section
 from vadistill.student.network import Student, frame_scores, scale_frames
 from vadistill.training.checkpoint import load_model
@@ -30,4 +30,4 @@ class Reference:
     def __call__(self, frames):
         self.seen.append(len(frames))
         maps = self.student(scale_frames(torch.from_numpy(frames)))
-        return Scores(frame_scores(maps).numpy(), {g: grid[:, 0].numpy() for g, grid in maps.items()})
+        return BatchScores(frame_scores(maps).numpy(), {g: grid[:, 0].numpy() for g, grid in maps.items()})

@@ -3,12 +3,14 @@
 import numpy as np
 import torch
 
-from vadistill.inference.backend import Scores
-from vadistill.settings import Student as Settings
+from vadistill.inference.backend import BatchScores
+from vadistill.settings import StudentConfig
 from vadistill.student.network import Student, frame_scores, scale_frames
 
 SIDES = (1, 4)
-NETWORK = Settings(height=24, width=40, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4, frame_step=3)
+NETWORK = StudentConfig(
+    height=24, width=40, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4, frame_step=3
+)
 
 
 class Reference:
@@ -23,7 +25,7 @@ class Reference:
     @torch.inference_mode()
     def __call__(self, frames):
         maps = self.student(scale_frames(torch.from_numpy(frames)))
-        return Scores(frame_scores(maps).numpy(), {g: grid[:, 0].numpy() for g, grid in maps.items()})
+        return BatchScores(frame_scores(maps).numpy(), {g: grid[:, 0].numpy() for g, grid in maps.items()})
 
 
 class Means:
@@ -33,7 +35,7 @@ class Means:
 
     def __call__(self, frames):
         self.given = frames
-        return Scores(frames[:, 3:6].mean((1, 2, 3)).astype(np.float32), {})
+        return BatchScores(frames[:, 3:6].mean((1, 2, 3)).astype(np.float32), {})
 
 
 def noise(count, height=30, width=50):
@@ -43,4 +45,4 @@ def noise(count, height=30, width=50):
 def joined(parts):
     parts = list(parts)
     maps = {g: np.concatenate([part.maps[g] for part in parts]) for g in parts[0].maps}
-    return Scores(np.concatenate([part.score for part in parts]), maps)
+    return BatchScores(np.concatenate([part.score for part in parts]), maps)

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from vadistill.settings import Student as Settings
-from vadistill.settings import canonical
+from vadistill.settings import StudentConfig, canonical
 from vadistill.student.network import Student
 
 SMALL = {"height": 50, "width": 70, "base_width": 4, "downsamplings": 2, "depth": 1, "heads": 2, "head_width": 8}
@@ -13,7 +12,7 @@ SMALL = {"height": 50, "width": 70, "base_width": 4, "downsamplings": 2, "depth"
 
 def write_student(path, resolutions=(1, 4, 16), **changes):
     """Write a student as it is written after distillation, and return it."""
-    settings = Settings(**{**SMALL, **changes})
+    settings = StudentConfig(**{**SMALL, **changes})
     torch.manual_seed(0)
     student = Student(settings, resolutions).eval()
     for module in student.modules():

@@ -13,7 +13,7 @@ import typer
 
 from vadistill import __version__
 from vadistill.errors import InputError, printable
-from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, find, judge_fully, record
+from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, find, frame_auc_with_intervals, record
 from vadistill.evaluation.rbdc_tbdc import region_scores
 from vadistill.evaluation.region_files import read_pair
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
@@ -59,7 +59,7 @@ def auc(
     values = read_scores(scores)
     truth = read_frame_labels(labels, {clip: len(part) for clip, part in values.items()})
     check_pair(scores, values, labels, truth)
-    made = judge_fully(values, truth, sigma, protocol)
+    made = frame_auc_with_intervals(values, truth, sigma, protocol)
     del made["per_clip"]
     frames = sum(map(len, truth.values()))
     _print({**made, "clips": len(truth), "frames": frames, "protocol": record(protocol, sigma)})

@@ -26,12 +26,11 @@ from vadistill.datasets.registry import read_clips
 from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.video import frames_of
-from vadistill.settings import Demo, section
-from vadistill.settings import Student as Settings
+from vadistill.settings import DemoConfig, StudentConfig, section
 from vadistill.student.network import Student
 from vadistill.student.scoring import load_student
 
-SMALL = Settings(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
+SMALL = StudentConfig(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
 SIDES = (1, 4)
 
 
@@ -88,7 +87,7 @@ def test_median_and_quartiles():
 
 
 def test_cost_of_the_official_layout():
-    cost = cost_of(Settings(), (1, 4, 16))
+    cost = cost_of(StudentConfig(), (1, 4, 16))
     assert cost.parameters == 4_997_747
     assert round(cost.products / 1e9, 2) == 7.05
 
@@ -107,7 +106,7 @@ class Moved(TorchDispatchMode):
 
 
 def test_traffic_against_the_operations_themselves():
-    settings = Settings(height=33, width=50, base_width=2, depth=2, heads=2, head_width=4)
+    settings = StudentConfig(height=33, width=50, base_width=2, depth=2, heads=2, head_width=4)
     student = Student(settings, (1, 4, 16)).eval()
     with torch.no_grad(), Moved() as moved:
         student(torch.randn(1, 9, 33, 50))
@@ -380,7 +379,7 @@ def test_a_backend_that_cannot_be_had_is_left_out(film, monkeypatch):
 
 
 def test_the_film_repeats_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "DRAWN", Demo(height=64, width=96, frames=8))
+    monkeypatch.setattr(speed, "DRAWN", DemoConfig(height=64, width=96, frames=8))
     speed.write_film(tmp_path / "film.mp4", 20)
     frames = list(frames_of(tmp_path / "film.mp4"))
     assert len(frames) == 20 and frames[0].shape == (64, 96, 3)

@@ -12,7 +12,14 @@ from benchmarks.rates import OBJECTS, TEACHERS
 from benchmarks.tree import TEST_CLIPS, TEST_FRAMES, TRAIN_CLIPS, TRAIN_FRAMES, train_names
 
 from vadistill.datasets.splits import held_out_part
-from vadistill.settings import BackgroundAgnostic, Distillation, HeldOut, MultiTask, Pretraining, Synthetic
+from vadistill.settings import (
+    BackgroundAgnosticConfig,
+    DistillationConfig,
+    HeldOutConfig,
+    MultiTaskConfig,
+    PretrainingConfig,
+    SyntheticConfig,
+)
 
 H200_BF16 = 990e12  # dense bfloat16 operations a second, published
 GPU_SHARE = 0.2  # of the ratio of the peaks that is left for networks as small as these
@@ -91,11 +98,11 @@ def machines(product: float) -> tuple[Machine, ...]:
 
 def work(rates: dict[str, float]) -> list[Work]:
     """Return what ShanghaiTech needs with the settings of config.yaml."""
-    synthetic, share = Synthetic(), HeldOut().share
+    synthetic, share = SyntheticConfig(), HeldOutConfig().share
     fitted_clips = TRAIN_CLIPS - len(held_out_part({name: name[:2] for name in train_names()}, share))
     made = min(synthetic.clips, fitted_clips) * len(synthetic.kinds) * synthetic.frames
     frames, clips = TRAIN_FRAMES + made + TEST_FRAMES, TRAIN_CLIPS + TEST_CLIPS
-    samples = Distillation().epochs * (TRAIN_FRAMES * fitted_clips / TRAIN_CLIPS + made)
+    samples = DistillationConfig().epochs * (TRAIN_FRAMES * fitted_clips / TRAIN_CLIPS + made)
     student, around = rates["core_student_samples"], rates["core_around_detector"]
     rows = [
         Work("starts of jobs", JOBS, rates["core_starts"], None, JOBS),
@@ -110,7 +117,7 @@ def work(rates: dict[str, float]) -> list[Work]:
     maps = frames * OBJECTS * len(TEACHERS)
     rows += [
         Work("build_maps", maps, rates["core_build_maps"], None, SHARDS, assumed=("objects",)),
-        _epochs("pretrain_student", Pretraining().epochs * TRAIN_FRAMES, student, rates["pretrain_student"]),
+        _epochs("pretrain_student", PretrainingConfig().epochs * TRAIN_FRAMES, student, rates["pretrain_student"]),
         _epochs("distill_student", samples, student, rates["distill_student"]),
         Work("score_frames", TEST_FRAMES, student, rates["score_frames"], 1, LOADERS, assumed=("gpu",)),
     ]
@@ -124,10 +131,10 @@ def _epochs(stage: str, samples: float, core: float, network: float) -> Work:
 def _training(name: str, rates: dict[str, float]) -> list[Work]:
     """Return the phases of a teacher's training; only ``multi_task`` cuts its objects anew every epoch."""
     if name == "multi_task":
-        settings, cut = MultiTask(), rates[f"core_draw_{name}"]
+        settings, cut = MultiTaskConfig(), rates[f"core_draw_{name}"]
         phases = {"tasks": settings.epochs}
     else:
-        settings, cut = BackgroundAgnostic(), None
+        settings, cut = BackgroundAgnosticConfig(), None
         phases = {
             "autoencoders": settings.autoencoder_epochs,
             "adversarial": settings.adversarial_epochs,

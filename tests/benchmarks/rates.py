@@ -21,8 +21,7 @@ from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.mp4 import write_mp4
 from vadistill.maps.rasterize import map_pyramid
-from vadistill.settings import Demo, Detection, Distillation, section
-from vadistill.settings import Student as StudentSettings
+from vadistill.settings import DemoConfig, DetectionConfig, DistillationConfig, StudentConfig, section
 from vadistill.stages.pretrain_student import middle_frame
 from vadistill.student.distillation import Distiller
 from vadistill.student.loader import FrameWindows, offsets
@@ -44,7 +43,7 @@ def measure(device: torch.device, budget: float) -> dict[str, float]:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         film, path = Path(folder) / "film.mp4", Path(folder) / "clip.h5"
-        settings = Demo(height=HEIGHT, width=WIDTH, frames=FRAMES)
+        settings = DemoConfig(height=HEIGHT, width=WIDTH, frames=FRAMES)
         write_mp4(film, (frame for frame, *_ in render_clip(settings, "train", "train_01")), 25)
         write_frames(path, "clip", "train", film)
         tasks = {"core_starts": (1, start), **reading(film, path), **around_detector(FrameStore(path))}
@@ -69,7 +68,7 @@ def boxes() -> Detections:
 
 def reading(film: Path, path: Path) -> Counted:
     """Return what one core does with frames and boxes."""
-    network, objects = StudentSettings(), boxes()
+    network, objects = StudentConfig(), boxes()
     windows = FrameWindows([path], (network.height, network.width), offsets(network.frames, network.frame_step))
     score = np.linspace(0, 1, len(objects))
     scored = ScoredObjects(FRAMES, (HEIGHT, WIDTH), objects.frame, objects.box, score)
@@ -93,7 +92,7 @@ def detection(device: torch.device) -> Counted:
 def around_detector(store: FrameStore) -> Counted:
     """Return what one core does before and after the detector's network: reading, resizing, suppression."""
     detector = object.__new__(Detector)  # without weights: its network is replaced by what it might say
-    detector.settings, detector.device = Detection(), torch.device("cpu")
+    detector.settings, detector.device = DetectionConfig(), torch.device("cpu")
     detector.network = SimpleNamespace(format="pt")
     raw = torch.rand(BATCH, 4 + CLASSES, 84 * 60) * 300
     raw[:, 4:] = (torch.rand(BATCH, CLASSES, 84 * 60) > 0.9999) * 0.5  # 40 boxes a frame
@@ -115,12 +114,12 @@ def start() -> None:
 
 def student(path: Path, device: torch.device) -> Counted:
     """Return a step of each training of the student, and scoring."""
-    settings = StudentSettings()
+    settings = StudentConfig()
     windows = FrameWindows([path], (settings.height, settings.width), offsets(settings.frames, settings.frame_step))
     frames = scale_frames(torch.stack([windows[t][0] for t in range(BATCH)]).to(device))
     autoencoder = AutoEncoder(settings).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(autoencoder.parameters())
-    options = Distillation()
+    options = DistillationConfig()
     distiller = Distiller(settings, options, RESOLUTIONS, device)
     targets = {name: {g: torch.rand(BATCH, 1, g, g, device=device) for g in RESOLUTIONS} for name in options.teachers}
     scorer = Student(settings, RESOLUTIONS).to(device, memory_format=torch.channels_last).eval()

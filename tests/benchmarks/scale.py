@@ -21,14 +21,14 @@ from vadistill.benchmark.costs import write_untrained
 from vadistill.io import object_scores
 from vadistill.io.frames import FrameStore, write_images
 from vadistill.io.hdf5 import writing
-from vadistill.settings import Student
+from vadistill.settings import StudentConfig
 from vadistill.stages import build_maps, score_frames
 
 ROOT = Path(__file__).parents[2]
 TARGET = "results/shanghaitech/auc.json"
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 HEIGHT, WIDTH, OBJECTS = 32, 48, 8  # pixels of the tiny frames, objects in each
-TINY = Student(height=HEIGHT, width=WIDTH, base_width=2, downsamplings=3, depth=1, heads=1, head_width=4)
+TINY = StudentConfig(height=HEIGHT, width=WIDTH, base_width=2, downsamplings=3, depth=1, heads=1, head_width=4)
 RESOLUTIONS = (1, 4, 16)
 # The whole score is 0.1 + the only term.
 CALIBRATION = """{"teacher": "tiny", "settings": {}, "single": {}, "objects": 0, "clips": [], "score": {

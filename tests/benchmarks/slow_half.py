@@ -30,7 +30,7 @@ from vadistill.io.hdf5 import attribute, writing
 from vadistill.io.maps import MapStore
 from vadistill.maps.calibration import Calibrator, map_values
 from vadistill.maps.rasterize import map_pyramid
-from vadistill.settings import Detection, section
+from vadistill.settings import DetectionConfig, section
 from vadistill.stages import build_maps
 from vadistill.stages.score_objects import BATCH
 from vadistill.student import training as student_training
@@ -81,7 +81,7 @@ def detection(results: Path, weights: Path, device: torch.device, budget: float)
             yield detection_record(f"detect_objects, {name}", Detector(path, settings, device), store, budget)
 
 
-def openvino_weights(weights: Path, settings: Detection, folder: Path) -> Path:
+def openvino_weights(weights: Path, settings: DetectionConfig, folder: Path) -> Path:
     """Return the detector as an OpenVINO folder."""
     from ultralytics import YOLO
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.datasets.synthetic.anomalies import Clip, Degree, plan
+from vadistill.datasets.synthetic.anomalies import Degree, NormalClip, plan
 from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut
 from vadistill.datasets.synthetic.tracks import Perspective, feet, follow, motions
 from vadistill.errors import InputError
@@ -45,11 +45,11 @@ def picture(t):
 def walkers(usable=range(FRAMES)):
     rows = [(t, box) for t in range(FRAMES) for box in people(t)]
     frame, box = np.array([t for t, _ in rows]), np.array([box for _, box in rows], np.float32)
-    return Clip(frame, box, SIZE, usable, picture)
+    return NormalClip(frame, box, SIZE, usable, picture)
 
 
 def nobody(usable=range(FRAMES)):
-    return Clip(np.zeros(0, int), np.zeros((0, 4), np.float32), SIZE, usable, lambda t: scene())
+    return NormalClip(np.zeros(0, int), np.zeros((0, 4), np.float32), SIZE, usable, lambda t: scene())
 
 
 def make(kind, clip, frames=FRAMES, seed=0, pace=(3.0, 3.0), haste=(2.0, 4.0)):

@@ -10,7 +10,7 @@ from vadistill.datasets.labels import frame_labels
 from vadistill.datasets.registry import demo_clip_names, demo_clips, read_clips
 from vadistill.errors import InputError
 from vadistill.io.names import natural_key
-from vadistill.settings import LAYOUTS, Demo
+from vadistill.settings import LAYOUTS, DemoConfig
 
 NAMES = {
     "avenue": (["01", "02", "10"], ["08", "17"]),
@@ -241,10 +241,10 @@ def test_natural_order():
 
 
 def test_demo_clips_are_known_before_their_files(tmp_path):
-    clips = demo_clips(tmp_path / "none", Demo(train_clips=11, test_clips=2))
+    clips = demo_clips(tmp_path / "none", DemoConfig(train_clips=11, test_clips=2))
     assert [clip.name for clip in clips[9:]] == ["train_10", "train_11", "test_01", "test_02"]
     assert clips[-1].labels.masks == tmp_path / "none" / "test_pixel_mask" / "test_02.npy"
-    assert demo_clip_names(Demo(test_clips=1), "test") == ["test_01"]
+    assert demo_clip_names(DemoConfig(test_clips=1), "test") == ["test_01"]
 
 
 def test_the_table_is_read_without_heavy_imports():

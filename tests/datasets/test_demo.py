@@ -17,18 +17,18 @@ from vadistill.datasets.demo.drawing import Camera, Shape, draw
 from vadistill.datasets.demo.video import write_clip
 from vadistill.errors import InputError
 from vadistill.io.media.video import frames_of
-from vadistill.settings import Demo
+from vadistill.settings import DemoConfig
 
 ROOT = Path(__file__).parents[2]
-SMALL = Demo(train_clips=2, test_clips=3, frames=60, height=96, width=160)
+SMALL = DemoConfig(train_clips=2, test_clips=3, frames=60, height=96, width=160)
 
 
 @pytest.fixture(scope="module")
 def default_test_clips():
     """Frames in grey (T, H, W), labels (T,) and numbers of boxes (T,) of every test clip at the default settings."""
     clips = []
-    for name in clip_names(Demo(), "test"):
-        frames, masks, boxes = zip(*render_clip(Demo(), "test", name), strict=True)
+    for name in clip_names(DemoConfig(), "test"):
+        frames, masks, boxes = zip(*render_clip(DemoConfig(), "test", name), strict=True)
         grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in frames]).astype(np.float32)
         clips.append((grey, np.stack(masks).any((1, 2)), np.array([len(seen) for seen in boxes])))
     return clips
@@ -41,7 +41,7 @@ def test_every_default_test_clip_has_normal_and_abnormal_frames(default_test_cli
 
 
 def test_the_default_test_clips_show_all_kinds_of_anomalies():
-    kinds = {kind for name in clip_names(Demo(), "test") for kind, _ in planned_events(Demo(), name)}
+    kinds = {kind for name in clip_names(DemoConfig(), "test") for kind, _ in planned_events(DemoConfig(), name)}
     assert kinds == set(KINDS)
 
 
@@ -187,7 +187,7 @@ def test_shipped_detector_is_small_and_finds_the_objects_of_the_demo(tmp_path):
     """In a fresh process that cannot import this package: the weights must not refer to it."""
     weights = ROOT / "resources" / "weights" / "demo.pt"
     assert weights.stat().st_size <= 4 << 20
-    frames = [make_clip(Demo(), "test", "test_02").frame(index) for index in (10, 130)]
+    frames = [make_clip(DemoConfig(), "test", "test_02").frame(index) for index in (10, 130)]
     code = (
         "import json, sys, numpy as np\n"
         "from ultralytics import YOLO\n"

@@ -9,7 +9,7 @@ from vadistill.errors import InputError
 from vadistill.io import detections as module
 from vadistill.io.detections import KINDS, Detections, read_shards
 from vadistill.io.hdf5 import writing
-from vadistill.settings import Objects
+from vadistill.settings import ObjectsConfig
 
 
 def table(frame, box, confidence=None, clip="clip", frames=10):
@@ -53,7 +53,7 @@ def test_objects_equal_the_rules_taken_literally(seed):
     corner = rng.integers(0, 40, (count, 2))
     box = np.concatenate([corner, corner + rng.integers(3, 40, (count, 2))], 1)
     made = table(np.sort(rng.integers(0, 5, count)), box, rng.choice([0.1, 0.3, 0.5, 0.9], count))
-    settings = Objects(confidence=0.2, min_side=8, max_overlap=0.5, drop_contained=bool(seed % 2))
+    settings = ObjectsConfig(confidence=0.2, min_side=8, max_overlap=0.5, drop_contained=bool(seed % 2))
     assert object_rows(made, settings).tolist() == brute_force(made, settings)
 
 
@@ -67,7 +67,7 @@ def test_store_gives_back_what_was_written(tmp_path):
     for name in ("frame", "box", "confidence", "probabilities"):
         np.testing.assert_array_equal(getattr(first, name), getattr(made, name))
     assert len(empty) == 0 and empty.box.shape == (0, 4)
-    chosen = {clip.clip: clip.frame.tolist() for clip in read_objects([tmp_path / "0.h5"], Objects())}
+    chosen = {clip.clip: clip.frame.tolist() for clip in read_objects([tmp_path / "0.h5"], ObjectsConfig())}
     assert chosen == {"clip": [0, 3], "empty one": []}
 
 
@@ -140,7 +140,7 @@ def shards(tmp_path):
 
 @pytest.mark.parametrize("moving", [True, False])
 def test_the_index_leads_to_the_same_objects(shards, moving):
-    settings = Objects(moving=moving, scene=r"^(\d+)_")
+    settings = ObjectsConfig(moving=moving, scene=r"^(\d+)_")
     whole = list(read_objects(shards[0], settings, shards[1]))
     index = index_objects(shards[0], settings, shards[1])
     assert [clip.clip for clip in whole] == [entry.clip for entry in index] == ["01_a", "02_a", "01_b"]
@@ -157,19 +157,19 @@ def test_the_index_leads_to_the_same_objects(shards, moving):
 
 
 def test_without_the_setting_moving_files_are_not_opened(shards, tmp_path):
-    plain = list(read_objects(shards[0], Objects()))
-    for clip, other in zip(plain, read_objects(shards[0], Objects(), [tmp_path / "none.h5"]), strict=True):
+    plain = list(read_objects(shards[0], ObjectsConfig()))
+    for clip, other in zip(plain, read_objects(shards[0], ObjectsConfig(), [tmp_path / "none.h5"]), strict=True):
         np.testing.assert_array_equal(clip.box, other.box)
 
 
 def test_missing_and_foreign_moving_regions_are_named(shards, tmp_path):
     with pytest.raises(InputError, match="clip 01_a: no moving regions"):
-        list(read_objects(shards[0], Objects(moving=True)))
+        list(read_objects(shards[0], ObjectsConfig(moving=True)))
     with pytest.raises(InputError, match="clip 01_a: no moving regions"):
-        index_objects(shards[0], Objects(moving=True), shards[1][:1])
+        index_objects(shards[0], ObjectsConfig(moving=True), shards[1][:1])
     foreign = stored(tmp_path / "foreign.h5", regions([], [], "01_b", frames=7))
     with pytest.raises(InputError, match=r"foreign\.h5: clip 01_b has 7 frames .* expected 10"):
-        list(read_objects(shards[0][1:], Objects(moving=True), [foreign]))
+        list(read_objects(shards[0][1:], ObjectsConfig(moving=True), [foreign]))
 
 
 def test_the_scene_is_the_first_group_found_in_the_name():

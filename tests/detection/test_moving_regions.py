@@ -9,11 +9,11 @@ from vadistill.detection.moving_regions import moving_boxes, moving_regions
 from vadistill.io.detections import read_shards
 from vadistill.io.frames import write_frames
 from vadistill.io.hdf5 import attribute
-from vadistill.settings import Moving, canonical
+from vadistill.settings import MovingConfig, canonical
 from vadistill.stages import find_moving
 
 HEIGHT, WIDTH, SIDE, FRAMES = 120, 160, 20, 11
-ANY_SIZE = Moving(min_side=1, max_share=1.0)
+ANY_SIZE = MovingConfig(min_side=1, max_share=1.0)
 
 
 def texture(height, width, seed=0):
@@ -52,7 +52,7 @@ def measured(*rectangles, speed=2.0, change=50):
 
 
 def test_a_moving_square_is_found_in_every_frame():
-    boxes = list(moving_boxes(iter(clip()), Moving()))
+    boxes = list(moving_boxes(iter(clip()), MovingConfig()))
     assert len(boxes) == FRAMES
     for t, found in enumerate(boxes):
         x, y = square_at(t)
@@ -72,13 +72,13 @@ def test_noise_is_no_motion():
 def test_a_change_of_light_is_no_motion():
     still = clip(moving=False)
     brighter = [cv2.convertScaleAbs(frame, alpha=1, beta=5 * t) for t, frame in enumerate(still)]
-    assert sum(map(len, moving_boxes(brighter, Moving()))) == 0
+    assert sum(map(len, moving_boxes(brighter, MovingConfig()))) == 0
 
 
 def test_a_shaking_camera_moves_borders_only():
     wide = texture(HEIGHT + 40, WIDTH + 40)
     frames = [colour(wide[t : t + HEIGHT, 2 * t : 2 * t + WIDTH]) for t in range(FRAMES)]
-    unmoved = Moving(min_side=1, max_share=1.0, speed=1.5)
+    unmoved = MovingConfig(min_side=1, max_share=1.0, speed=1.5)
     for found in moving_boxes(frames, unmoved):
         inside = (found[:, :2] > 8).all(1) & (found[:, 2] < WIDTH - 8) & (found[:, 3] < HEIGHT - 8)
         whole = (found[:, 2:] - found[:, :2] > [WIDTH / 2, HEIGHT / 2]).all(1)
@@ -87,7 +87,7 @@ def test_a_shaking_camera_moves_borders_only():
 
 @pytest.mark.parametrize("frames", [0, 1, 3, 4])
 def test_clips_shorter_than_the_step(frames):
-    boxes = list(moving_boxes(clip(frames), Moving(step=3)))
+    boxes = list(moving_boxes(clip(frames), MovingConfig(step=3)))
     assert [len(found) > 0 for found in boxes] == ([True, False, False, True] if frames == 4 else [False] * frames)
 
 
@@ -102,11 +102,11 @@ def test_what_moves_and_changes_is_boxed_largest_first():
 
 def test_regions_of_other_sizes_are_dropped():
     flow, change = measured((10, 10, 20, 14), (60, 40, 100, 70))
-    assert moving_regions(flow, change, Moving(min_side=10, max_share=1.0))[:, 0].tolist() == [60, 10]
-    assert moving_regions(flow, change, Moving(min_side=11, max_share=1.0))[:, 0].tolist() == [60]
+    assert moving_regions(flow, change, MovingConfig(min_side=10, max_share=1.0))[:, 0].tolist() == [60, 10]
+    assert moving_regions(flow, change, MovingConfig(min_side=11, max_share=1.0))[:, 0].tolist() == [60]
     share = 40 * 30 / (HEIGHT * WIDTH)
-    assert moving_regions(flow, change, Moving(min_side=1, max_share=share + 1e-6))[:, 0].tolist() == [60, 10]
-    assert moving_regions(flow, change, Moving(min_side=1, max_share=share - 1e-6))[:, 0].tolist() == [10]
+    assert moving_regions(flow, change, MovingConfig(min_side=1, max_share=share + 1e-6))[:, 0].tolist() == [60, 10]
+    assert moving_regions(flow, change, MovingConfig(min_side=1, max_share=share - 1e-6))[:, 0].tolist() == [10]
 
 
 def test_parts_that_touch_or_nearly_do_are_one_region_and_specks_are_none():
@@ -123,7 +123,7 @@ def test_stage_writes_detections_without_classes(tmp_path):
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     find_moving.main(Namespace(settings=settings, frames=paths, output=tmp_path / "0.h5"))
     first, still = read_shards([tmp_path / "0.h5"])
-    boxes = list(moving_boxes(clips["a"], Moving(step=2, min_side=8)))
+    boxes = list(moving_boxes(clips["a"], MovingConfig(step=2, min_side=8)))
     np.testing.assert_array_equal(first.frame, np.repeat(np.arange(FRAMES), list(map(len, boxes))))
     np.testing.assert_array_equal(first.box, np.concatenate(boxes))
     assert (first.clip, first.frames, first.size) == ("a", FRAMES, (HEIGHT, WIDTH))

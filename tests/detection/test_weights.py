@@ -14,7 +14,7 @@ from vadistill.detection import yolo
 from vadistill.detection.yolo import Detector
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
-from vadistill.settings import Detection
+from vadistill.settings import DetectionConfig
 from vadistill.stages import fetch_detector
 from vadistill.teachers.pretrained.weights import load_weights
 
@@ -31,9 +31,9 @@ def test_a_file_that_is_swapped_after_it_was_hashed_is_not_loaded(tmp_path, monk
         shutil.copy(other, weights)
 
     monkeypatch.setattr(yolo, "_guard", swapped)
-    loaded = Detector(weights, Detection(), CPU, trusted)
+    loaded = Detector(weights, DetectionConfig(), CPU, trusted)
     assert len(loaded.classes) == 2 and {loaded.sha256} == trusted
-    assert len(Detector(other, Detection(), CPU, {sha256(other)}).classes) == 5
+    assert len(Detector(other, DetectionConfig(), CPU, {sha256(other)}).classes) == 5
 
 
 def test_weights_that_differ_from_what_was_downloaded_are_refused(tmp_path):
@@ -41,10 +41,10 @@ def test_weights_that_differ_from_what_was_downloaded_are_refused(tmp_path):
     shutil.copy(WEIGHTS, weights)
     record = tmp_path / "yolov8n.pt.sha256"
     record.write_text(f"{sha256(weights)}  yolov8n.pt\n")
-    assert Detector(weights, Detection(), CPU).sha256 == sha256(WEIGHTS)
+    assert Detector(weights, DetectionConfig(), CPU).sha256 == sha256(WEIGHTS)
     record.write_text(f"{'0' * 64}  yolov8n.pt\n")
     with pytest.raises(InputError, match=rf"{weights}: its SHA-256 is .*delete {record}"):
-        Detector(weights, Detection(), CPU)
+        Detector(weights, DetectionConfig(), CPU)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from vadistill.datasets.demo.clips import render_clip
 from vadistill.detection.yolo import Detector
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
-from vadistill.settings import Demo, Detection
+from vadistill.settings import DemoConfig, DetectionConfig
 
 WEIGHTS = Path(__file__).parents[2] / "resources/weights/demo.pt"
 CPU = torch.device("cpu")
@@ -53,7 +53,7 @@ def test_boxes_of_the_frame_with_their_whole_class_vectors(tmp_path):
     # A 120x240 frame becomes 320x640 pixels: scale 8/3, no padding at this size.
     boxes = torch.tensor([[320.0, 160, 80, 160], [322, 160, 80, 160], [320, 160, 80, 160], [600, 300, 200, 200]])
     probabilities = torch.tensor([[0.9, 0.05, 0.0], [0.6, 0.3, 0.0], [0.1, 0.8, 0.0], [0.0, 0.0, 0.3]])
-    detector = trusting(exported(tmp_path, raw_output(boxes, probabilities)), Detection())
+    detector = trusting(exported(tmp_path, raw_output(boxes, probabilities)), DetectionConfig())
     made = detector(np.zeros((2, 120, 240, 3), np.uint8))
     assert len(made) == 2 and len(detector.classes) == 3
     np.testing.assert_allclose(made[0].probabilities, probabilities[[0, 2, 3]], atol=1e-6)
@@ -66,7 +66,7 @@ def test_boxes_of_the_frame_with_their_whole_class_vectors(tmp_path):
 def test_padding_is_taken_off_again(tmp_path):
     # 100x200 becomes 320x640 with the height padded from 320; 90x200 becomes 288 in 288.
     boxes, probabilities = torch.tensor([[64.0, 48, 32, 32]]), torch.tensor([[0.7, 0.1]])
-    detector = trusting(exported(tmp_path, raw_output(boxes, probabilities)), Detection(image_size=128))
+    detector = trusting(exported(tmp_path, raw_output(boxes, probabilities)), DetectionConfig(image_size=128))
     (made,) = detector(np.zeros((1, 50, 128, 3), np.uint8))  # 50 rows padded to 64: 7 above
     np.testing.assert_allclose(made.box[0], [48, 25, 80, 50], atol=1e-3)
 
@@ -76,10 +76,10 @@ def test_thresholds(tmp_path):
     probabilities = torch.linspace(0.05, 0.9, 6)[:, None].expand(6, 2) * torch.tensor([1.0, 0.5])
     path = exported(tmp_path, raw_output(boxes, probabilities))
     frames = np.zeros((1, 320, 640, 3), np.uint8)
-    assert len(trusting(path, Detection(confidence=0.5))(frames)[0].box) == 3
-    (few,) = trusting(path, Detection(confidence=0.01, max_objects=2))(frames)
+    assert len(trusting(path, DetectionConfig(confidence=0.5))(frames)[0].box) == 3
+    (few,) = trusting(path, DetectionConfig(confidence=0.01, max_objects=2))(frames)
     np.testing.assert_allclose(few.confidence, [0.9, 0.73], atol=1e-6)
-    assert len(trusting(path, Detection(confidence=0.95))(frames)[0].box) == 0
+    assert len(trusting(path, DetectionConfig(confidence=0.95))(frames)[0].box) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 300, 6), (1, 6, 6), (1, 3, 100), (1, 100)])
@@ -92,7 +92,7 @@ def test_exports_with_suppression_inside_are_refused(tmp_path, shape):
 
     torch.jit.trace(Ended(), torch.zeros(1, 3, 64, 64)).save(str(path))
     with pytest.raises(InputError, match=r"nms\.torchscript.*expected \(N, 4 \+ classes, anchors\)"):
-        trusting(path, Detection())
+        trusting(path, DetectionConfig())
 
 
 @pytest.mark.slow
@@ -111,15 +111,15 @@ def test_the_remedy_for_an_export_that_drops_probabilities_is_the_right_one(tmp_
     YOLO(f"{architecture}.yaml").save(tmp_path / "best.pt")
     path = Path(YOLO(str(tmp_path / "best.pt")).export(format="onnx", imgsz=64, simplify=False, **options))
     if told is None:
-        assert len(Detector(path, Detection(image_size=64), CPU).classes) == 80
+        assert len(Detector(path, DetectionConfig(image_size=64), CPU).classes) == 80
         return
     with pytest.raises(InputError, match=rf"best\.onnx: .* \(1, \d+, 6\); .*: {told}$"):
-        Detector(path, Detection(image_size=64), CPU)
+        Detector(path, DetectionConfig(image_size=64), CPU)
 
 
 def test_an_export_that_tells_nothing_gets_both_remedies(tmp_path):
     with pytest.raises(InputError, match=r"export with end2end=False and without nms=True"):
-        trusting(exported(tmp_path, torch.zeros(1, 300, 6)), Detection())
+        trusting(exported(tmp_path, torch.zeros(1, 300, 6)), DetectionConfig())
 
 
 @pytest.mark.parametrize("name", ["text.pt", "cut.pt", "network.pt"])
@@ -129,7 +129,7 @@ def test_detector_weights_that_do_not_load_never_advise_to_load_them_unchecked(t
     else:
         (tmp_path / name).write_bytes(WEIGHTS.read_bytes()[:9999] if name == "cut.pt" else b"no weights")
     with pytest.raises(InputError, match=r"expected a whole .pt file that ultralytics wrote") as caught:
-        Detector(tmp_path / name, Detection(), CPU)
+        Detector(tmp_path / name, DetectionConfig(), CPU)
     assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -137,10 +137,10 @@ def test_detector_weights_that_do_not_load_never_advise_to_load_them_unchecked(t
 def test_weights_that_do_not_load_are_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"no weights")
     with pytest.raises(InputError, match=name) as error:
-        Detector(tmp_path / name, Detection(), CPU)
+        Detector(tmp_path / name, DetectionConfig(), CPU)
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="no such detector weights"):
-        Detector(tmp_path / "missing.pt", Detection(), CPU)
+        Detector(tmp_path / "missing.pt", DetectionConfig(), CPU)
 
 
 class Harm:
@@ -163,7 +163,7 @@ def test_weights_that_could_run_code_are_not_loaded(tmp_path, name):
     else:
         weights.mkdir()
     with pytest.raises(InputError) as error:
-        Detector(weights, Detection(), CPU)
+        Detector(weights, DetectionConfig(), CPU)
     told = str(error.value)
     assert str(weights) in told and f"trusted_weights: {{{name}: {sha256(weights)}}}" in told and "\n" not in told
     assert not harm.exists()
@@ -175,7 +175,7 @@ def test_weights_as_users_train_them_need_no_trust(tmp_path, architecture):
     from ultralytics import YOLO
 
     YOLO(f"{architecture}.yaml").save(tmp_path / "best.pt")
-    assert len(Detector(tmp_path / "best.pt", Detection(image_size=320), CPU).classes) == 80
+    assert len(Detector(tmp_path / "best.pt", DetectionConfig(image_size=320), CPU).classes) == 80
 
 
 @pytest.mark.slow
@@ -204,8 +204,10 @@ def test_openvino_gives_the_boxes_of_torch(tmp_path):
 
     shutil.copy(WEIGHTS, tmp_path / "demo.pt")
     folder = YOLO(str(tmp_path / "demo.pt")).export(format="openvino", imgsz=(192, 320), dynamic=True)
-    frames = np.stack([frame for frame, _, _ in render_clip(Demo(frames=9), "train", "train_01")][::4])
-    made = [Detector(Path(path), Detection(image_size=320, confidence=0.3), CPU)(frames) for path in (WEIGHTS, folder)]
+    frames = np.stack([frame for frame, _, _ in render_clip(DemoConfig(frames=9), "train", "train_01")][::4])
+    made = [
+        Detector(Path(path), DetectionConfig(image_size=320, confidence=0.3), CPU)(frames) for path in (WEIGHTS, folder)
+    ]
     for one, other in zip(*made, strict=True):
         np.testing.assert_allclose(one.box, other.box, atol=1.5)
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=0.03)
@@ -214,8 +216,8 @@ def test_openvino_gives_the_boxes_of_torch(tmp_path):
 
 def test_the_shipped_detector_finds_the_demo_pedestrians():
     """One real prediction: it also proves that torch and torchvision fit together."""
-    detector = Detector(WEIGHTS, Detection(image_size=320), CPU)
-    frames = [(frame, boxes) for frame, _, boxes in render_clip(Demo(frames=40), "train", "train_01")][::13]
+    detector = Detector(WEIGHTS, DetectionConfig(image_size=320), CPU)
+    frames = [(frame, boxes) for frame, _, boxes in render_clip(DemoConfig(frames=40), "train", "train_01")][::13]
     found = wanted = 0
     for (_, boxes), made in zip(frames, detector(np.stack([frame for frame, _ in frames])), strict=True):
         truth = torch.tensor([box[1:] for box in boxes], dtype=torch.float32)

@@ -10,7 +10,7 @@ from vadistill.evaluation.results import Detectors
 from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io.hdf5 import writing
 from vadistill.io.maps import MapStore, write_clip
-from vadistill.settings import Localisation
+from vadistill.settings import LocalisationConfig
 
 SIZE = (48, 64)
 T = 6
@@ -92,7 +92,7 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     frames, box = np.arange(T), np.tile([50.0, 40, 60, 46], (T, 1))
     objects = {"a": ScoredObjects(T, SIZE, frames, box, np.linspace(0.1, 1, T))}
     teachers = {"wrong": type("Teacher", (), {"objects": objects, "maps": teacher})}
-    detectors = Detectors(student, normal, teachers, Localisation())
+    detectors = Detectors(student, normal, teachers, LocalisationConfig())
     assert detectors.threshold == pytest.approx(0.6 * 0.2, rel=0.01)
     found = dict(detectors.regions("a"))
     assert found.keys() == {"student", "wrong", "teachers_mean"}

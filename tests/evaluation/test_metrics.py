@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from vadistill.errors import InputError
 from vadistill.evaluation import metrics
-from vadistill.evaluation.protocols import judge, judge_fully
+from vadistill.evaluation.protocols import frame_auc, frame_auc_with_intervals
 
 
 def brute_smooth(scores, sigma):
@@ -110,7 +110,11 @@ def test_equal_error_rate_and_average_precision():
 )
 def test_bad_scores_and_labels_are_refused_with_the_clip(scores, labels, message):
     scores, labels = ({name: np.array(values) for name, values in part.items()} for part in (scores, labels))
-    for evaluate in (metrics.micro_auc, lambda s, y: judge(s, y, 1.0), lambda s, y: judge_fully(s, y, 1.0)):
+    for evaluate in (
+        metrics.micro_auc,
+        lambda s, y: frame_auc(s, y, 1.0),
+        lambda s, y: frame_auc_with_intervals(s, y, 1.0),
+    ):
         with pytest.raises(InputError, match=message):
             evaluate(scores, labels)
 

@@ -13,8 +13,8 @@ from vadistill.evaluation.protocols import (
     PROTOCOLS,
     difference,
     fast_aed_smooth,
-    judge,
-    judge_fully,
+    frame_auc,
+    frame_auc_with_intervals,
     record,
 )
 
@@ -34,7 +34,7 @@ TRUTH = {"mixed": np.array([0, 0, 1, 1]), "abnormal": np.array([1, 1]), "normal"
 def test_each_clip_is_smoothed_on_its_own_and_macro_is_the_mean_of_those_with_two_classes():
     scores, labels = random_clips()
     labels["c1"][:] = 1
-    made = judge(scores, labels, 2.0)
+    made = frame_auc(scores, labels, 2.0)
     smoothed = {name: smooth(values, 2.0) for name, values in scores.items()}
     each = {name: roc_auc_score(labels[name], smoothed[name]) for name in ("c0", "c2")}
     joined = [np.concatenate([part[name] for name in scores]) for part in (labels, smoothed)]
@@ -47,7 +47,7 @@ def test_each_clip_is_smoothed_on_its_own_and_macro_is_the_mean_of_those_with_tw
 
 
 def test_all_conventions_on_a_case_computed_by_hand():
-    made = {name: judge(MIXED, TRUTH, 0.0, name) for name in PROTOCOLS if name != "fast_aed"}
+    made = {name: frame_auc(MIXED, TRUTH, 0.0, name) for name in PROTOCOLS if name != "fast_aed"}
     # Pairs of the mixed clip: .35 beats .1, .8 beats both: 3 of 4.
     assert made["vadistill"]["macro_auc"] == 0.75 and made["vadistill"]["skipped_clips"] == ["abnormal", "normal"]
     # With a normal frame of 0 and an abnormal one of 1: (3 + 2 + 2 + 1) of 9 pairs; single-class clips become perfect.
@@ -58,7 +58,7 @@ def test_all_conventions_on_a_case_computed_by_hand():
     # Each clip to [0, 1]: positives 5/14, 1, 0, 1 against negatives 0, 3/7, and 0 for the clip of one frame.
     assert made["min_max"]["micro_auc"] == pytest.approx((2 + 3 + 1 + 3) / 12)
     assert made["min_max"]["macro_auc"] == 0.75
-    fast = judge(MIXED, TRUTH, 0.0, "fast_aed")
+    fast = frame_auc(MIXED, TRUTH, 0.0, "fast_aed")
     assert fast["per_clip"]["abnormal"]["auc"] == fast["per_clip"]["normal"]["auc"] == 1.0
     assert fast["skipped_clips"] == []
 
@@ -70,21 +70,21 @@ def test_each_clip_is_scaled_after_its_smoothing():
         smoothed = smooth(values, 3.0)
         scaled[clip] = (smoothed - smoothed.min()) / (smoothed.max() - smoothed.min())
     expected = roc_auc_score(*(np.concatenate([part[clip] for clip in scores]) for part in (labels, scaled)))
-    assert judge(scores, labels, 3.0, "min_max")["micro_auc"] == pytest.approx(expected)
+    assert frame_auc(scores, labels, 3.0, "min_max")["micro_auc"] == pytest.approx(expected)
 
 
 def test_scores_above_one_are_punished_by_padding():
     scores, labels = {"x": np.array([1.5, 2.0])}, {"x": np.array([0, 0])}
     # The abnormal frame of score 1 lies below both: it beats the normal frame of score 0 alone.
-    assert judge(scores, labels, 0.0, "padded")["macro_auc"] == pytest.approx(1 / 3)
+    assert frame_auc(scores, labels, 0.0, "padded")["macro_auc"] == pytest.approx(1 / 3)
 
 
 def test_only_single_class_clips_have_a_micro_but_no_macro_auc():
     scores, labels = {"x": np.array([1.0, 2.0]), "y": np.array([0.0])}, {"x": np.array([1, 1]), "y": np.array([0])}
-    made = judge_fully(scores, labels, 0.0)
+    made = frame_auc_with_intervals(scores, labels, 0.0)
     assert (made["micro_auc"], made["macro_auc"], made["macro_interval"]) == (1.0, None, None)
     assert made["micro_interval"] is None, "two clips are too few for an interval"
-    one = judge_fully({"x": scores["x"]}, {"x": labels["x"]}, 0.0)
+    one = frame_auc_with_intervals({"x": scores["x"]}, {"x": labels["x"]}, 0.0)
     assert [one[key] for key in ("micro_auc", "micro_interval", "average_precision", "equal_error_rate")] == [None] * 4
 
 
@@ -92,7 +92,7 @@ def test_constant_scores_have_an_auc_of_one_half():
     labels = {"x": np.arange(50) > 30, "y": np.arange(20) > 3}
     scores = {name: np.full(len(part), 0.3) for name, part in labels.items()}
     for name in ("vadistill", "min_max"):
-        made = judge(scores, labels, 7.0, name)
+        made = frame_auc(scores, labels, 7.0, name)
         assert made["micro_auc"] == made["macro_auc"] == 0.5
 
 
@@ -122,7 +122,9 @@ def test_fast_aed_filter_sums_to_one_is_off_centre_and_pulls_the_borders_down():
 def test_every_protocol_is_recorded_and_ready_for_json():
     scores, labels = random_clips(lengths=(40, 25, 31, 20, 20))
     for name in PROTOCOLS:
-        made = json.loads(json.dumps(judge_fully(scores, labels, 2.0, name) | record(name, 2.0), allow_nan=False))
+        made = json.loads(
+            json.dumps(frame_auc_with_intervals(scores, labels, 2.0, name) | record(name, 2.0), allow_nan=False)
+        )
         assert made["name"] == name and made["text"] and made["micro_interval"][0] <= made["micro_auc"]
     assert record("vadistill", 0.0)["smoothing"] == {"kind": "none"}
     assert record("fast_aed", 0.0)["smoothing"]["taps"] == 301
@@ -139,13 +141,13 @@ def test_record_states_the_smoothing_that_is_done(sigma):
 
 def test_unknown_protocol():
     with pytest.raises(InputError, match="protocol 'fastaed': unknown; known are vadistill, fast_aed, padded, min_max"):
-        judge(MIXED, TRUTH, 0.0, "fastaed")
+        frame_auc(MIXED, TRUTH, 0.0, "fastaed")
 
 
 def test_intervals_equal_a_plain_bootstrap_of_the_same_draws():
     scores, labels = random_clips(3, (30, 20, 50, 10, 5, 12))
     labels["c4"][:] = 0
-    own = {name: part["auc"] for name, part in judge(scores, labels, 0.0)["per_clip"].items()}
+    own = {name: part["auc"] for name, part in frame_auc(scores, labels, 0.0)["per_clip"].items()}
     made = intervals(draw(scores, labels, own, draws=200))
     weight = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=200)
     micro, macro = [], []
@@ -166,7 +168,7 @@ def test_the_difference_of_two_detectors_is_drawn_in_pairs():
     scores, labels = random_clips(2, (30,) * 12)
     better = {clip: values + 0.2 * labels[clip] for clip, values in scores.items()}
     made = difference(better, scores, labels, 0.0)
-    both = [judge_fully(part, labels, 0.0) for part in (better, scores)]
+    both = [frame_auc_with_intervals(part, labels, 0.0) for part in (better, scores)]
     assert made["micro_auc"] == pytest.approx(both[0]["micro_auc"] - both[1]["micro_auc"])
     assert 0 < made["micro_interval"][0] < made["micro_auc"] < made["micro_interval"][1]
     same = difference(scores, scores, labels, 0.0)
@@ -181,18 +183,18 @@ def test_clips_of_one_class_do_not_make_a_macro_interval():
     scores, labels = random_clips(3, (30,) * 6)
     for clip in ("c0", "c1"):
         labels[clip][:] = 0
-    made = judge_fully(scores, labels, 0.0)
+    made = frame_auc_with_intervals(scores, labels, 0.0)
     assert made["micro_interval"] and made["macro_auc"] and made["macro_interval"] is None, "four clips are too few"
     assert difference(scores, scores, labels, 0.0)["macro_interval"] is None
     labels["c1"][3:9] = 1
-    assert judge_fully(scores, labels, 0.0)["macro_interval"]
+    assert frame_auc_with_intervals(scores, labels, 0.0)["macro_interval"]
 
 
 def test_every_number_is_of_the_smoothed_scores():
     scores, labels = random_clips(4, (30,) * 6)
     smoothed = {clip: smooth(values, 3.0) for clip, values in scores.items()}
-    made = judge_fully(scores, labels, 3.0)
-    assert made == judge_fully(smoothed, labels, 0.0) != judge_fully(scores, labels, 0.0)
+    made = frame_auc_with_intervals(scores, labels, 3.0)
+    assert made == frame_auc_with_intervals(smoothed, labels, 0.0) != frame_auc_with_intervals(scores, labels, 0.0)
     joined = (np.concatenate([part[clip] for clip in scores]) for part in (labels, smoothed))
     assert made["average_precision"] == pytest.approx(average_precision_score(*joined))
     other = {clip: values[::-1] for clip, values in scores.items()}
@@ -202,13 +204,13 @@ def test_every_number_is_of_the_smoothed_scores():
 
 def test_scores_that_overflow_are_refused():
     with pytest.raises(InputError, match="clip x: scores contain NaN or infinity"):
-        judge({"x": np.array([1e308, -1e308, 0.0])}, {"x": np.array([0, 1, 1])}, 0.0, "min_max")
+        frame_auc({"x": np.array([1e308, -1e308, 0.0])}, {"x": np.array([0, 1, 1])}, 0.0, "min_max")
 
 
 def test_intervals_narrow_with_more_clips():
     widths = []
     for count in (5, 80):
         scores, labels = random_clips(1, (30,) * count)
-        low, high = judge_fully(scores, labels, 0.0)["micro_interval"]
+        low, high = frame_auc_with_intervals(scores, labels, 0.0)["micro_interval"]
         widths.append(high - low)
     assert widths[1] < 0.5 * widths[0]

@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 from stored_clips import store_of
 from students import write_student
 
-from vadistill.inference.backend import Scores
+from vadistill.inference.backend import BatchScores
 from vadistill.inference.compare_backends import compare_backends
 from vadistill.student.loader import FrameWindows
 
@@ -16,7 +16,7 @@ class Changed(Reference):
     def __call__(self, frames):
         made = super().__call__(frames)
         dark = frames.mean((1, 2, 3)) < 20
-        return Scores(made.score - 0.3 * dark, {**made.maps, 4: made.maps[4] + 0.7 * dark[:, None, None]})
+        return BatchScores(made.score - 0.3 * dark, {**made.maps, 4: made.maps[4] + 0.7 * dark[:, None, None]})
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ class Overflowing(Reference):
 
     def __call__(self, frames):
         made = super().__call__(frames)
-        return Scores(np.where(np.arange(len(frames)) == 3, np.nan, made.score), made.maps)
+        return BatchScores(np.where(np.arange(len(frames)) == 3, np.nan, made.score), made.maps)
 
 
 def test_a_backend_that_overflows_is_seen_and_spoils_no_other(clips):

@@ -14,7 +14,7 @@ from vadistill.errors import InputError
 from vadistill.inference import export, onnx_graph
 from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.export import export_onnx, export_openvino, windows_for
-from vadistill.settings import Student as Settings
+from vadistill.settings import StudentConfig
 
 FRAMES = windows_of(5)
 
@@ -260,5 +260,5 @@ def test_windows_for_calibration_are_spread_over_the_clips(folder, tmp_path, mon
 
 def test_the_official_layout(tmp_path):
     model, output = tmp_path / "official.pt", tmp_path / "official.onnx"
-    write_student(model, **vars(Settings()))
+    write_student(model, **vars(StudentConfig()))
     assert export_onnx(model, output) < 1e-4

@@ -13,7 +13,7 @@ from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.graph import GridPool, streamlined
 from vadistill.inference.onnx_graph import to_onnx
-from vadistill.settings import Student as Settings
+from vadistill.settings import StudentConfig
 from vadistill.student.network import Student, soft_max_pool2d
 from vadistill.training.device import cores
 
@@ -176,7 +176,7 @@ def test_layouts_of_the_network(tmp_path, changes):
 
 def test_the_official_layout_without_its_norms():
     torch.manual_seed(0)
-    student = Student(Settings(), (1, 4, 16)).eval()
+    student = Student(StudentConfig(), (1, 4, 16)).eval()
     frames = windows_of(1, 360, 640)
     expected, _ = said_plainly(student, frames)
     network = streamlined(student, (9, 360, 640))

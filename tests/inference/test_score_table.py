@@ -8,7 +8,7 @@ from stream_parts import SIDES, Means, Reference, joined, noise
 from trees import write_avi, write_images
 
 from vadistill.errors import InputError
-from vadistill.inference.backend import Scores
+from vadistill.inference.backend import BatchScores
 from vadistill.inference.score_table import score_all, write_scores
 from vadistill.inference.stream import score_video
 from vadistill.io.frames import write_frames
@@ -18,7 +18,7 @@ from vadistill.student.training_conditions import Conditions
 def parts_of(scores, maps, batch):
     for start in range(0, len(scores), batch):
         chosen = slice(start, start + batch)
-        yield Scores(scores[chosen], {g: grid[chosen] for g, grid in maps.items()})
+        yield BatchScores(scores[chosen], {g: grid[chosen] for g, grid in maps.items()})
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -47,12 +47,12 @@ def test_a_table_is_whole_or_not_there(tmp_path):
     path.write_text("old")
 
     def broken():
-        yield Scores(np.zeros(3, np.float32), {1: np.zeros((3, 1, 1), np.float32)})
+        yield BatchScores(np.zeros(3, np.float32), {1: np.zeros((3, 1, 1), np.float32)})
         raise InputError("cut")
 
     with pytest.raises(InputError, match="cut"):
         write_scores(path, broken(), deque(), archive)
-    bad = Scores(np.array([0.5, np.nan], np.float32), {})
+    bad = BatchScores(np.array([0.5, np.nan], np.float32), {})
     with pytest.raises(InputError, match=r"a\.csv: the score of frame 1 is nan; expected a finite number"):
         write_scores(path, iter([bad]), deque())
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["a.csv"]

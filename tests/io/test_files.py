@@ -26,7 +26,7 @@ from vadistill.io.files import (
 )
 from vadistill.io.hdf5 import writing
 from vadistill.io.mp4 import write_mp4
-from vadistill.settings import Demo
+from vadistill.settings import DemoConfig
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -121,7 +121,7 @@ def film(path):
 
 
 def clip(path):
-    write_clip(Demo(seed=3, frames=8, height=96, width=160), "train", "train_01", path)
+    write_clip(DemoConfig(seed=3, frames=8, height=96, width=160), "train", "train_01", path)
 
 
 WRITERS = {

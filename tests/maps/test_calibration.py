@@ -6,7 +6,7 @@ from scipy.special import logit
 from scipy.stats import zscore
 
 from vadistill.maps.calibration import Calibrator, fit, fit_affine, map_values
-from vadistill.settings import Calibration
+from vadistill.settings import CalibrationConfig
 
 NAMES = ("first", "second")
 
@@ -21,12 +21,12 @@ def objects(count=4000, seed=0):
 def fitted(terms, row, scene=None, scenes=("",), **settings):
     scene = np.zeros(len(row), int) if scene is None else scene
     chosen = {"logits": False, "standardise": "none", "squash": False, **settings}
-    return fit(NAMES, ("first",), terms, scene, row, scenes, Calibration(**chosen))
+    return fit(NAMES, ("first",), terms, scene, row, scenes, CalibrationConfig(**chosen))
 
 
 def test_percentiles_go_to_their_values_and_order_is_kept():
     scores = np.random.default_rng(0).gamma(2, 3, 5000)
-    affine = fit_affine(scores, Calibration())
+    affine = fit_affine(scores, CalibrationConfig())
     assert affine(np.percentile(scores, 0.5)) == pytest.approx(0.05)
     assert affine(np.percentile(scores, 99.5)) == pytest.approx(0.6)
     values = map_values(affine(np.sort(np.r_[scores, -1e3, 1e3])))
@@ -35,12 +35,12 @@ def test_percentiles_go_to_their_values_and_order_is_kept():
 
 def test_by_default_too_the_percentiles_of_the_training_scores_go_to_their_values():
     terms, row = objects(30_000)
-    made = fit(NAMES, ("first",), terms, np.zeros(len(row), int), row, ("",), Calibration())
+    made = fit(NAMES, ("first",), terms, np.zeros(len(row), int), row, ("",), CalibrationConfig())
     assert np.percentile(made(terms, "", row), [0.5, 99.5]) == pytest.approx([0.05, 0.6])
 
 
 def test_equal_scores_do_not_divide_by_zero():
-    affine = fit_affine(np.full(100, 0.3), Calibration())
+    affine = fit_affine(np.full(100, 0.3), CalibrationConfig())
     assert map_values(affine(np.array([0.3, 0.5]))) == pytest.approx([0.05, 0.25])
 
 
@@ -49,7 +49,7 @@ def test_the_papers_form_is_the_mean_of_the_terms():
     made = fitted(terms, row)
     assert made.tables == () and made.squash is None
     mean = terms.mean(1)
-    np.testing.assert_allclose(made(terms, "", row), np.maximum(fit_affine(mean, Calibration())(mean), 0))
+    np.testing.assert_allclose(made(terms, "", row), np.maximum(fit_affine(mean, CalibrationConfig())(mean), 0))
 
 
 def test_logits_are_taken_of_probabilities_only_and_stay_finite():
@@ -59,14 +59,14 @@ def test_logits_are_taken_of_probabilities_only_and_stay_finite():
     assert made.logits == (True, False)
     cut = terms[:, 0].clip(1e-6, 1 - 1e-6)
     mean = (logit(cut) + terms[:, 1]) / 2
-    np.testing.assert_allclose(made(terms, "", row), np.maximum(fit_affine(mean, Calibration())(mean), 0))
+    np.testing.assert_allclose(made(terms, "", row), np.maximum(fit_affine(mean, CalibrationConfig())(mean), 0))
 
 
 def test_standardised_by_all_objects_is_the_mean_z_score():
     terms, row = objects()
     mean = zscore(terms, axis=0).mean(1)
     made = fitted(terms, row, standardise="all")
-    np.testing.assert_allclose(made(terms, "anywhere", row), np.maximum(fit_affine(mean, Calibration())(mean), 0))
+    np.testing.assert_allclose(made(terms, "anywhere", row), np.maximum(fit_affine(mean, CalibrationConfig())(mean), 0))
 
 
 def test_standardised_by_place_the_row_no_longer_tells_the_score():

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.evaluation.protocols import PROTOCOLS, difference, in_short, judge_side_by_side, record
+from vadistill.evaluation.protocols import PROTOCOLS, difference, frame_auc_of_protocols, in_short, record
 from vadistill.report.contents import Material, page
 from vadistill.report.page import picture, write_page
 from vadistill.report.run_files import read_metrics, read_timings
@@ -22,7 +22,7 @@ def material(labelled=True):
     labels = {clip: (np.arange(60) // 20 == 1).astype(int) for clip in CLIPS}
     labels["normal"][:] = 0
     scores = {name: {clip: rng.random(60) + 0.3 * labels[clip] for clip in CLIPS} for name in NAMES}
-    made = {name: judge_side_by_side(by_clip, labels, 2.0) for name, by_clip in scores.items()}
+    made = {name: frame_auc_of_protocols(by_clip, labels, 2.0) for name, by_clip in scores.items()}
     result = {
         **{"dataset": "tiny <i>", "clips": 3, "frames": 180, "labels": "pixel masks (.npy)"},
         **{"protocol": record("vadistill", 2.0), "protocols": {name: record(name, 2.0) for name in PROTOCOLS}},

@@ -9,7 +9,7 @@ from vadistill.errors import InputError
 from vadistill.report.ablation import ablation_plot
 from vadistill.settings.ablation import ablation_runs, configured_variant
 from vadistill.settings.check import check
-from vadistill.settings.stages import dataset_section, owner
+from vadistill.settings.stages import dataset_section, shared_from
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 PAIR = ["background_agnostic", "multi_task"]
@@ -72,12 +72,12 @@ def test_all_runs_share_what_lies_before_the_student():
     config, runs = expanded(ablation={"epochs": 2})
     for name, (variant, _) in runs.items():
         for product in ("frames", "detections", "scores", "calibration"):
-            assert owner(config, name, product, "train", "multi_task") == "demo"
-        maps = owner(config, name, "maps", "train", "multi_task")
+            assert shared_from(config, name, product, "train", "multi_task") == "demo"
+        maps = shared_from(config, name, "maps", "train", "multi_task")
         assert maps == (f"demo.ablation.{variant}.0" if variant.startswith("maps") else "demo")
         # One pre-training for all students of one network, however many seeds and variants there are.
         network = f"demo.ablation.{variant}.0" if variant.startswith("frames") else "demo.ablation.standard.0"
-        assert owner(config, name, "pretrained") == network
+        assert shared_from(config, name, "pretrained") == network
 
 
 def test_plot(tmp_path):

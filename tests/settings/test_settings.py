@@ -11,11 +11,10 @@ import yaml
 
 from vadistill.benchmark.costs import cost_of
 from vadistill.errors import InputError
-from vadistill.settings import SECTIONS, TEACHERS, documents, section
-from vadistill.settings import Student as StudentSettings
+from vadistill.settings import SECTIONS, TEACHERS, StudentConfig, documents, section
 from vadistill.settings.check import check
 from vadistill.settings.schema import schema
-from vadistill.settings.stages import PRODUCTS, STAGES, all_settings, dataset_section, owner, stage_settings
+from vadistill.settings.stages import PRODUCTS, STAGES, all_settings, dataset_section, shared_from, stage_settings
 from vadistill.student.network import Student
 from vadistill.teachers.registry import build, teacher_class
 
@@ -86,7 +85,7 @@ def test_the_paper_preset_is_the_papers_student():
 def test_the_fast_preset_costs_less_than_half_and_is_the_one_that_was_studied():
     presets = [yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text()) for name in ("fast", "speed_study")]
     config = {**CONFIG, **presets[0]}
-    fast, official = (dataset_section(config, "avenue", "student"), StudentSettings())
+    fast, official = (dataset_section(config, "avenue", "student"), StudentConfig())
     assert (fast.height, fast.width) == (official.height, official.width) == (360, 640)
     assert cost_of(fast, (1, 4, 16)).products < 0.5 * cost_of(official, (1, 4, 16)).products
     studied = {**CONFIG, "datasets": {**CONFIG["datasets"], **presets[1]["datasets"]}}
@@ -214,27 +213,29 @@ def test_a_variant_shares_what_it_does_not_change(dataset, own):
     for product in PRODUCTS:
         for teacher in TEACHERS:
             expected = dataset if (product, teacher) in own else "base"
-            assert owner(VARIED, dataset, product, "train", teacher) == expected, (product, teacher)
+            assert shared_from(VARIED, dataset, product, "train", teacher) == expected, (product, teacher)
 
 
 def test_a_variant_with_another_detector_shares_frames_only():
-    shared = {product for product in PRODUCTS if owner(VARIED, "detected", product, "test", "multi_task") == "base"}
+    shared = {
+        product for product in PRODUCTS if shared_from(VARIED, "detected", product, "test", "multi_task") == "base"
+    }
     assert shared == {"frames", "moving", "pretrained"}
 
 
 def test_other_synthetic_anomalies_change_the_validation_split_only():
-    assert owner(VARIED, "checked", "scores", "test", "multi_task") == "base"
+    assert shared_from(VARIED, "checked", "scores", "test", "multi_task") == "base"
     for product in ("frames", "detections", "scores", "maps"):
-        assert owner(VARIED, "checked", product, "validation", "multi_task") == "checked"
+        assert shared_from(VARIED, "checked", product, "validation", "multi_task") == "checked"
 
 
 def test_the_split_synthetic_belongs_to_who_makes_it():
     config = copy.deepcopy(VARIED)
     config["datasets"]["made"] = {"variant_of": "base", "synthetic": {"seed": 5}}
     for product in ("frames", "detections", "scores", "maps"):
-        assert owner(config, "made", product, "synthetic", "multi_task") == "made"
-        assert owner(config, "made", product, "validation", "multi_task") == "base"
-        assert owner(config, "made", product, "train", "multi_task") == "base"
+        assert shared_from(config, "made", product, "synthetic", "multi_task") == "made"
+        assert shared_from(config, "made", product, "validation", "multi_task") == "base"
+        assert shared_from(config, "made", product, "train", "multi_task") == "base"
 
 
 def test_a_variant_has_the_settings_of_its_base_and_its_own():
@@ -277,16 +278,20 @@ def test_a_variants_calibration_is_checked_with_its_bases():
 
 def test_a_variant_with_another_held_out_share_has_its_own_validation_split():
     config = {**VARIED, "datasets": {**VARIED["datasets"], "share": {"variant_of": "base", "held_out": {"share": 0.3}}}}
-    assert owner(config, "share", "frames", "validation") == owner(config, "share", "trivial", "validation") == "share"
-    assert owner(config, "share", "frames", "train") == owner(config, "share", "trivial", "test") == "base"
+    assert (
+        shared_from(config, "share", "frames", "validation")
+        == shared_from(config, "share", "trivial", "validation")
+        == "share"
+    )
+    assert shared_from(config, "share", "frames", "train") == shared_from(config, "share", "trivial", "test") == "base"
 
 
 def test_moving_regions_count_only_where_they_are_objects():
     datasets = {"base": {"layout": "demo"}, "faster": {"variant_of": "base", "moving": {"speed": 3}}}
-    assert owner({"datasets": datasets}, "faster", "model", teacher="multi_task") == "base"
+    assert shared_from({"datasets": datasets}, "faster", "model", teacher="multi_task") == "base"
     datasets["base"]["objects"] = {"moving": True}
     for product in ("moving", "model", "trivial"):
-        assert owner({"datasets": datasets}, "faster", product, "test", "multi_task") == "faster"
+        assert shared_from({"datasets": datasets}, "faster", product, "test", "multi_task") == "faster"
 
 
 def test_a_variant_with_other_scenes_has_its_own_validation_split():
@@ -294,8 +299,12 @@ def test_a_variant_with_other_scenes_has_its_own_validation_split():
         **VARIED,
         "datasets": {**VARIED["datasets"], "scenes": {"variant_of": "base", "objects": {"scene": "(a)"}}},
     }
-    assert owner(config, "scenes", "frames", "validation") == "scenes"
-    assert owner(config, "scenes", "frames", "train") == owner(config, "scenes", "detections", "train") == "base"
+    assert shared_from(config, "scenes", "frames", "validation") == "scenes"
+    assert (
+        shared_from(config, "scenes", "frames", "train")
+        == shared_from(config, "scenes", "detections", "train")
+        == "base"
+    )
 
 
 def test_a_later_setting_is_told_only_where_it_is_not_the_default():

@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional
 
 from vadistill.errors import InputError
-from vadistill.settings import Distillation, Student
+from vadistill.settings import DistillationConfig, StudentConfig
 from vadistill.student.augment import augmented, condition_of
 from vadistill.student.distillation import Distiller
 from vadistill.student.network import AutoEncoder
 
-NETWORK = Student(height=48, width=64, base_width=4, downsamplings=3, depth=1, heads=2, head_width=8)
+NETWORK = StudentConfig(height=48, width=64, base_width=4, downsamplings=3, depth=1, heads=2, head_width=8)
 GRIDS = (1, 4)
 
 
@@ -24,7 +24,7 @@ def batch(count=6, seed=0):
 
 def distiller(features=0, **changes):
     torch.manual_seed(0)
-    settings = Distillation(**{"teachers": ("one", "two"), "learning_rate": 1e-3, "weight_decay": 0.0, **changes})
+    settings = DistillationConfig(**{"teachers": ("one", "two"), "learning_rate": 1e-3, "weight_decay": 0.0, **changes})
     return Distiller(NETWORK, settings, GRIDS, torch.device("cpu"), features)
 
 
@@ -182,12 +182,12 @@ def test_learning_rates_of_the_schedules():
 def test_mirrored_samples_have_mirrored_targets_and_reversed_ones_the_same():
     frames, targets = batch(64)
     marked = {"one": {4: frames[:, 3:4, :4, :4].clone()}}
-    flipped, with_flips, _ = augmented(frames, marked, Distillation(flip=True), torch.Generator().manual_seed(0))
+    flipped, with_flips, _ = augmented(frames, marked, DistillationConfig(flip=True), torch.Generator().manual_seed(0))
     mirrored = (flipped == frames.flip(-1)).flatten(1).all(1)
     assert 15 < mirrored.sum() < 50 and torch.equal(flipped[~mirrored], frames[~mirrored])
     assert torch.equal(with_flips["one"][4][mirrored], marked["one"][4].flip(-1)[mirrored])
     assert torch.equal(with_flips["one"][4][~mirrored], marked["one"][4][~mirrored])
-    backward, same, _ = augmented(frames, targets, Distillation(reverse=True), torch.Generator().manual_seed(0))
+    backward, same, _ = augmented(frames, targets, DistillationConfig(reverse=True), torch.Generator().manual_seed(0))
     turned = torch.cat([frames[:, 6:], frames[:, 3:6], frames[:, :3]], 1)
     reversed_ = (backward == turned).flatten(1).all(1)
     assert 15 < reversed_.sum() < 50 and torch.equal(backward[~reversed_], frames[~reversed_]) and same is targets
@@ -195,13 +195,15 @@ def test_mirrored_samples_have_mirrored_targets_and_reversed_ones_the_same():
 
 def test_the_student_learns_features_where_there_are_objects():
     torch.manual_seed(0)
-    settings = Distillation(teachers=("one", "two"), learning_rate=1e-3, adversarial_weight=0.0, feature_weight=0.5)
+    settings = DistillationConfig(
+        teachers=("one", "two"), learning_rate=1e-3, adversarial_weight=0.0, feature_weight=0.5
+    )
     made = Distiller(NETWORK, settings, GRIDS, torch.device("cpu"), features=3)
     frames, targets = batch()
-    seen = torch.rand(6, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    seen[:, 0] = (seen[:, 0] > 0.5).float()
-    wrong_elsewhere = torch.where(seen[:, :1] > 0, seen, 1e6)
-    wrong_elsewhere[:, 0] = seen[:, 0]
+    teacher_features = torch.rand(6, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    teacher_features[:, 0] = (teacher_features[:, 0] > 0.5).float()
+    wrong_elsewhere = torch.where(teacher_features[:, :1] > 0, teacher_features, 1e6)
+    wrong_elsewhere[:, 0] = teacher_features[:, 0]
     before = weights(made.feature_head)
     logs = [made.step(frames, targets, torch.Generator(), "here", wrong_elsewhere) for _ in range(40)]
     assert changed(before, made.feature_head) and "feature_head" in made.parts()
@@ -213,22 +215,22 @@ def test_the_student_learns_features_where_there_are_objects():
 
 def test_features_are_predicted_from_the_means_over_each_cell():
     made, (frames, targets) = distiller(features=3, feature_weight=0.5, precision="float32"), batch()
-    seen = torch.rand(6, 4, 2, 2, generator=torch.Generator().manual_seed(1))
-    seen[:, 0] = 1
+    teacher_features = torch.rand(6, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    teacher_features[:, 0] = 1
     with torch.no_grad():
         features, _ = copy.deepcopy(made.student).train().backbone(frames)
         cells = features.unflatten(3, (2, 4)).unflatten(2, (2, 3)).mean((3, 5))
-        expected = (made.feature_head(cells) - seen[:, 1:]).square().sum(1).mean()
-    log = made.step(frames, targets, torch.Generator(), "here", seen)
+        expected = (made.feature_head(cells) - teacher_features[:, 1:]).square().sum(1).mean()
+    log = made.step(frames, targets, torch.Generator(), "here", teacher_features)
     torch.testing.assert_close(log["feature_loss"], expected)
 
 
 def test_jitter_changes_contrast_and_brightness_of_whole_samples():
     frames, targets = batch(40)
-    made, *_ = augmented(frames, targets, Distillation(jitter=0.5), torch.Generator().manual_seed(0))
+    made, *_ = augmented(frames, targets, DistillationConfig(jitter=0.5), torch.Generator().manual_seed(0))
     assert made.abs().max() == 1
     frames = 0.5 * frames
-    made, same, _ = augmented(frames, targets, Distillation(jitter=0.2), torch.Generator().manual_seed(0))
+    made, same, _ = augmented(frames, targets, DistillationConfig(jitter=0.2), torch.Generator().manual_seed(0))
     assert same is targets
     fits = [np.polyfit(before.flatten(), after.flatten(), 1) for before, after in zip(frames, made, strict=True)]
     for line, before, after in zip(fits, frames, made, strict=True):
@@ -240,21 +242,21 @@ def test_jitter_changes_contrast_and_brightness_of_whole_samples():
 
 def test_what_teachers_saw_does_not_count_for_changed_samples():
     frames, targets = batch(64)
-    seen = torch.ones(64, 3, 4, 4)
+    teacher_features = torch.ones(64, 3, 4, 4)
     for option in ("flip", "reverse"):
-        changes = Distillation(**{option: True})
-        made, _, kept = augmented(frames, targets, changes, torch.Generator().manual_seed(0), seen)
+        changes = DistillationConfig(**{option: True})
+        made, _, kept = augmented(frames, targets, changes, torch.Generator().manual_seed(0), teacher_features)
         same = (made == frames).flatten(1).all(1)
         assert torch.equal(kept[:, 0, 0, 0], same.float()) and 15 < same.sum() < 50
 
 
 def test_a_conditional_discriminator_gets_means_of_the_frames():
     frames, _ = batch(2)
-    seen = condition_of(frames, 4)
-    assert seen.shape == (2, 4, 4, 4)
+    teacher_features = condition_of(frames, 4)
+    assert teacher_features.shape == (2, 4, 4, 4)
     corner = frames[0, :, :12, :16]
-    torch.testing.assert_close(seen[0, :3, 0, 0], corner[3:6].mean((1, 2)))
-    torch.testing.assert_close(seen[0, 3, 0, 0], (corner[6:] - corner[:3]).abs().mean())
+    torch.testing.assert_close(teacher_features[0, :3, 0, 0], corner[3:6].mean((1, 2)))
+    torch.testing.assert_close(teacher_features[0, 3, 0, 0], (corner[6:] - corner[:3]).abs().mean())
     made, (frames, targets) = distiller(discriminator="conditional", adversarial="hinge"), batch()
     before = weights(made.discriminators["one"])
     made.step(frames, targets, torch.Generator().manual_seed(0), "here")
@@ -265,9 +267,9 @@ def test_a_conditional_discriminator_sees_frames_and_maps_of_the_same_side():
     """The teachers' maps are those of the frames' brightness here, so that both fit only where both are mirrored."""
     made, (frames, _) = distiller(teachers=("one",), discriminator="conditional", flip=True), batch(16)
     bright = {g: functional.adaptive_avg_pool2d(frames[:, 3:4], g) for g in GRIDS}
-    seen = []
-    made.discriminators["one"].register_forward_pre_hook(lambda _, given: seen.append(given))
+    teacher_features = []
+    made.discriminators["one"].register_forward_pre_hook(lambda _, given: teacher_features.append(given))
     made.step(frames, {"one": bright}, torch.Generator().manual_seed(0), "here")
-    _, (real, condition), _ = seen  # what the student says, the teacher's maps, again the student's
+    _, (real, condition), _ = teacher_features  # what the student says, the teacher's maps, again the student's
     torch.testing.assert_close(real[4], condition[:, :1], atol=0.0051, rtol=0)
     assert not torch.equal(condition[:, :1], bright[4])

@@ -39,14 +39,14 @@ def stored(path, teacher, *clips):
 def test_cells_show_the_components_of_the_nearest_object(tmp_path):
     clips = objects("a", 30), objects("b", 20, seed=1)
     paths = stored(tmp_path / "0.h5", "one", *clips)
-    seen = ObjectFeatures({"one": paths}, SIDE)
+    teacher_features = ObjectFeatures({"one": paths}, SIDE)
     rows = np.concatenate([clip.features for clip in clips]).astype(np.float16).astype(np.float64)
     pca = PCA(COMPONENTS).fit(StandardScaler().fit_transform(rows))
     made = pca.transform(StandardScaler().fit(rows).transform(clips[1].features.astype(np.float16)))
     made /= np.sqrt(pca.explained_variance_.sum() * (len(rows) - 1) / len(rows))
     height, width = SIZE[0] / SIDE, SIZE[1] / SIDE
     for t in range(FRAMES):
-        grid = seen("b", t)
+        grid = teacher_features("b", t)
         assert grid.shape == (1 + COMPONENTS, SIDE, SIDE) and grid.dtype == np.float32
         for i in range(SIDE):
             for j in range(SIDE):
@@ -66,9 +66,9 @@ def test_teachers_stand_side_by_side_and_a_constant_has_error_one(tmp_path):
     one = objects("a", 400)
     two = replace(one, features=objects("a", 400, width=3, seed=2).features)
     paths = {"one": stored(tmp_path / "1.h5", "one", one), "two": stored(tmp_path / "2.h5", "two", two)}
-    seen = ObjectFeatures(paths, SIDE)
-    assert seen.channels == COMPONENTS + 3
-    rows = seen._features["a"][1:].astype(np.float64)
+    teacher_features = ObjectFeatures(paths, SIDE)
+    assert teacher_features.channels == COMPONENTS + 3
+    rows = teacher_features._features["a"][1:].astype(np.float64)
     for part in (rows[:, :COMPONENTS], rows[:, COMPONENTS:]):
         assert (part**2).sum(1).mean() == pytest.approx(1, abs=0.01)
 
@@ -82,8 +82,8 @@ def test_a_weight_without_scores_or_scores_without_weight_are_refused(weight, sc
 
 def test_clips_without_objects_are_empty(tmp_path):
     nothing = replace(objects("none", 0), features=np.zeros((0, 0)))
-    seen = ObjectFeatures({"one": stored(tmp_path / "0.h5", "one", objects("a", 30), nothing)}, SIDE)
-    assert not seen("none", 0).any()
+    teacher_features = ObjectFeatures({"one": stored(tmp_path / "0.h5", "one", objects("a", 30), nothing)}, SIDE)
+    assert not teacher_features("none", 0).any()
 
 
 def test_what_is_missing_or_other_is_named(tmp_path):
@@ -101,11 +101,11 @@ def test_what_is_missing_or_other_is_named(tmp_path):
         ObjectFeatures({"one": more, "two": paths}, SIDE)
     with pytest.raises(InputError, match="one has scored no object"):
         ObjectFeatures({"one": stored(tmp_path / "3.h5", "one", objects("a", 0))}, SIDE)
-    seen = ObjectFeatures({"one": paths}, SIDE)
-    seen.check({"a": FRAMES})
+    teacher_features = ObjectFeatures({"one": paths}, SIDE)
+    teacher_features.check({"a": FRAMES})
     for clip, found in (("b", 0), ("a", FRAMES)):
         with pytest.raises(InputError, match=f"clip {clip}: objects are scored in {found} frames, expected 9"):
-            seen.check({clip: 9})
+            teacher_features.check({clip: 9})
 
 
 def test_held_out_objects_and_constant_features_decide_on_nothing(tmp_path):
@@ -122,12 +122,14 @@ def test_held_out_objects_and_constant_features_decide_on_nothing(tmp_path):
     crowd = objects("a", 3000)
     wild = crowd.features.copy()
     wild[3, 2] = 6e4
-    seen = ObjectFeatures({"one": stored(tmp_path / "wild.h5", "one", replace(crowd, features=wild))}, SIDE)
-    assert np.abs(seen._features["a"]).max() == 5
+    teacher_features = ObjectFeatures({"one": stored(tmp_path / "wild.h5", "one", replace(crowd, features=wild))}, SIDE)
+    assert np.abs(teacher_features._features["a"]).max() == 5
     flat = replace(clip, features=np.concatenate([clip.features, constant], 1))
-    seen = ObjectFeatures({"one": stored(tmp_path / "flat.h5", "one", flat)}, SIDE)
+    teacher_features = ObjectFeatures({"one": stored(tmp_path / "flat.h5", "one", flat)}, SIDE)
     plain = ObjectFeatures({"one": stored(tmp_path / "plain.h5", "one", clip)}, SIDE)
-    np.testing.assert_allclose(*(np.abs(part._features["a"].astype(float)) for part in (seen, plain)), atol=0.05)
+    np.testing.assert_allclose(
+        *(np.abs(part._features["a"].astype(float)) for part in (teacher_features, plain)), atol=0.05
+    )
 
 
 def test_what_is_not_finite_is_refused_and_what_is_large_is_cut(tmp_path):
@@ -145,10 +147,10 @@ def test_batches_of_clips_become_terms_and_features_of_each_object():
     class Fake:
         terms = ("sum",)
 
-        def judge(self, batch):
+        def predict(self, batch):
             return batch["box"].sum(1, keepdim=True), 2 * batch["box"]
 
-        def outside(self, batch):
+        def unseen_place(self, batch):
             return batch["box"][:, 0] > 20
 
     clip, empty = objects("a", 7), objects("empty", 0)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vadistill.settings import Student as Settings
+from vadistill.settings import StudentConfig
 from vadistill.student.discriminator import Discriminator
 from vadistill.student.losses import (
     adversarial_loss,
@@ -37,7 +37,7 @@ def cells(*values):
 
 def networks():
     torch.manual_seed(0)
-    student = Student(Settings(base_width=2, depth=1, heads=1, head_width=4), SIDES)
+    student = Student(StudentConfig(base_width=2, depth=1, heads=1, head_width=4), SIDES)
     teacher = {side: torch.rand(2, 1, side, side) for side in SIDES}
     return student, student(torch.randn(2, 9, 40, 40)), Discriminator(SIDES), teacher
 
@@ -115,17 +115,17 @@ def test_discriminator_and_adversarial_loss_by_hand():
 
 
 def test_noise_is_small_positive_on_real_maps_only_and_of_the_generator():
-    seen = []
+    teacher_features = []
 
     class Spy(torch.nn.Module):
         def forward(self, maps, condition=None):
-            seen.append(maps[4])
+            teacher_features.append(maps[4])
             return maps[4].flatten(1).sum(1)
 
     zeros = {4: torch.zeros(8, 1, 4, 4)}
     for seed in (3, 3, 4):
         discriminator_loss(Spy(), zeros, zeros, torch.Generator().manual_seed(seed))
-    first, fake, second, _, third, _ = seen
+    first, fake, second, _, third, _ = teacher_features
     assert first.min() >= 0 and 0.004 < first.max() <= 0.005
     assert not fake.any() and not zeros[4].any()
     assert torch.equal(first, second) and not torch.equal(first, third)
@@ -211,6 +211,6 @@ def test_a_conditional_discriminator_judges_maps_by_what_it_sees(form):
 
 def test_feature_loss_is_the_mean_over_cells_with_objects():
     made = torch.zeros(1, 2, 1, 3)
-    seen = torch.tensor([[[1.0, 0.0, 1.0]], [[3.0, 9.0, 1.0]], [[4.0, 9.0, 0.0]]])[None]
-    assert feature_loss(made, seen).item() == pytest.approx((9 + 16 + 1) / 2)
-    assert feature_loss(made, 0 * seen).item() == 0
+    teacher_features = torch.tensor([[[1.0, 0.0, 1.0]], [[3.0, 9.0, 1.0]], [[4.0, 9.0, 0.0]]])[None]
+    assert feature_loss(made, teacher_features).item() == pytest.approx((9 + 16 + 1) / 2)
+    assert feature_loss(made, 0 * teacher_features).item() == 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 from stored_clips import store_of
 
-from vadistill.settings import Student
+from vadistill.settings import StudentConfig
 from vadistill.stages import pretrain_student
 from vadistill.student import pretraining
 from vadistill.student.network import AutoEncoder
@@ -35,7 +35,7 @@ def pretrained(clip, network=None, **changes):
 
 def initial():
     torch.manual_seed(0)
-    return AutoEncoder(Student(**NETWORK))
+    return AutoEncoder(StudentConfig(**NETWORK))
 
 
 def test_weight_decay_draws_all_weights_to_zero(clip):

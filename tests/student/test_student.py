@@ -6,7 +6,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from vadistill.errors import InputError
-from vadistill.settings import Student as Settings
+from vadistill.settings import StudentConfig
 from vadistill.student.losses import distillation_loss, map_statistics
 from vadistill.student.network import (
     AutoEncoder,
@@ -21,7 +21,7 @@ from vadistill.student.network import (
     with_positions,
 )
 
-SMALL = Settings(base_width=2, depth=1, heads=2, head_width=4)
+SMALL = StudentConfig(base_width=2, depth=1, heads=2, head_width=4)
 SIDES = (1, 4, 16)
 
 
@@ -47,7 +47,7 @@ def seeded():
 
 def test_official_layout_has_the_published_parameters_and_operations():
     with torch.device("meta"):
-        student, autoencoder = Student(Settings(), SIDES).eval(), AutoEncoder(Settings())
+        student, autoencoder = Student(StudentConfig(), SIDES).eval(), AutoEncoder(StudentConfig())
         with FlopCounterMode(display=False) as counter:
             student(torch.empty(1, 9, 360, 640))
     assert parameters(student) == 4_997_747
@@ -100,7 +100,7 @@ def test_common_sizes(size):
 
 @pytest.mark.parametrize("downsamplings", [1, 2, 5])
 def test_other_depths_of_the_encoder(downsamplings):
-    settings = Settings(base_width=2, downsamplings=downsamplings, depth=1, heads=1, head_width=4, feed_forward=2)
+    settings = StudentConfig(base_width=2, downsamplings=downsamplings, depth=1, heads=1, head_width=4, feed_forward=2)
     frames = torch.randn(2, 9, 65, 70)
     assert AutoEncoder(settings)(frames).shape == (2, 3, 33, 35)
     assert Student(settings, (3,))(frames)[3].shape == (2, 1, 3, 3)
@@ -108,7 +108,7 @@ def test_other_depths_of_the_encoder(downsamplings):
 
 def test_rows_stay_rows():
     """A change in the upper right corner of the frame stays in that corner of the map."""
-    student = Student(Settings(base_width=4, depth=1, heads=1, head_width=4), (4,)).eval()
+    student = Student(StudentConfig(base_width=4, depth=1, heads=1, head_width=4), (4,)).eval()
     student.backbone.blocks = torch.nn.Sequential()  # attention looks everywhere
     frames = torch.zeros(1, 9, 160, 320)
     changed = frames.clone()
@@ -153,7 +153,7 @@ def test_block_equals_the_written_out_formula():
 
 @pytest.mark.parametrize(("stem", "stride"), [("full", 1), ("half", 2), ("quarter", 4)])
 def test_the_stem_mirrors_the_frame_at_its_border(stem, stride):
-    encoder, frames = Encoder(Settings(base_width=4, stem=stem)), torch.randn(2, 9, 21, 30)
+    encoder, frames = Encoder(StudentConfig(base_width=4, stem=stem)), torch.randn(2, 9, 21, 30)
     _, raw = encoder.stem(frames)
     mirrored = torch.cat([frames[..., 1:4].flip(-1), frames, frames[..., -4:-1].flip(-1)], -1)
     mirrored = torch.cat([mirrored[..., 1:4, :].flip(-2), mirrored, mirrored[..., -4:-1, :].flip(-2)], -2)
@@ -236,7 +236,7 @@ def test_softplus_heads_recover_from_empty_targets():
 
 
 def test_dead_heads_are_reported():
-    student = Student(Settings(base_width=2, depth=1, heads=1, head_width=4, last_activation="relu"), (4, 16))
+    student = Student(StudentConfig(base_width=2, depth=1, heads=1, head_width=4, last_activation="relu"), (4, 16))
     frames = torch.randn(2, 9, 40, 40)
     torch.nn.init.constant_(student.heads["16"].output.bias, -20.0)
     maps = student(frames)
@@ -269,7 +269,9 @@ def test_backbone_is_taken_over_from_the_autoencoder():
     assert all(torch.equal(student.heads.state_dict()[name], value) for name, value in heads.items())
 
 
-@pytest.mark.parametrize("other", [Settings(base_width=4, depth=1, heads=2, head_width=4), Settings(base_width=2)])
+@pytest.mark.parametrize(
+    "other", [StudentConfig(base_width=4, depth=1, heads=2, head_width=4), StudentConfig(base_width=2)]
+)
 def test_a_backbone_of_other_settings_is_refused(other):
     student = Student(SMALL, SIDES)
     before = {name: value.clone() for name, value in student.state_dict().items()}
@@ -281,8 +283,8 @@ def test_a_backbone_of_other_settings_is_refused(other):
 @pytest.mark.parametrize(("stem", "downsamplings", "decoded"), [("half", 2, (25, 33)), ("quarter", 1, (13, 17))])
 def test_a_stem_that_shrinks_and_the_rest_follows(stem, downsamplings, decoded):
     full, small = (
-        Settings(base_width=4, downsamplings=3, depth=1),
-        Settings(base_width=4, downsamplings=downsamplings, stem=stem, depth=1),
+        StudentConfig(base_width=4, downsamplings=3, depth=1),
+        StudentConfig(base_width=4, downsamplings=downsamplings, stem=stem, depth=1),
     )
     frames = torch.randn(2, 9, 97, 131)
     sizes = [Encoder(settings)(frames)[0].shape for settings in (full, small)]
@@ -294,7 +296,7 @@ def test_a_stem_that_shrinks_and_the_rest_follows(stem, downsamplings, decoded):
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_other_numbers_of_frames(count):
-    settings = Settings(base_width=2, depth=1, heads=1, head_width=4, frames=count)
+    settings = StudentConfig(base_width=2, depth=1, heads=1, head_width=4, frames=count)
     assert Student(settings, (4,))(torch.randn(2, 3 * count, 40, 40))[4].shape == (2, 1, 4, 4)
     assert AutoEncoder(settings)(torch.randn(2, 3 * count, 40, 40)).shape == (2, 3, 20, 20)
 
@@ -304,7 +306,7 @@ def test_positions_are_rows_and_columns():
     assert seen.shape == (2, 11, 5, 3) and not seen[:, :9].any()
     assert torch.equal(seen[1, 9, :, 1], torch.tensor([-1, -0.5, 0, 0.5, 1]))
     assert torch.equal(seen[0, 10, 2], torch.tensor([-1.0, 0, 1]))
-    settings = Settings(base_width=2, depth=1, heads=1, head_width=4, positions=True)
+    settings = StudentConfig(base_width=2, depth=1, heads=1, head_width=4, positions=True)
     moved = torch.zeros(1, 9, 64, 64)
     grid = Student(settings, (4,)).eval()(moved)[4]
     assert grid.std() > 0, "the same picture everywhere, judged by its place"
@@ -321,13 +323,13 @@ def test_the_soft_maximum_against_numpy():
     torch.testing.assert_close(made, expected)
     highest = functional.adaptive_max_pool2d(values, 3)
     assert (made <= highest + 1e-6).all() and (highest - made <= math.log(15) / 10).all()
-    soft = Student(Settings(base_width=2, depth=1, heads=1, head_width=4, pooling="soft"), SIDES)
+    soft = Student(StudentConfig(base_width=2, depth=1, heads=1, head_width=4, pooling="soft"), SIDES)
     assert all((grid > 0).all() for grid in soft(torch.randn(2, 9, 64, 64)).values())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "settings", [SMALL, Settings(base_width=2, depth=1, heads=2, head_width=4, stem="half", positions=True)]
+    "settings", [SMALL, StudentConfig(base_width=2, depth=1, heads=2, head_width=4, stem="half", positions=True)]
 )
 def test_exported_and_compiled_forms_say_the_same(settings):
     student, frames = Student(settings, SIDES).eval(), torch.randn(2, 9, 96, 128)

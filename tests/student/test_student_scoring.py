@@ -12,14 +12,14 @@ from vadistill.datasets.labels import kind_of, labels_of_boxes
 from vadistill.errors import InputError
 from vadistill.evaluation.fusion import fitted_sum, mean_ranks
 from vadistill.inference.description import Description
-from vadistill.settings import Distillation, Student
+from vadistill.settings import DistillationConfig, StudentConfig
 from vadistill.stages.evaluate_student import fitted_without_itself
 from vadistill.student.distillation import Distiller
 from vadistill.student.network import frame_scores, scale_frames
 from vadistill.student.scoring import score_clip, validation_auc, windows_of
 from vadistill.student.training import train_epoch
 
-NETWORK = Student(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
+NETWORK = StudentConfig(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
 CPU = torch.device("cpu")
 
 
@@ -31,7 +31,7 @@ def clips(tmp_path_factory):
 
 def distiller(**changes):
     torch.manual_seed(0)
-    settings = Distillation(teachers=("one",), adversarial_weight=0, epochs=4, **changes)
+    settings = DistillationConfig(teachers=("one",), adversarial_weight=0, epochs=4, **changes)
     return Distiller(NETWORK, settings, (1, 4), CPU)
 
 

@@ -59,17 +59,17 @@ def test_order_of_frames_and_border_rule_are_the_same_everywhere(stores, workers
     windows = FrameWindows(paths, (20, 30), (-3, 0, 3), maps_of, (1, 4), features=Seen())
     assert len(windows) == sum(LENGTHS.values())
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0)).tolist()
-    seen = []
+    teacher_features = []
     for frames, targets, objects in loader(windows, order, 5, workers):
         assert frames.dtype == torch.uint8 and frames.shape[1:] == (9, 20, 30)
         for row, frame in enumerate(frames):
-            values, clip, t = expected(order[len(seen)])
+            values, clip, t = expected(order[len(teacher_features)])
             assert frame[::3, 10, 10].tolist() == values
             assert targets["teacher"][4][row].shape == (1, 4, 4)
             assert objects[row].tolist() == [clip, t]
             assert targets["teacher"][1][row].item() == pytest.approx(0.1 * clip + 0.01 * t, abs=1e-3)
-            seen.append(order[len(seen)])
-    assert seen == order
+            teacher_features.append(order[len(teacher_features)])
+    assert teacher_features == order
 
 
 def test_an_epoch_takes_every_nth_frame_and_all_frames_in_turn(stores):

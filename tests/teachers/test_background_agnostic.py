@@ -6,12 +6,14 @@ import torch.nn.functional as F
 from teacher_objects import CLASSES, HEIGHT, part, train, walkers
 
 from vadistill.errors import InputError
-from vadistill.settings import BackgroundAgnostic as Settings
+from vadistill.settings import BackgroundAgnosticConfig
 from vadistill.teachers import background_agnostic
 from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
 from vadistill.teachers.registry import TEACHERS, build
 
-FAST = Settings(crop=32, autoencoder_rate=3e-3, adversarial_rate=3e-4, classifier_rate=3e-3, normalise="scene")
+FAST = BackgroundAgnosticConfig(
+    crop=32, autoencoder_rate=3e-3, adversarial_rate=3e-4, classifier_rate=3e-3, normalise="scene"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +49,7 @@ def test_first_step_reconstructs_both_and_classifier_labels_pseudo_as_one():
     stream, normal, pseudo = Stream(1, bounded=True), torch.rand(3, 1, 32, 32), torch.rand(3, 1, 32, 32)
     errors = [F.mse_loss(stream.reconstruct(view), view) for view in (normal, pseudo)]
     torch.testing.assert_close(reconstruct_both(stream, normal, pseudo)["loss"], sum(errors))
-    logits = torch.cat([stream.judge(normal)[0], stream.judge(pseudo)[0]]).log_softmax(1)
+    logits = torch.cat([stream.predict(normal)[0], stream.predict(pseudo)[0]]).log_softmax(1)
     expected = -(logits[:3, 0].sum() + logits[3:, 1].sum()) / 6
     torch.testing.assert_close(classify(stream, normal, pseudo)["loss"], expected)
 
@@ -58,7 +60,7 @@ def test_shapes(side):
     view = torch.randn(2, 2, side, side)
     assert stream.encoder(view).shape == (2, 16, side // 8, side // 8)
     assert stream.reconstruct(view).shape == view.shape
-    logits, errors, latent = stream.judge(view)
+    logits, errors, latent = stream.predict(view)
     assert torch.equal(latent, stream.encoder(view)) and latent.shape == (2, 16, side // 8, side // 8)
     assert logits.shape == (2, 2)
     expected = torch.stack([F.mse_loss(stream.reconstruct(view[i : i + 1]), view[i : i + 1]) for i in range(2)])
@@ -187,18 +189,18 @@ def test_crops_asked_for():
 def test_terms_are_probabilities_and_errors():
     teacher, objects = made(), walkers(8, 0)
     teacher.prepare(objects)
-    terms, features = teacher.judge(objects)
+    terms, features = teacher.predict(objects)
     assert terms.shape == (8, len(teacher.terms))
     assert teacher.terms[3:] == tuple(f"{name}_error" for name in teacher.probabilities)
     assert teacher.probabilities == teacher.terms[:3]
-    assert teacher.counted == (*teacher.probabilities, "past_error", "future_error")
+    assert teacher.score_terms == (*teacher.probabilities, "past_error", "future_error")
     views = teacher._views(*teacher._normal(objects))
     for column, name in enumerate(teacher.probabilities):
         stream, view = teacher.streams[name], views[name]
         with torch.no_grad():
             error = (stream.reconstruct(view) - view).pow(2).flatten(1).mean(1)
         torch.testing.assert_close(terms[:, 3 + column], error)
-        torch.testing.assert_close(terms[:, column], stream.judge(view)[0].softmax(1)[:, 1])
+        torch.testing.assert_close(terms[:, column], stream.predict(view)[0].softmax(1)[:, 1])
         torch.testing.assert_close(features[:, 16 * column : 16 * column + 16], stream.encoder(view).mean((2, 3)))
 
 

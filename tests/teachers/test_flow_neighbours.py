@@ -7,11 +7,11 @@ from sklearn.neighbors import NearestNeighbors
 from teacher_objects import CLASSES, HEIGHT, part, walkers
 
 from vadistill.errors import InputError
-from vadistill.settings import FlowNeighbours as Settings
+from vadistill.settings import FlowNeighboursConfig
 from vadistill.teachers.flow_neighbours import LEAST_DEVIATION, direction_histogram
 from vadistill.teachers.registry import build
 
-SMALL = Settings(max_objects=600)
+SMALL = FlowNeighboursConfig(max_objects=600)
 
 
 def objects_of(count, seed, scenes=1, **options):
@@ -118,7 +118,7 @@ def test_twins_of_an_object_are_its_neighbours():
 
 def test_the_features_are_what_the_distance_is_measured_of():
     teacher, asked = prepared(objects_of(60, 0)), objects_of(9, 1)
-    torch.testing.assert_close(teacher.judge(asked)[1], teacher.features(asked))
+    torch.testing.assert_close(teacher.predict(asked)[1], teacher.features(asked))
 
 
 def test_abnormal_motion_and_size_are_further_away():
@@ -157,7 +157,7 @@ def test_scenes_have_units_of_their_own():
     assert teacher.score(there).median() < 0.5 * teacher.score(fast).median()
     assert teacher.score(unknown).isfinite().all()
     assert not torch.equal(teacher.score(unknown), teacher.score(there))
-    assert teacher.outside(unknown).all() and not teacher.outside(there).any()
+    assert teacher.unseen_place(unknown).all() and not teacher.unseen_place(there).any()
 
 
 def test_equal_boxes_leave_finite_features():
@@ -181,7 +181,7 @@ def test_state_loads_into_a_new_teacher():
 def test_there_is_nothing_to_train_and_one_term():
     teacher = build("flow_neighbours", replace(SMALL, step=2, border="repeat"), CLASSES)
     assert teacher.phases() == [] and not list(teacher.parameters())
-    assert teacher.terms == teacher.counted == ("distance",) and teacher.probabilities == ()
+    assert teacher.terms == teacher.score_terms == ("distance",) and teacher.probabilities == ()
     request = teacher.training_crops()
     assert request == teacher.scoring_crops() and request.flow == (-2, 2) and request.border == "repeat"
 

@@ -101,10 +101,10 @@ def test_objects_where_none_stood_in_training_are_outside():
     unit = fitted(speed[kept], {key: value[kept] for key, value in objects.items()}, scenes=3)
     low = row[objects["scene"] == 0].min().item()
     asked = [low - 2 * TOLERANCE, low - 0.5 * TOLERANCE, 0.5, 1.0, 1.0 + 2 * TOLERANCE]
-    assert unit.outside(at_rows(asked)).tolist() == [True, False, False, False, True]
-    assert unit.outside(at_rows(asked, scene=1)).tolist() == [True, True, True, False, True]
+    assert unit.unseen_place(at_rows(asked)).tolist() == [True, False, False, False, True]
+    assert unit.unseen_place(at_rows(asked, scene=1)).tolist() == [True, True, True, False, True]
     for scene in (2, 3):  # without training objects, unknown
-        assert unit.outside(at_rows(asked, scene=scene)).all()
+        assert unit.unseen_place(at_rows(asked, scene=scene)).all()
 
 
 def test_table_of_several_statistics():
@@ -154,4 +154,4 @@ def test_state_carries_tables_and_range():
     for scene in range(3):
         asked = at_rows(torch.linspace(0, 1.5, 9), scene=scene)
         assert torch.equal(unit(asked), other(asked))
-        assert torch.equal(unit.outside(asked), other.outside(asked))
+        assert torch.equal(unit.unseen_place(asked), other.unseen_place(asked))

@@ -8,8 +8,7 @@ import torchvision
 from teacher_objects import CLASSES, bare, train
 
 from vadistill.errors import InputError
-from vadistill.settings import TASKS
-from vadistill.settings import MultiTask as Settings
+from vadistill.settings import TASKS, MultiTaskConfig
 from vadistill.teachers import training
 from vadistill.teachers.base import random_gaps
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
@@ -17,7 +16,7 @@ from vadistill.teachers.pretrained.weights import cached_weights
 from vadistill.teachers.registry import build
 from vadistill.training.run import TrainingRun
 
-FAST = Settings(crop=32, width="narrow", depth="shallow", flip=False)
+FAST = MultiTaskConfig(crop=32, width="narrow", depth="shallow", flip=False)
 
 
 def made(settings=FAST):
@@ -224,7 +223,7 @@ def crop_means(crops):
 @pytest.mark.parametrize("tasks", [(task,) for task in TASKS] + [("middle_box", "arrow"), TASKS])
 def test_chosen_tasks_alone_are_learned_and_scored(tasks):
     teacher = made(replace(FAST, tasks=tasks))
-    assert teacher.terms == teacher.counted == tuple(task for task in TASKS if task in tasks)
+    assert teacher.terms == teacher.score_terms == tuple(task for task in TASKS if task in tasks)
     assert teacher.probabilities == tuple(task for task in ("arrow", "irregularity") if task in tasks)
     assert (teacher.training_crops().irregular > 0) == ("irregularity" in tasks)
     assert not any(hasattr(teacher, task) for task in set(TASKS) - set(tasks))
@@ -242,14 +241,14 @@ def test_chosen_tasks_alone_are_learned_and_scored(tasks):
 
 def test_a_task_alone_is_measured_as_among_all():
     teacher, objects = made(), walkers(4, 0)
-    together, features = teacher.judge(objects)
+    together, features = teacher.predict(objects)
     sequences = objects["colour"].flip(2).transpose(1, 2).float() / 255
     expected = teacher.shared(sequences).mean((2, 3))
     assert np.corrcoef(features.flatten(), expected.detach().flatten())[0, 1] > 0.999  # bfloat16 where it is fast
     for column, task in enumerate(TASKS):
         alone = made(replace(FAST, tasks=(task,)))
         alone.load_state_dict({key: teacher.state_dict()[key] for key in alone.state_dict()})
-        terms, seen = alone.judge(objects)
+        terms, seen = alone.predict(objects)
         torch.testing.assert_close(terms[:, 0], together[:, column])
         assert torch.equal(seen, features) == (task != "middle_box")  # which sees six crops of the seven
 

@@ -13,7 +13,7 @@ from vadistill.detection.objects import index_objects
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import write_images
-from vadistill.settings import Objects
+from vadistill.settings import ObjectsConfig
 from vadistill.teachers import loader
 from vadistill.teachers.base import CropRequest
 from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out, scene_index
@@ -80,7 +80,7 @@ def tree(tmp_path):
                 paths.append(tmp_path / f"{name}.h5")
                 images = (np.full((HEIGHT, WIDTH, 3), t, np.uint8) for t in range(FRAMES))
                 write_images(paths[-1], name, "train", images, "png", 95)
-        return frame_stores(paths), index_objects([tmp_path / "0.h5"], settings or Objects())
+        return frame_stores(paths), index_objects([tmp_path / "0.h5"], settings or ObjectsConfig())
 
     return write
 
@@ -133,7 +133,7 @@ def test_what_is_wrong_with_one_of_many_clips_is_said(tree):
 
 def samples(stores, parts, limit=99, seed=(0,), threads=1, request=None, scenes=("",)):
     request = request or CropRequest(32, colour=OFFSETS, irregular=4)
-    return TrainingObjects(stores, parts, Objects(), scenes, request, limit, seed, threads)
+    return TrainingObjects(stores, parts, ObjectsConfig(), scenes, request, limit, seed, threads)
 
 
 def test_a_sample_is_limited_and_does_not_depend_on_threads(tree):
@@ -194,7 +194,7 @@ def test_training_objects_are_never_cut_from_another_frame(tree):
 
 
 def test_objects_know_their_scene(tree):
-    stores, index = tree({"cam1_a": [20], "cam2_b": [20, 21]}, Objects(scene=r"^(cam\d)"))
+    stores, index = tree({"cam1_a": [20], "cam2_b": [20, 21]}, ObjectsConfig(scene=r"^(cam\d)"))
     parts, _ = hold_out(index, 0)
     made = samples(stores, parts, scenes=("cam2",)).sample(0)
     assert made["scene"].tolist() == [1, 0, 0], "a scene that is not among the known ones has the next number"

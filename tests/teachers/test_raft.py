@@ -11,14 +11,13 @@ from teacher_objects import CLASSES
 from torchvision.models.optical_flow import Raft_Small_Weights
 
 from vadistill.errors import InputError
-from vadistill.settings import BackgroundAgnostic as Settings
-from vadistill.settings import FlowNeighbours
+from vadistill.settings import BackgroundAgnosticConfig, FlowNeighboursConfig
 from vadistill.teachers.crops import ClipCrops
 from vadistill.teachers.pretrained.raft import Raft
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.registry import build
 
-LEARNED = Settings(crop=32, motion="raft")
+LEARNED = BackgroundAgnosticConfig(crop=32, motion="raft")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_only_learned_flow_cannot_do_without_weights(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=rf"motion is raft, but there is no raft_small\*\.pth in .*{tmp_path}"):
         build("background_agnostic", LEARNED, CLASSES).load_network(None)
     build("background_agnostic", replace(LEARNED, motion="dis"), CLASSES).load_network(None)
-    build("flow_neighbours", FlowNeighbours(), CLASSES).load_network(None)
+    build("flow_neighbours", FlowNeighboursConfig(), CLASSES).load_network(None)
 
 
 def test_crops_hold_the_flow_of_colour_frames(tmp_path):

@@ -26,7 +26,7 @@ from vadistill.io.media.video import frames_of
 from vadistill.maps.calibration import fit
 from vadistill.maps.calibration_file import read_calibration, write_calibration
 from vadistill.report.run_files import read_metrics, read_timings
-from vadistill.settings import Calibration, canonical
+from vadistill.settings import CalibrationConfig, canonical
 from vadistill.student.scoring import load_student
 from vadistill.teachers.image_pool import read_image_pool
 from vadistill.training.run import TrainingRun
@@ -216,7 +216,7 @@ def _read_frame_scores(root):
 def _calibration(root):
     rng = np.random.default_rng(0)
     terms, scene = rng.uniform(0, 1, (300, 2)), np.zeros(300, int)
-    made = fit(("a", "b"), ("a",), terms, scene, rng.uniform(0, 1, 300), ("",), Calibration()).to_json()
+    made = fit(("a", "b"), ("a",), terms, scene, rng.uniform(0, 1, 300), ("",), CalibrationConfig()).to_json()
     content = {"teacher": "multi_task", "settings": {"logits": True}, "score": made, "single": {"a": made}}
     write_calibration(root / "calibration.json", {**content, "objects": 300, "clips": ["train_01"]})
     return root / "calibration.json"

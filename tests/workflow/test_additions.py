@@ -8,7 +8,7 @@ from conftest import copy_project
 from trees import write_mp4
 
 from vadistill.datasets.demo.clips import render_clip
-from vadistill.settings import Demo
+from vadistill.settings import DemoConfig
 
 pytestmark = pytest.mark.workflow
 FRAMES = 30
@@ -39,7 +39,7 @@ def clips(root, layout):
     ]
 '''
 SETTINGS = '''@dataclass(frozen=True)
-class ToyArea:
+class ToyAreaConfig:
     """Teacher: how unusual the area of an object's box is."""
 
     terms: ClassVar[tuple[str, ...]] = ("unusual_area",)
@@ -60,7 +60,7 @@ from vadistill.teachers.base import CropRequest, Teacher
 
 class ToyArea(Teacher):
     name = "toy_area"
-    terms = counted = ("unusual_area",)
+    terms = score_terms = ("unusual_area",)
 
     def __init__(self, settings, classes, scenes=1):
         super().__init__(settings, classes, scenes)
@@ -115,8 +115,8 @@ def project(tmp_path_factory):
     (package / "teachers/toy_area.py").write_text(TEACHER)
     settings = package / "settings/teachers.py"
     settings.write_text(settings.read_text().replace("# By name, in the order of all tables.", SETTINGS))
-    add_line(settings, '    "flow_neighbours": FlowNeighbours,\n', '    "toy_area": ToyArea,\n')
-    demo = Demo(seed=3, train_clips=2, test_clips=1, frames=FRAMES, height=96, width=160)
+    add_line(settings, '    "flow_neighbours": FlowNeighboursConfig,\n', '    "toy_area": ToyAreaConfig,\n')
+    demo = DemoConfig(seed=3, train_clips=2, test_clips=1, frames=FRAMES, height=96, width=160)
     for folder, split, number in (("normal", "train", 1), ("normal", "train", 2), ("watched", "test", 1)):
         frames, masks, _ = zip(*render_clip(demo, split, f"{split}_{number:02d}"), strict=True)
         clip = made.folder / "resources/toy" / folder / f"{number}.mp4"

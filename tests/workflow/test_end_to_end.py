@@ -15,7 +15,7 @@ from vadistill.evaluation.metrics import smooth
 from vadistill.io import object_scores
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
-from vadistill.settings import Objects
+from vadistill.settings import ObjectsConfig
 
 pytestmark = pytest.mark.workflow
 TEACHERS = ("background_agnostic", "multi_task", "flow_neighbours")
@@ -206,7 +206,7 @@ def test_no_teacher_is_fitted_on_the_clips_of_the_validation_split(results):
     assert calibration["clips"] == sorted(made)
     # Objects at least three frames, the reach of its windows, away from the ends of the clips that it may see.
     files = [sorted((results / folder / "train").glob("*.h5")) for folder in ("detections", "moving")]
-    objects = list(read_objects(files[0], Objects(confidence=0.1, min_side=6.0, moving=True), files[1]))
+    objects = list(read_objects(files[0], ObjectsConfig(confidence=0.1, min_side=6.0, moving=True), files[1]))
     inside = {clip.clip: int(((clip.frame >= 3) & (clip.frame < clip.frames - 3)).sum()) for clip in objects}
     log = (results / "logs/train_teacher/background_agnostic.log").read_text()
     fitted = int(re.search(r"of (\d+) objects", log)[1])

@@ -18,7 +18,7 @@ from trees import write_images, write_mp4
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.evaluation.localisation import tracks_of_masks
 from vadistill.evaluation.region_files import write_tracks
-from vadistill.settings import Demo
+from vadistill.settings import DemoConfig
 
 pytestmark = pytest.mark.workflow
 FRAMES = 40
@@ -39,7 +39,7 @@ PROJECT = "it's a project; touch y & (1) é %s"
 
 def write_clips(root) -> None:
     """A data set of generated clips in layout ``folder``, with labels and tracks; labels.csv spells é in one letter."""
-    demo = Demo(seed=3, train_clips=len(TRAIN), test_clips=len(TEST), frames=FRAMES, height=96, width=160)
+    demo = DemoConfig(seed=3, train_clips=len(TRAIN), test_clips=len(TEST), frames=FRAMES, height=96, width=160)
     intervals = []
     for split, names in (("train", TRAIN), ("test", TEST)):
         for number, name in enumerate(names, start=1):

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vadistill.settings import Student as StudentSettings
-from vadistill.settings import canonical
+from vadistill.settings import StudentConfig, canonical
 from vadistill.student.network import Student
 from vadistill.training.checkpoint import save
 
@@ -28,7 +27,7 @@ class Cost:
     values: int
 
 
-def cost_of(settings: StudentSettings, resolutions: tuple[int, ...]) -> Cost:
+def cost_of(settings: StudentConfig, resolutions: tuple[int, ...]) -> Cost:
     """Count what a student of these settings costs; nothing is computed."""
     values = 0
 
@@ -48,10 +47,10 @@ def cost_of(settings: StudentSettings, resolutions: tuple[int, ...]) -> Cost:
 
 
 def write_untrained(
-    path: Path, settings: StudentSettings | None = None, resolutions: tuple[int, ...] = (1, 4, 16), seed: int = 0
+    path: Path, settings: StudentConfig | None = None, resolutions: tuple[int, ...] = (1, 4, 16), seed: int = 0
 ) -> None:
     """Write a student with random weights as if it had been distilled; the official layout unless told otherwise."""
-    settings = settings or StudentSettings()
+    settings = settings or StudentConfig()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = Student(settings, resolutions).state_dict()

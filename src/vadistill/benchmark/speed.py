@@ -24,7 +24,7 @@ from vadistill.io.files import read_json
 from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
-from vadistill.settings import Demo, Student, section
+from vadistill.settings import DemoConfig, StudentConfig, section
 from vadistill.student.loader import offsets
 from vadistill.training.checkpoint import load_model
 from vadistill.training.device import cores, pick_device
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 OFFICIAL = f"official-{BASELINE}"
 FILM = {"cpu": 512, "cuda": 4096}  # frames of it that are scored at most
 CALIBRATION = 32  # windows for int8: enough to time it, too few to judge its scores
-DRAWN = Demo(height=480, width=856, frames=64)
+DRAWN = DemoConfig(height=480, width=856, frames=64)
 
 
 def check_record(output: Path) -> None:
@@ -120,6 +120,6 @@ def _racer(name: str, model: Path, file: Path, threads: int) -> Racer:
     return Racer(partial(load_backend, name, file, threads=threads), cost_of(*_sections(model)))
 
 
-def _sections(model: Path) -> tuple[Student, tuple[int, ...]]:
+def _sections(model: Path) -> tuple[StudentConfig, tuple[int, ...]]:
     settings = json.loads(load_model(model, "student")["settings"])
     return section("student", settings["student"]), section("maps", settings["maps"]).resolutions

@@ -16,7 +16,7 @@ from vadistill.datasets.splits import SYNTHETIC, SyntheticClip, held_out_part, s
 from vadistill.errors import InputError
 from vadistill.settings import LEAST_FRAMES
 from vadistill.settings.ablation import ablation_runs
-from vadistill.settings.stages import all_settings, dataset_config, dataset_section, owner, stage_settings
+from vadistill.settings.stages import all_settings, dataset_config, dataset_section, shared_from, stage_settings
 
 # Where the files of each product lie in the folder of a data set.
 FILES = {
@@ -312,4 +312,6 @@ class Dataset:
     @cache  # noqa: B019
     def _home(self, product: str, split: str = "", teacher: str = "") -> str:
         # Boxes are written with the frames of their clips.
-        return owner(self.catalogue.config, self.name, "frames" if product == "boxes" else product, split, teacher)
+        return shared_from(
+            self.catalogue.config, self.name, "frames" if product == "boxes" else product, split, teacher
+        )

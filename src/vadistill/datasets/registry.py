@@ -15,7 +15,7 @@ from vadistill.datasets.label_table import spelling
 from vadistill.errors import InputError
 from vadistill.io.media.numbering import missing_images
 from vadistill.io.names import IMAGE_SUFFIXES, natural_key
-from vadistill.settings import ANOMALY_KINDS, LAYOUTS, Demo
+from vadistill.settings import ANOMALY_KINDS, LAYOUTS, DemoConfig
 
 # Results of a clip have longer names than the clip, and a file system takes 255 bytes.
 NAME_BYTES = 200
@@ -40,13 +40,13 @@ def read_clips(layout: str, root: str | Path) -> list[Clip]:
     return _checked(reader.clips(root, layout), root)
 
 
-def demo_clip_names(settings: Demo, split: str) -> list[str]:
+def demo_clip_names(settings: DemoConfig, split: str) -> list[str]:
     """Return the names of the generated clips of a split."""
     count = {"train": settings.train_clips, "test": settings.test_clips}[split]
     return [f"{split}_{number:02d}" for number in range(1, count + 1)]
 
 
-def demo_clips(root: str | Path, settings: Demo) -> list[Clip]:
+def demo_clips(root: str | Path, settings: DemoConfig) -> list[Clip]:
     """Return the clips of the generated data set, whether or not its files are there yet."""
     root = Path(root)
     train = [Clip(name, "train", root / "train" / f"{name}.avi") for name in demo_clip_names(settings, "train")]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vadistill.geometry.flow import dis_flow
-from vadistill.settings import Moving
+from vadistill.settings import MovingConfig
 
 # Grey levels. Flow leaks from moving objects into flat surroundings, where no pixel changes.
 CHANGE = 12
@@ -14,7 +14,7 @@ CHANGE = 12
 OPENING, CLOSING = 3, 7
 
 
-def moving_boxes(frames: Iterable[np.ndarray], settings: Moving) -> Iterator[np.ndarray]:
+def moving_boxes(frames: Iterable[np.ndarray], settings: MovingConfig) -> Iterator[np.ndarray]:
     """Yield the boxes (n, 4) of the moving regions of every frame; at most 2 ``settings.step`` + 1 frames are held.
 
     Flow leads to the frame ``settings.step`` later, in the last frames to the one before; a frame that has neither
@@ -46,7 +46,7 @@ def moving_boxes(frames: Iterable[np.ndarray], settings: Moving) -> Iterator[np.
     yield from map(boxes, range(max(0, count - settings.step), count))
 
 
-def moving_regions(flow: np.ndarray, change: np.ndarray, settings: Moving) -> np.ndarray:
+def moving_regions(flow: np.ndarray, change: np.ndarray, settings: MovingConfig) -> np.ndarray:
     """Return boxes around the connected regions of pixels that move and change, largest first.
 
     The median flow, which a shaking camera causes, is subtracted first. Boxes from optical flow, filtered by size,

@@ -11,7 +11,7 @@ from vadistill.datasets.splits import scene_of
 from vadistill.errors import InputError
 from vadistill.geometry.boxes import iou, overlaps
 from vadistill.io.detections import KINDS, Detections, clip_names, read_clip
-from vadistill.settings import Objects
+from vadistill.settings import ObjectsConfig
 
 # A moving region is covered by a box that shares this part of the smaller of the two.
 COVERED = 0.3
@@ -42,7 +42,7 @@ class ObjectIndex:
 
 def read_objects(
     paths: Sequence[Path],
-    settings: Objects,
+    settings: ObjectsConfig,
     moving: Sequence[Path] = (),
     wanted: Callable[[str], bool] = lambda clip: True,
 ) -> Iterator[Detections]:
@@ -65,7 +65,7 @@ def read_objects(
             yield _objects(path, clip, regions, settings)
 
 
-def index_objects(paths: Sequence[Path], settings: Objects, moving: Sequence[Path] = ()) -> list[ObjectIndex]:
+def index_objects(paths: Sequence[Path], settings: ObjectsConfig, moving: Sequence[Path] = ()) -> list[ObjectIndex]:
     """Return where the objects that ``read_objects`` would give are: four bytes an object stay in memory."""
     made = []
     for path, clip, regions in _clips(paths, settings, moving):
@@ -75,12 +75,14 @@ def index_objects(paths: Sequence[Path], settings: Objects, moving: Sequence[Pat
     return made
 
 
-def load_objects(index: ObjectIndex, settings: Objects) -> Detections:
+def load_objects(index: ObjectIndex, settings: ObjectsConfig) -> Detections:
     """Read the objects of one clip, those of ``index.frame`` where ``settings`` are the ones of the index."""
     return _objects(index.path, index.clip, index.moving, settings)
 
 
-def _clips(paths: Sequence[Path], settings: Objects, moving: Sequence[Path]) -> Iterator[tuple[Path, str, Path | None]]:
+def _clips(
+    paths: Sequence[Path], settings: ObjectsConfig, moving: Sequence[Path]
+) -> Iterator[tuple[Path, str, Path | None]]:
     """Yield every clip with the file of its detections and, where they count, that of its moving regions."""
     regions = {clip: path for path in moving for clip in clip_names(path)} if settings.moving else {}
     for path in paths:
@@ -92,7 +94,7 @@ def _clips(paths: Sequence[Path], settings: Objects, moving: Sequence[Path]) -> 
             yield path, clip, regions.get(clip)
 
 
-def _objects(path: Path, clip: str, moving: Path | None, settings: Objects) -> Detections:
+def _objects(path: Path, clip: str, moving: Path | None, settings: ObjectsConfig) -> Detections:
     """Read the boxes of one clip that count as objects."""
     found = read_clip(path, clip)
     found = replace(found.take(object_rows(found, settings)), scene=scene_of(clip, settings.scene))
@@ -134,7 +136,7 @@ def _area(box: np.ndarray) -> np.ndarray:
     return (box[..., 2:] - box[..., :2]).prod(-1)
 
 
-def object_rows(detections: Detections, settings: Objects) -> np.ndarray:
+def object_rows(detections: Detections, settings: ObjectsConfig) -> np.ndarray:
     """Return the rows of the boxes that count as objects: confident, large enough, not doubled, not contained."""
     box = detections.box
     longer = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) if len(box) else np.zeros(0)
@@ -144,7 +146,7 @@ def object_rows(detections: Detections, settings: Objects) -> np.ndarray:
     return np.concatenate(kept) if kept else rows
 
 
-def _undoubled(rows: np.ndarray, detections: Detections, settings: Objects) -> np.ndarray:
+def _undoubled(rows: np.ndarray, detections: Detections, settings: ObjectsConfig) -> np.ndarray:
     """Drop, among the boxes of one frame, the less confident of two that nearly coincide, and contained ones."""
     box, confidence = detections.box[rows], detections.confidence[rows]
     # Of equally confident boxes the first one stays.

@@ -30,7 +30,7 @@ from vadistill.errors import InputError, in_one_line
 from vadistill.io.files import checked_path, sha256
 from vadistill.io.formats import ending
 from vadistill.quiet import quiet_ultralytics
-from vadistill.settings import Detection
+from vadistill.settings import DetectionConfig
 
 STRIDE = 32
 PADDING_GREY = 114
@@ -64,7 +64,7 @@ class Detector:
     """
 
     def __init__(
-        self, weights: Path, settings: Detection, device: torch.device, trusted: Container[str] = frozenset()
+        self, weights: Path, settings: DetectionConfig, device: torch.device, trusted: Container[str] = frozenset()
     ) -> None:
         if not checked_path(weights).exists():
             raise InputError(f"{weights}: no such detector weights; expected a .pt or .onnx file or an OpenVINO folder")

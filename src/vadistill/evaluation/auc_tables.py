@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from vadistill.errors import InputError
-from vadistill.evaluation.protocols import columns, judge
+from vadistill.evaluation.protocols import columns, frame_auc
 
 COLUMNS = ("group", "name", "level", "mean_filter")
 NUMBERS = ("micro_auc", "macro_auc")
@@ -59,7 +59,7 @@ def compare(
     for entry in entries:
         for kind, clips in groups.items():
             truth = {clip: labels[clip] for clip in clips}
-            made = judge({clip: entry.scores[clip] for clip in clips}, truth, sigma)
+            made = frame_auc({clip: entry.scores[clip] for clip in clips}, truth, sigma)
             rows.append(
                 {
                     "kind": kind,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vadistill.evaluation.metrics import Clips
+from vadistill.evaluation.metrics import FrameLabels, FrameScores
 
 DRAWS, SEED = 2000, 0
 LEAST_CLIPS = 5  # that count; of fewer a bootstrap says nothing
@@ -43,7 +43,7 @@ class Draws:
     macro_clips: int
 
 
-def draw(scores: Clips, labels: Clips, own: Mapping[str, float | None], draws: int = DRAWS) -> Draws:
+def draw(scores: FrameScores, labels: FrameLabels, own: Mapping[str, float | None], draws: int = DRAWS) -> Draws:
     """Return the AUC of clips drawn with replacement; the same draws for every detector of the same clips.
 
     A micro AUC is the share of won comparisons between abnormal and normal frames; counted once for each pair of

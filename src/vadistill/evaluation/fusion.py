@@ -1,4 +1,4 @@
-"""Ways to make one frame score of several: means, mean ranks, a fitted sum. Scores are dicts from clip to (T,)."""
+"""Ways to make one frame score of several: means, mean ranks, a fitted sum. FrameScores are dicts from clip to (T,)."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,17 +7,16 @@ from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from vadistill.errors import InputError
+from vadistill.evaluation.metrics import FrameScores
 
-Scores = dict[str, np.ndarray]
 
-
-def mean_scores(parts: Iterable[Mapping[str, np.ndarray]]) -> Scores:
+def mean_scores(parts: Iterable[Mapping[str, np.ndarray]]) -> FrameScores:
     """Return the mean of several scores of the same clips."""
     parts = list(parts)
     return {clip: np.mean([part[clip] for part in parts], axis=0) for clip in parts[0]}
 
 
-def mean_ranks(parts: Iterable[Mapping[str, np.ndarray]]) -> Scores:
+def mean_ranks(parts: Iterable[Mapping[str, np.ndarray]]) -> FrameScores:
     """Return the mean over several scores of the share of all frames that score lower, ties in the middle."""
     ranked = []
     for part in parts:
@@ -31,7 +30,7 @@ def fitted_sum(
     parts: Mapping[int, Mapping[str, np.ndarray]],
     known: Mapping[int, Mapping[str, np.ndarray]],
     truth: Mapping[str, np.ndarray],
-) -> Scores:
+) -> FrameScores:
     """Return the sum of several scores that logistic regression fits to known clips.
 
     Args:

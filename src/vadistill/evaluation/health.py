@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vadistill.evaluation.fusion import Scores
+from vadistill.evaluation.metrics import FrameScores
 
 DEAD = 0.01  # cells below this
 DEAD_SHARE = 0.95  # of the cells with an object
@@ -34,7 +34,7 @@ def complaints_of_training(metrics: Mapping[str, float]) -> list[str]:
     return found
 
 
-def complaints_of_maps(name: str, maxima: Mapping[int, Scores]) -> list[str]:
+def complaints_of_maps(name: str, maxima: Mapping[int, FrameScores]) -> list[str]:
     """Return what is wrong with the maps of a detector, a line a resolution.
 
     Args:

@@ -13,7 +13,11 @@ from vadistill.errors import InputError
 
 TRUNCATE = 4.0  # the Gaussian is cut off at this many standard deviations
 
-Clips = Mapping[str, np.ndarray]
+FrameScores = dict[str, np.ndarray]
+"""Scores (T,) of the frames of each clip, by its name."""
+
+FrameLabels = Mapping[str, np.ndarray]
+"""Labels (T,) of the frames of each clip, 1 = abnormal."""
 
 
 def smooth(scores: np.ndarray, sigma: float) -> np.ndarray:
@@ -85,7 +89,7 @@ def equal_error_threshold(scores: np.ndarray, labels: np.ndarray) -> float | Non
     return float(threshold[np.argmin(np.abs(false + true - 1))])
 
 
-def micro_auc(scores: Clips, labels: Clips) -> float | None:
+def micro_auc(scores: FrameScores, labels: FrameLabels) -> float | None:
     """Return the AUC of the concatenated frames of all clips; None where they have only one class.
 
     Raises:
@@ -121,7 +125,7 @@ def frame_scores_from_objects(frame_index: np.ndarray, score: np.ndarray, frames
     return best
 
 
-def check_clips(scores: Clips, labels: Clips) -> None:
+def check_clips(scores: FrameScores, labels: FrameLabels) -> None:
     """Check that scores and labels (T,) are of the same clips and lengths, and hold what they should.
 
     Raises:

@@ -13,7 +13,8 @@ from vadistill.errors import InputError
 from vadistill.evaluation.bootstrap import Draws, draw, intervals, intervals_of_difference
 from vadistill.evaluation.metrics import (
     TRUNCATE,
-    Clips,
+    FrameLabels,
+    FrameScores,
     auc,
     average_precision,
     check_clips,
@@ -60,7 +61,7 @@ PROTOCOLS = {
 DEFAULT = "vadistill"
 
 
-def judge(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
+def frame_auc(scores: FrameScores, labels: FrameLabels, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
     """Return micro and macro AUC under a protocol.
 
     Macro AUC is the mean of the clips' AUC (arXiv 2211.15597). A clip with one class only has none: what it counts is
@@ -79,18 +80,20 @@ def judge(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT) -> di
     Raises:
         InputError: The protocol is unknown; otherwise as ``micro_auc`` and ``smooth``.
     """
-    return _judged(_checked(scores, labels, sigma, find(name)), labels, find(name))
+    return _auc_record(_checked(scores, labels, sigma, find(name)), labels, find(name))
 
 
-def judge_fully(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
-    """Return what ``judge`` returns and, besides, what a reader needs to weigh it; arguments and errors as there.
+def frame_auc_with_intervals(
+    scores: FrameScores, labels: FrameLabels, sigma: float, name: str = DEFAULT
+) -> dict[str, Any]:
+    """Return what ``frame_auc`` returns and, besides, what a reader needs to weigh it; arguments and errors as there.
 
     Returns:
         Also ``micro_interval`` and ``macro_interval`` (95 %, bootstrap over clips, or None), and
         ``average_precision`` and ``equal_error_rate`` of the frames of all clips.
     """
     ready = _checked(scores, labels, sigma, find(name))
-    made = _judged(ready, labels, find(name))
+    made = _auc_record(ready, labels, find(name))
     made_of = intervals(draw(ready, labels, {clip: own["auc"] for clip, own in made["per_clip"].items()}))
     joined, truth = (np.concatenate([part[clip] for clip in ready]) for part in (ready, labels))
     return made | {
@@ -101,7 +104,7 @@ def judge_fully(scores: Clips, labels: Clips, sigma: float, name: str = DEFAULT)
     }
 
 
-def _checked(scores: Clips, labels: Clips, sigma: float, protocol: Protocol) -> dict[str, np.ndarray]:
+def _checked(scores: FrameScores, labels: FrameLabels, sigma: float, protocol: Protocol) -> dict[str, np.ndarray]:
     """Return the scores that a protocol ranks, checked before it and after: huge ones overflow on the way."""
     check_clips(scores, labels)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -110,7 +113,7 @@ def _checked(scores: Clips, labels: Clips, sigma: float, protocol: Protocol) -> 
     return ready
 
 
-def _judged(ready: Clips, labels: Clips, protocol: Protocol) -> dict[str, Any]:
+def _auc_record(ready: FrameScores, labels: FrameLabels, protocol: Protocol) -> dict[str, Any]:
     """Return the record of prepared scores (T,) of each clip."""
     own = {clip: _clip_auc(ready[clip], labels[clip], protocol) for clip in ready}
     counted = [value for value in own.values() if value is not None]
@@ -125,15 +128,15 @@ def _judged(ready: Clips, labels: Clips, protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def judge_side_by_side(scores: Clips, labels: Clips, sigma: float) -> dict[str, Any]:
-    """Return what ``judge_fully`` returns of the default protocol, and of the others the AUC under ``protocols``."""
-    made = {name: judge_fully(scores, labels, sigma, name) for name in PROTOCOLS}
+def frame_auc_of_protocols(scores: FrameScores, labels: FrameLabels, sigma: float) -> dict[str, Any]:
+    """Return ``frame_auc_with_intervals`` of the default protocol and, under ``protocols``, the AUC of the others."""
+    made = {name: frame_auc_with_intervals(scores, labels, sigma, name) for name in PROTOCOLS}
     keys = ("micro_auc", "macro_auc", "micro_interval", "macro_interval")
     other = {name: {key: part[key] for key in keys} for name, part in made.items() if name != DEFAULT}
     return made[DEFAULT] | {"protocols": other}
 
 
-def difference(one: Clips, other: Clips, labels: Clips, sigma: float) -> dict[str, Any]:
+def difference(one: FrameScores, other: FrameScores, labels: FrameLabels, sigma: float) -> dict[str, Any]:
     """Return the AUC of one detector minus that of another one under the default protocol, with 95 % intervals.
 
     Clips that are hard are hard for both: the interval of the difference is narrower than those of the two suggest.
@@ -142,23 +145,23 @@ def difference(one: Clips, other: Clips, labels: Clips, sigma: float) -> dict[st
         one: Raw frame scores (T,) of each clip.
         other: Those of the other detector.
         labels: Frame labels (T,) of each clip.
-        sigma: As in ``judge``.
+        sigma: As in ``frame_auc``.
     """
     found = intervals_of_difference(*(_drawn(scores, labels, sigma) for scores in (one, other)))
-    first, second = (judge(scores, labels, sigma) for scores in (one, other))
+    first, second = (frame_auc(scores, labels, sigma) for scores in (one, other))
     # Of the same clips, both have a number or neither has.
     values = {key: None if first[key] is None else first[key] - second[key] for key in ("micro_auc", "macro_auc")}
     return values | {"micro_interval": found.micro, "macro_interval": found.macro}
 
 
-def _drawn(scores: Clips, labels: Clips, sigma: float) -> Draws:
+def _drawn(scores: FrameScores, labels: FrameLabels, sigma: float) -> Draws:
     ready = prepare(scores, sigma, PROTOCOLS[DEFAULT])
     return draw(ready, labels, {clip: auc(ready[clip], labels[clip]) for clip in ready})
 
 
-def in_short(scores: Clips, labels: Clips | None, sigma: float) -> dict[str, float | None]:
+def in_short(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> dict[str, float | None]:
     """Return ``micro_auc`` and ``macro_auc`` alone, None without labels."""
-    made = {} if labels is None else judge(scores, labels, sigma)
+    made = {} if labels is None else frame_auc(scores, labels, sigma)
     return {key: made.get(key) for key in ("micro_auc", "macro_auc")}
 
 
@@ -173,7 +176,7 @@ def find(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def prepare(scores: Clips, sigma: float, protocol: Protocol) -> dict[str, np.ndarray]:
+def prepare(scores: FrameScores, sigma: float, protocol: Protocol) -> dict[str, np.ndarray]:
     """Return the frame scores that a protocol ranks: smoothed, and scaled where it says so."""
     made = {
         clip: fast_aed_smooth(values) if protocol.fast_aed_filter else smooth(values, sigma)
@@ -183,7 +186,7 @@ def prepare(scores: Clips, sigma: float, protocol: Protocol) -> dict[str, np.nda
 
 
 def record(name: str, sigma: float) -> dict[str, Any]:
-    """Return how ``judge`` makes its numbers; to be stored beside them."""
+    """Return how ``frame_auc`` makes its numbers; to be stored beside them."""
     protocol = find(name)
     if protocol.fast_aed_filter:
         smoothing = {"kind": "gaussian", "sigma_frames": FAST_AED_SIGMA, "taps": FAST_AED_TAPS, "borders": "zeros"}
@@ -202,12 +205,12 @@ def record(name: str, sigma: float) -> dict[str, Any]:
     }
 
 
-def columns(labels: Clips, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
+def columns(labels: FrameLabels, sigma: float, name: str = DEFAULT) -> dict[str, Any]:
     """Return what a table says of how its AUC were made: ``record`` as columns, and how many clips were judged.
 
     Args:
         labels: Frame labels (T,) of each clip that the numbers are of.
-        sigma: As in ``judge``.
+        sigma: As in ``frame_auc``.
         name: Key of ``PROTOCOLS``.
 
     Returns:

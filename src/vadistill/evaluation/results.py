@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.evaluation.fusion import Scores
 from vadistill.evaluation.localisation import PixelCounts, box_regions, enlarge, low_threshold, map_regions
 from vadistill.evaluation.mean_filter import filtered_frame_scores
-from vadistill.evaluation.metrics import frame_scores_from_objects
+from vadistill.evaluation.metrics import FrameScores, frame_scores_from_objects
 from vadistill.evaluation.rbdc_tbdc import Regions
 from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import object_scores
@@ -21,9 +20,9 @@ from vadistill.io.object_scores import columns_of
 from vadistill.io.provenance import data_fingerprint
 from vadistill.maps.calibration import Calibrator
 from vadistill.maps.calibration_file import read_calibration
-from vadistill.settings import Localisation
+from vadistill.settings import LocalisationConfig
 
-Objects = dict[str, ScoredObjects]
+ObjectsByClip = dict[str, ScoredObjects]
 """Scored objects by clip."""
 
 
@@ -36,16 +35,16 @@ class TeacherResult:
         maps: Its maps.
     """
 
-    objects: Objects
+    objects: ObjectsByClip
     maps: MapStore
 
     @property
-    def scores(self) -> Scores:
+    def scores(self) -> FrameScores:
         """The highest object score of each frame, 0 without an object (the value of an empty map)."""
         return highest(self.objects)
 
 
-def scored_objects(scores: list[Path], calibrator: Calibrator) -> Objects:
+def scored_objects(scores: list[Path], calibrator: Calibrator) -> ObjectsByClip:
     """Read the terms of a teacher's objects and calibrate them."""
     columns = columns_of(scores[0], calibrator.terms)
     return {
@@ -66,7 +65,7 @@ def object_regions(objects: ScoredObjects, cell: int, side: int, span: int) -> R
     return box_regions(objects, cell, side, span)
 
 
-def highest(objects: Objects) -> Scores:
+def highest(objects: ObjectsByClip) -> FrameScores:
     """Return the highest object score of each frame, 0 without one."""
     return {
         clip: frame_scores_from_objects(part.frame, part.score, part.frames, empty=0.0)
@@ -74,14 +73,14 @@ def highest(objects: Objects) -> Scores:
     }
 
 
-def filtered(objects: Objects, cell: int, side: int) -> Scores:
+def filtered(objects: ObjectsByClip, cell: int, side: int) -> FrameScores:
     """Return frame scores behind the mean filter over time and place (``vadistill.evaluation.mean_filter``)."""
     return {clip: filtered_frame_scores(part, cell, side) for clip, part in objects.items()}
 
 
-def map_maxima(maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, Scores]:
+def map_maxima(maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, FrameScores]:
     """Return the maximum (T,) of each clip's maps, by resolution."""
-    made: dict[int, Scores] = {g: {} for g in resolutions}
+    made: dict[int, FrameScores] = {g: {} for g in resolutions}
     for clip in maps.clips():
         for g, grid in maps.read(clip, resolutions).items():
             made[g][clip] = grid.max((1, 2))
@@ -98,7 +97,7 @@ def read_calibrations(paths: list[Path]) -> dict[str, dict[str, Any]]:
     return {content["teacher"]: content for content in map(read_calibration, paths)}
 
 
-def objects_by_teacher(scores: list[Path], calibrations: list[Path]) -> dict[str, Objects]:
+def objects_by_teacher(scores: list[Path], calibrations: list[Path]) -> dict[str, ObjectsByClip]:
     """Read the terms of every teacher's objects and calibrate them."""
     fits = read_calibrations(calibrations)
     return {
@@ -111,7 +110,7 @@ def read_teachers(scores: list[Path], maps: list[Path], calibrations: list[Path]
     """Read every teacher's results.
 
     Raises:
-        InputError: Scores, maps and calibrations are not of the same teachers.
+        InputError: FrameScores, maps and calibrations are not of the same teachers.
     """
     score_files, map_files, fits = by_teacher(scores), by_teacher(maps), read_calibrations(calibrations)
     if not set(score_files) == set(map_files) == set(fits):
@@ -147,7 +146,7 @@ class Detectors:
     """The student, its teachers and their mean: what they say about the test clips."""
 
     def __init__(
-        self, student: MapStore, normal: MapStore, teachers: Mapping[str, TeacherResult], settings: Localisation
+        self, student: MapStore, normal: MapStore, teachers: Mapping[str, TeacherResult], settings: LocalisationConfig
     ) -> None:
         """Take what they said.
 

@@ -7,7 +7,7 @@ import numpy as np
 from vadistill.student.training_conditions import Conditions
 
 
-class Scores(NamedTuple):
+class BatchScores(NamedTuple):
     """What a student says of N frames.
 
     Attributes:
@@ -36,6 +36,6 @@ class Backend(Protocol):
     resolutions: tuple[int, ...]
     conditions: Conditions | None
 
-    def __call__(self, frames: np.ndarray) -> Scores:
+    def __call__(self, frames: np.ndarray) -> BatchScores:
         """Score windows of frames (N, 3 * F, H, W) uint8, BGR triples in the order of ``offsets``; any N."""
         ...

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.inference.backend import Scores
+from vadistill.inference.backend import BatchScores
 from vadistill.settings import canonical, section
 from vadistill.student.loader import offsets
 from vadistill.student.training_conditions import Conditions
@@ -97,11 +97,11 @@ class Description:
             )
         return np.require(frames, requirements=("C", "W"))
 
-    def scores(self, parts: list[list[np.ndarray]]) -> Scores:
+    def scores(self, parts: list[list[np.ndarray]]) -> BatchScores:
         """Return the outputs of consecutive pieces, each [score, maps ...], as those of the whole."""
         empty = [np.empty((0, *shape), np.float32) for shape in ((), *((g, g) for g in self.resolutions))]
         score, *maps = (np.concatenate(made) for made in zip(empty, *parts, strict=True))
-        return Scores(score, dict(zip(self.resolutions, maps, strict=True)))
+        return BatchScores(score, dict(zip(self.resolutions, maps, strict=True)))
 
 
 def is_onnx_export(path: Path) -> bool:

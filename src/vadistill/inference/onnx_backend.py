@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.inference.backend import Scores
+from vadistill.inference.backend import BatchScores
 from vadistill.inference.description import KEY, Description
 from vadistill.inference.extras import extra
 from vadistill.inference.model_files import ONNX
@@ -40,7 +40,7 @@ class OnnxBackend:
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
         self.conditions = described.conditions
 
-    def __call__(self, frames: np.ndarray) -> Scores:
+    def __call__(self, frames: np.ndarray) -> BatchScores:
         """Score windows of frames; see ``Backend``."""
         frames, step = self._description.checked(frames), self._description.piece
         names = self._description.outputs

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.inference.backend import Scores
+from vadistill.inference.backend import BatchScores
 from vadistill.inference.extras import extra
 from vadistill.inference.openvino_graph import description_of, quantised, read_openvino
 
@@ -57,7 +57,7 @@ class OpenVinoBackend:
         self._queue = openvino.AsyncInferQueue(compiled(self._piece, threads), threads)
         self._single = compiled(1, 1).create_infer_request()
 
-    def __call__(self, frames: np.ndarray) -> Scores:
+    def __call__(self, frames: np.ndarray) -> BatchScores:
         """Score windows of frames; see ``Backend``."""
         frames, step = self._description.checked(frames), self._piece
         pieces = len(frames) // step

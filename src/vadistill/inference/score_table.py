@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.inference.backend import Backend, Scores
+from vadistill.inference.backend import Backend, BatchScores
 from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
 from vadistill.io.files import whole_file, whole_stream
 from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
@@ -133,8 +133,8 @@ def check_rate(backend: Backend, match_rate: bool) -> None:
 
 
 def with_warning(
-    scores: Iterable[Scores], source: Path, backend: Backend, times: StreamTimes, rate: float | None
-) -> Iterator[Scores]:
+    scores: Iterable[BatchScores], source: Path, backend: Backend, times: StreamTimes, rate: float | None
+) -> Iterator[BatchScores]:
     """Pass scores on; when the first ones are there, warn of what is unlike the training clips."""
     conditions, warned = backend.conditions, False
     for part in scores:
@@ -165,7 +165,7 @@ def _is_maps(path: Path) -> bool:
         return all(re.fullmatch(r"(\d+)x\1\.npy", name) for name in archive.namelist())
 
 
-def write_scores(path: Path, parts: Iterable[Scores], moments: deque[float], maps: Path | None = None) -> None:
+def write_scores(path: Path, parts: Iterable[BatchScores], moments: deque[float], maps: Path | None = None) -> None:
     """Write scores as they come: the CSV file, and the maps where asked for, whole or not at all.
 
     Args:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from vadistill.inference.backend import Backend, Scores
+from vadistill.inference.backend import Backend, BatchScores
 from vadistill.io.files import checked_path
 from vadistill.io.formats import ending
 from vadistill.io.frames import FrameStore, window_indices
@@ -88,7 +88,7 @@ def score_video(
     decoders: int = 1,
     moments: Moments | None = None,
     offsets: Sequence[int] | None = None,
-) -> Generator[Scores, None, None]:
+) -> Generator[BatchScores, None, None]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
     An error in any thread, an interrupt or a caller that stops early ends all threads before it is passed on.

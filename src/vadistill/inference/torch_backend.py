@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vadistill.errors import InputError
-from vadistill.inference.backend import Scores
+from vadistill.inference.backend import BatchScores
 from vadistill.inference.description import Description
 from vadistill.inference.graph import ScoringNetwork, streamlined
 from vadistill.student.scoring import load_student
@@ -38,7 +38,7 @@ class TorchBackend:
         self._description, self._threads, self._piece = description, threads, piece
 
     @torch.inference_mode()
-    def __call__(self, frames: np.ndarray) -> Scores:
+    def __call__(self, frames: np.ndarray) -> BatchScores:
         """Score windows of frames; see ``Backend``."""
         batch = torch.from_numpy(self._description.checked(frames))
         pieces = batch.split(self._piece or max(len(batch), 1)) if len(batch) else ()

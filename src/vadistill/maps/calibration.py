@@ -12,7 +12,7 @@ import numpy as np
 
 from vadistill.geometry.scene_statistics import Bands, at_scene, fit_bands, fit_scenes
 from vadistill.maps.percentiles import steady
-from vadistill.settings import Calibration
+from vadistill.settings import CalibrationConfig
 
 CERTAIN = 1e-6  # probabilities nearer to 0 or 1 are cut before the logit
 SQUASH_PERCENTILE = 99.9
@@ -102,7 +102,7 @@ def fit(
     scene: np.ndarray,
     row: np.ndarray,
     scenes: Sequence[str],
-    settings: Calibration,
+    settings: CalibrationConfig,
 ) -> Calibrator:
     """Fit a calibrator to training objects.
 
@@ -134,7 +134,7 @@ def fit(
     return Calibrator(plain.terms, logits, plain.scenes, tables, squash, fit_affine(score, settings))
 
 
-def fit_affine(scores: np.ndarray, settings: Calibration) -> Affine:
+def fit_affine(scores: np.ndarray, settings: CalibrationConfig) -> Affine:
     """Fit the map that takes two percentiles of the training scores (N,) to two values.
 
     Of few scores the percentiles lie farther inward (``maps.percentiles``). Equal scores all go to the low value.

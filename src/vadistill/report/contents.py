@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vadistill.evaluation.metrics import auc
+from vadistill.evaluation.metrics import FrameLabels, FrameScores, auc
 from vadistill.report import tables
 from vadistill.report.page import Page, Picture, Section, picture
 from vadistill.report.plots import loss_plot, score_plot, title_of
 from vadistill.report.roc import clip_plot, roc_plot
 from vadistill.settings import LEAST_FRAMES
-
-Clips = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class Material:
 
     result: Mapping[str, Any]
     localisation: Mapping[str, Any] | None
-    scores: Mapping[str, Clips]
-    labels: Clips | None
+    scores: Mapping[str, FrameScores]
+    labels: FrameLabels | None
     moments: Sequence[Picture]
     training: Mapping[str, Sequence[Mapping[str, Any]]]
     timings: pd.DataFrame
@@ -80,7 +78,7 @@ def _sigma(result: Mapping[str, Any]) -> float:
     return result["protocol"]["smoothing"].get("sigma_frames", 0)
 
 
-def _numbers(material: Material, labels: Clips) -> Section:
+def _numbers(material: Material, labels: FrameLabels) -> Section:
     joined = {name: np.concatenate([by_clip[clip] for clip in labels]) for name, by_clip in material.scores.items()}
     truth = np.concatenate(list(labels.values()))
     own = {name: made["per_clip"] for name, made in tables.detectors(material.result).items()}
@@ -132,7 +130,7 @@ def _curves(material: Material) -> Section:
     return Section("curves", "Score curves", "Every test clip; abnormal frames are shaded.", made, figures=figures)
 
 
-def _curve(clip: str, curves: Clips, truth: np.ndarray | None, aucs: Mapping[str, float | None]) -> Picture:
+def _curve(clip: str, curves: FrameScores, truth: np.ndarray | None, aucs: Mapping[str, float | None]) -> Picture:
     return drawn(lambda path: score_plot(path, clip, curves, truth, aucs), f"score curves of clip {clip}")
 
 

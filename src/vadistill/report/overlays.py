@@ -14,7 +14,7 @@ from matplotlib.typing import ColorType
 from vadistill.datasets.labels import ClipLabels
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.metrics import smooth
-from vadistill.evaluation.results import Objects, highest, mean_objects
+from vadistill.evaluation.results import ObjectsByClip, highest, mean_objects
 from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io.maps import MapStore
 from vadistill.report.mistakes import BOX_COLOURS
@@ -62,7 +62,7 @@ class Findings:
 
 
 def findings_of(
-    clip: str, student: MapStore, teachers: Collection[Objects], sigma: float, labels: ClipLabels | None
+    clip: str, student: MapStore, teachers: Collection[ObjectsByClip], sigma: float, labels: ClipLabels | None
 ) -> Findings:
     """Return what the student and its teachers say of a clip, and the truth.
 

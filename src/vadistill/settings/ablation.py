@@ -7,7 +7,7 @@ frames: each changes one thing of what is configured. All runs share what lies b
 from collections.abc import Iterator
 from typing import Any
 
-from vadistill.settings import Distillation
+from vadistill.settings import DistillationConfig
 from vadistill.settings.stages import all_settings, dataset_section
 
 PAPER_TEACHERS = ("background_agnostic", "multi_task")
@@ -56,7 +56,7 @@ def _variants(config: dict[str, Any], dataset: str) -> Iterator[tuple[str, Secti
     """Yield the name of each variant and what it changes."""
     own, student = (dataset_section(config, dataset, name) for name in ("distillation", "student"))
     resolutions = sorted(dataset_section(config, dataset, "maps").resolutions)
-    weight = own.adversarial_weight or Distillation.adversarial_weight
+    weight = own.adversarial_weight or DistillationConfig.adversarial_weight
     for kind, used in (("standard", 0.0), ("adversarial", weight)):
         for name, pretrained in (("", False), ("_pretrained", True)):
             yield kind + name, {"distillation": {"adversarial_weight": used, "pretrained": pretrained}}

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 
 from vadistill.errors import InputError
-from vadistill.settings import TEACHERS, Calibration, Validation, section
+from vadistill.settings import TEACHERS, CalibrationConfig, ValidationConfig, section
 from vadistill.settings.paths import expand_paths
 from vadistill.settings.schema import schema
 from vadistill.settings.sections import PATHS
@@ -109,14 +109,14 @@ def _check_scene(dataset: str, pattern: str) -> None:
         raise InputError(f"config: datasets.{dataset}.objects.scene: '{pattern}' has no group around the scene's name")
 
 
-def _check_intervals(place: str, made: Validation) -> None:
+def _check_intervals(place: str, made: ValidationConfig) -> None:
     for key in ("pace", "haste"):
         low, high = getattr(made, key)
         if low > high:
             raise InputError(f"config: {place}.{key} is [{low:g}, {high:g}]; expected the smaller number first")
 
 
-def _check_calibration(dataset: str | None, calibration: Calibration) -> None:
+def _check_calibration(dataset: str | None, calibration: CalibrationConfig) -> None:
     place = f"datasets.{dataset}.calibration" if dataset else "calibration"
     if calibration.low_percentile >= calibration.high_percentile or calibration.low_value >= calibration.high_value:
         raise InputError(f"config: {place}: the low percentile and value must lie below the high ones")

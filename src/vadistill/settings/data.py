@@ -34,7 +34,7 @@ OFFICIAL_WEIGHTS = (
 
 
 @dataclass(frozen=True)
-class Demo:
+class DemoConfig:
     """The generated data set (layout ``demo``)."""
 
     seed: int = number(7, "everything is drawn from it")
@@ -46,7 +46,7 @@ class Demo:
 
 
 @dataclass(frozen=True)
-class Frames:
+class FramesConfig:
     """How extracted frames are stored."""
 
     encoding: Literal["jpeg", "png"] = option("jpeg", "jpeg (JPEG source frames are kept byte for byte) or png")
@@ -59,7 +59,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Detection:
+class DetectionConfig:
     """The object detector. Thresholds that the teachers use stand in ``objects``."""
 
     weights: str = path(
@@ -73,7 +73,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Objects:
+class ObjectsConfig:
     """Which stored boxes count as objects; changing it does not rerun the detector."""
 
     confidence: float = number(0.25, "least confidence", 0, 1)
@@ -85,7 +85,7 @@ class Objects:
 
 
 @dataclass(frozen=True)
-class Moving:
+class MovingConfig:
     """Regions that move, for objects that the detector does not know."""
 
     step: int = number(3, "frames over which motion is measured", 1)
@@ -95,14 +95,14 @@ class Moving:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutConfig:
     """The training clips that no teacher is fitted on: they stop the training early and make the validation split."""
 
     share: float = number(0.15, "of the training clips, at least one; of a single clip its last part", 0, 0.5)
 
 
 @dataclass(frozen=True)
-class Validation:
+class ValidationConfig:
     """Synthetic anomalies in held-out training clips: the split by which settings are chosen."""
 
     clips: int = number(6, "held-out clips used at most, each once for every kind", 1)
@@ -115,7 +115,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Synthetic(Validation):
+class SyntheticConfig(ValidationConfig):
     """Synthetic anomalies in the other training clips, which the student may learn from (distillation.synthetic)."""
 
     clips: int = number(1000, "training clips used at most, each once for every kind", 1)

@@ -6,7 +6,7 @@ from vadistill.settings.fields import number, option, path
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationConfig:
     """From frame scores to AUC."""
 
     filter_size: int = number(9, "side of the teachers' mean filter over frames, rows and columns of cells", 1)
@@ -15,7 +15,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Localisation:
+class LocalisationConfig:
     """RBDC, TBDC and the AUC of all pixels."""
 
     tracks: str = path("", "folder of <clip>.txt with tracks of abnormal regions; empty: they follow from pixel masks")
@@ -28,7 +28,7 @@ class Localisation:
 
 
 @dataclass(frozen=True)
-class Ablation:
+class AblationConfig:
     """The student with one thing changed at a time (rule compare_ablation)."""
 
     seeds: tuple[int, ...] = option(

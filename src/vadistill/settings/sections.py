@@ -5,29 +5,38 @@ import typing
 from dataclasses import asdict, fields
 from typing import Any
 
-from vadistill.settings.data import Demo, Detection, Frames, HeldOut, Moving, Objects, Synthetic, Validation
-from vadistill.settings.evaluation import Ablation, Evaluation, Localisation
-from vadistill.settings.student import Distillation, Pretraining, Student
-from vadistill.settings.teachers import TEACHERS, Calibration, Maps
+from vadistill.settings.data import (
+    DemoConfig,
+    DetectionConfig,
+    FramesConfig,
+    HeldOutConfig,
+    MovingConfig,
+    ObjectsConfig,
+    SyntheticConfig,
+    ValidationConfig,
+)
+from vadistill.settings.evaluation import AblationConfig, EvaluationConfig, LocalisationConfig
+from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
+from vadistill.settings.teachers import TEACHERS, CalibrationConfig, MapsConfig
 
 SECTIONS: dict[str, type] = {
-    "demo": Demo,
-    "frames": Frames,
-    "detection": Detection,
-    "objects": Objects,
-    "moving": Moving,
-    "held_out": HeldOut,
-    "validation": Validation,
-    "synthetic": Synthetic,
+    "demo": DemoConfig,
+    "frames": FramesConfig,
+    "detection": DetectionConfig,
+    "objects": ObjectsConfig,
+    "moving": MovingConfig,
+    "held_out": HeldOutConfig,
+    "validation": ValidationConfig,
+    "synthetic": SyntheticConfig,
     **TEACHERS,
-    "calibration": Calibration,
-    "maps": Maps,
-    "student": Student,
-    "pretraining": Pretraining,
-    "distillation": Distillation,
-    "evaluation": Evaluation,
-    "localisation": Localisation,
-    "ablation": Ablation,
+    "calibration": CalibrationConfig,
+    "maps": MapsConfig,
+    "student": StudentConfig,
+    "pretraining": PretrainingConfig,
+    "distillation": DistillationConfig,
+    "evaluation": EvaluationConfig,
+    "localisation": LocalisationConfig,
+    "ablation": AblationConfig,
 }
 
 # Where paths stand in a config, as (section, key); a data set has its own besides.

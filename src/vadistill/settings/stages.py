@@ -107,7 +107,7 @@ def all_settings(config: dict[str, Any], dataset: str, student: bool, seeds: boo
     return canonical(sections)
 
 
-def owner(config: dict[str, Any], dataset: str, product: str, split: str = "", teacher: str = "") -> str:
+def shared_from(config: dict[str, Any], dataset: str, product: str, split: str = "", teacher: str = "") -> str:
     """Return the data set whose folder holds a result: a variant shares what none of its settings changes.
 
     It shares it with the data set that it varies, or with other variants of it that its entry names (``shares``).

@@ -7,7 +7,7 @@ from vadistill.settings.fields import number, option
 
 
 @dataclass(frozen=True)
-class Student:
+class StudentConfig:
     """The frame-level network (arXiv 2211.15597); the defaults are the official layout."""
 
     height: int = number(360, "input in pixels", 32)
@@ -29,7 +29,7 @@ class Student:
 
 
 @dataclass(frozen=True)
-class Pretraining:
+class PretrainingConfig:
     """The student as an auto-encoder of its middle frame."""
 
     epochs: int = number(35, "passes over the training frames", 1)
@@ -46,7 +46,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class DistillationConfig:
     """From the teachers' maps to the student."""
 
     teachers: tuple[str, ...] = option(

@@ -25,7 +25,7 @@ class TeacherSettings(Protocol):
 
 
 @dataclass(frozen=True)
-class BackgroundAgnostic:
+class BackgroundAgnosticConfig:
     """Teacher: auto-encoders, adversarial training on pseudo-anomalies, classifiers (arXiv 2008.12328)."""
 
     terms: ClassVar[tuple[str, ...]] = (
@@ -79,7 +79,7 @@ class BackgroundAgnostic:
 
 
 @dataclass(frozen=True)
-class MultiTask:
+class MultiTaskConfig:
     """Teacher: self-supervised multi-task learning on object sequences (arXiv 2011.07491)."""
 
     terms: ClassVar[tuple[str, ...]] = TASKS
@@ -113,7 +113,7 @@ class MultiTask:
 
 
 @dataclass(frozen=True)
-class FlowNeighbours:
+class FlowNeighboursConfig:
     """Teacher without training: nearest normal neighbours of an object's motion and size."""
 
     terms: ClassVar[tuple[str, ...]] = ("distance",)
@@ -135,18 +135,18 @@ class FlowNeighbours:
         return ""
 
 
-# By name, in the order of all tables. A teacher's class in vadistill.teachers.<name> has the name of its settings;
+# By name, in the order of all tables. The class <Name> in vadistill.teachers.<name> belongs to <Name>Config;
 # ``terms`` is what it measures of an object (multi_task only what it has learned), ``network`` names the pre-trained
 # network that it wants, and a setting ``image_pool`` is a folder of images that it learns from.
 TEACHERS: dict[str, type[TeacherSettings]] = {
-    "background_agnostic": BackgroundAgnostic,
-    "multi_task": MultiTask,
-    "flow_neighbours": FlowNeighbours,
+    "background_agnostic": BackgroundAgnosticConfig,
+    "multi_task": MultiTaskConfig,
+    "flow_neighbours": FlowNeighboursConfig,
 }
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationConfig:
     """From the terms of a teacher to object scores and map values, fitted on training clips."""
 
     clips: Literal["held_out", "all"] = option("held_out", "training clips it is fitted on")
@@ -168,7 +168,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Maps:
+class MapsConfig:
     """Anomaly maps, the student's targets."""
 
     resolutions: tuple[int, ...] = option(

@@ -14,7 +14,7 @@ from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student.distillation import Distiller
 from vadistill.student.hints import features_of_teachers
-from vadistill.student.scoring import judges_of, windows_of
+from vadistill.student.scoring import validation_windows, windows_of
 from vadistill.student.training import distillation_phase
 from vadistill.student.training_conditions import KEY, Conditions
 from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
@@ -47,10 +47,12 @@ def main(args) -> None:
         drop_state(args.pretrained)
     targets = {"maps": maps, "resolutions": resolutions, "features": features}
     windows = windows_of(args.frames, network, held_out=held_out, **targets)
-    judges = judges_of(args.validation, args.boxes, network) if settings.selection == "validation" else None
+    validation = (
+        validation_windows(args.validation, args.boxes, network) if settings.selection == "validation" else None
+    )
     log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows.drawn))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), settings.seed)
-    training.fit([distillation_phase(distiller, windows, judges)])
+    training.fit([distillation_phase(distiller, windows, validation)])
     used["training_data"] = data_fingerprint({store.clip: store.fingerprint for store in windows.stores})
     learned = [store for store in windows.stores if held_out.get(store.clip, 1.0) > 0]
     used[KEY] = Conditions.of(store for store in learned if store.split == "train").record()

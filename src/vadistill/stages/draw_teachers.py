@@ -6,7 +6,7 @@ from vadistill.datasets.labels import frame_labels, read_labels
 from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.metrics import auc, smooth
-from vadistill.evaluation.results import Objects, highest, mean_objects, objects_by_teacher
+from vadistill.evaluation.results import ObjectsByClip, highest, mean_objects, objects_by_teacher
 from vadistill.io.files import whole_folder
 from vadistill.report.mistakes import Panel, mistake_sheet, rank_in_clip, worst
 from vadistill.report.plots import score_plot
@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 TOGETHER = "together"
 
 
-def panels(places: list[tuple[str, int]], scores: dict, objects: dict[str, Objects], stores: dict, clips: dict) -> list:
+def panels(
+    places: list[tuple[str, int]], scores: dict, objects: dict[str, ObjectsByClip], stores: dict, clips: dict
+) -> list:
     """Return the frames of a sheet; each object has the mean of the teachers' calibrated scores."""
     made = []
     for clip, t in places:

@@ -4,10 +4,10 @@ import logging
 from typing import Any
 
 from vadistill.datasets.labels import describe_labels, labels_of_clips
-from vadistill.evaluation.fusion import Scores, mean_scores
+from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.health import complaints_of_maps
-from vadistill.evaluation.metrics import Clips, smooth
-from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, difference, in_short, judge_side_by_side, record
+from vadistill.evaluation.metrics import FrameLabels, FrameScores, smooth
+from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, difference, frame_auc_of_protocols, in_short, record
 from vadistill.evaluation.results import data_of, map_maxima, read_teachers, used_settings
 from vadistill.io.files import write_json
 from vadistill.io.frame_scores import read_shards
@@ -20,10 +20,10 @@ from vadistill.stages._run import add_paths, parser, run
 log = logging.getLogger(__name__)
 
 
-def judged(scores: Scores, labels: Clips | None, sigma: float) -> dict[str, Any]:
+def evaluated(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> dict[str, Any]:
     """Return the record of some frame scores under every protocol; without labels the smoothed scores themselves."""
     if labels is not None:
-        return judge_side_by_side(scores, labels, sigma)
+        return frame_auc_of_protocols(scores, labels, sigma)
     per_clip = {clip: {"frames": len(s), "scores": smooth(s, sigma).round(5).tolist()} for clip, s in scores.items()}
     return {"micro_auc": None, "macro_auc": None, "per_clip": per_clip}
 
@@ -37,14 +37,14 @@ def main(args) -> None:
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     maxima = map_maxima(student, resolutions)
     raw = {clip: student.score(clip) for clip in student.clips()}
-    result = judged(raw, labels, sigma)
+    result = evaluated(raw, labels, sigma)
     result["by_resolution"] = {f"{g}x{g}": in_short(scores, labels, sigma) for g, scores in maxima.items()}
     teachers, warnings = {}, trained.get("warnings", []) + complaints_of_maps("student", maxima)
     found = read_teachers(args.scores, args.maps, args.calibrations)
     for name, teacher in found.items():
         by_resolution = map_maxima(teacher.maps, resolutions)
         map_scores = mean_scores(by_resolution.values())
-        teachers[name] = judged(teacher.scores, labels, sigma) | {"maps": in_short(map_scores, labels, sigma)}
+        teachers[name] = evaluated(teacher.scores, labels, sigma) | {"maps": in_short(map_scores, labels, sigma)}
         warnings += complaints_of_maps(name, by_resolution)
     mean = mean_scores(teacher.scores for teacher in found.values())
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
@@ -52,7 +52,7 @@ def main(args) -> None:
         "dataset": args.dataset,
         "student": result,
         "teachers": teachers,
-        "teachers_mean": judged(mean, labels, sigma),
+        "teachers_mean": evaluated(mean, labels, sigma),
         **({} if labels is None else {"student_minus_teachers_mean": difference(raw, mean, labels, sigma)}),
         "trivial": {name: in_short(part, labels, sigma) for name, part in read_shards(args.trivial).items()},
         "frames": sum(student.frames.values()),

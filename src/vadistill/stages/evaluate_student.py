@@ -9,7 +9,8 @@ from vadistill.datasets.labels import kind_of, labels_of_boxes, labels_of_clips
 from vadistill.datasets.splits import source_of
 from vadistill.errors import InputError
 from vadistill.evaluation.auc_tables import Entry, compare, percent
-from vadistill.evaluation.fusion import Scores, fitted_sum, mean_ranks
+from vadistill.evaluation.fusion import fitted_sum, mean_ranks
+from vadistill.evaluation.metrics import FrameScores
 from vadistill.evaluation.results import map_maxima
 from vadistill.io.files import whole_file
 from vadistill.io.hdf5 import json_attribute
@@ -18,10 +19,10 @@ from vadistill.settings import section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 
 log = logging.getLogger(__name__)
-Maxima = dict[int, Scores]  # of the maps, by resolution
+Maxima = dict[int, FrameScores]  # of the maps, by resolution
 
 
-def entries(scores: Scores, maxima: Maxima, fitted: Scores | None) -> Iterator[Entry]:
+def entries(scores: FrameScores, maxima: Maxima, fitted: FrameScores | None) -> Iterator[Entry]:
     """Yield the frame score, that of each map alone, and other fusions of the maps' maxima."""
     yield Entry("student", "student", "map", scores)
     for side, part in maxima.items():
@@ -31,12 +32,12 @@ def entries(scores: Scores, maxima: Maxima, fitted: Scores | None) -> Iterator[E
         yield Entry("student", "student", "logistic", fitted)
 
 
-def fitted_without_itself(maxima: Maxima, truth: dict[str, np.ndarray]) -> Scores | None:
+def fitted_without_itself(maxima: Maxima, truth: dict[str, np.ndarray]) -> FrameScores | None:
     """Return fitted sums of validation clips, each fitted to those of other training clips; None of a single one."""
     sources = {source_of(clip) for clip in truth}
     if len(sources) < 2:
         return None
-    made: Scores = {}
+    made: FrameScores = {}
     for source in sources:
         own = [clip for clip in truth if source_of(clip) == source]
         parts = {side: {clip: part[clip] for clip in own} for side, part in maxima.items()}

@@ -17,13 +17,13 @@ from vadistill.io.files import whole_file
 from vadistill.io.hdf5 import by_teacher
 from vadistill.io.maps import MapStore
 from vadistill.maps.calibration import Calibrator
-from vadistill.settings import Evaluation, section
+from vadistill.settings import EvaluationConfig, section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
 
 
-def entries(args, settings: Evaluation) -> Iterator[Entry]:
+def entries(args, settings: EvaluationConfig) -> Iterator[Entry]:
     """Yield every teacher, each of its terms alone, every set of teachers, and scores that need no model."""
     maps, calibrations = by_teacher(args.maps), results.read_calibrations(args.calibrations)
     levels: dict[str, dict[str, dict[str, np.ndarray]]] = {"object": {}, "filtered": {}, "map": {}}

@@ -6,22 +6,22 @@ import logging
 import numpy as np
 
 from vadistill.datasets.splits import first_held_out, scene_of
-from vadistill.datasets.synthetic.anomalies import Clip, Degree, plan
+from vadistill.datasets.synthetic.anomalies import Degree, NormalClip, plan
 from vadistill.datasets.synthetic.tracks import feet
 from vadistill.detection.objects import read_objects
 from vadistill.errors import InputError
 from vadistill.io.files import whole_stream
 from vadistill.io.frames import FrameStore, write_images
-from vadistill.settings import Objects, section
+from vadistill.settings import ObjectsConfig, section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
 
 
-def normal_clip(args, store: FrameStore) -> Clip:
+def normal_clip(args, store: FrameStore) -> NormalClip:
     """Return the training clip with its objects and, for a misplaced one, where objects stood in clips of its scene."""
     # Which boxes count is fixed here: the yardstick shall not move with the settings that are chosen by it.
-    settings = Objects(scene=args.settings["scene"])
+    settings = ObjectsConfig(scene=args.settings["scene"])
     scene, misplaced = scene_of(store.clip, settings.scene), args.settings["kind"] == "misplaced"
 
     def wanted(name: str) -> bool:
@@ -38,7 +38,7 @@ def normal_clip(args, store: FrameStore) -> Clip:
         raise InputError(f"detections of clip {store.clip} have (frames, height, width) {found}; expected {expected}")
     usable = range(*(first_held_out(start, len(store)) for start in args.settings["part"]))
     places = np.concatenate([feet(clip.box) for clip in read.values() if clip.size == objects.size])
-    return Clip(objects.frame, objects.box, objects.size, usable, store.read, places)
+    return NormalClip(objects.frame, objects.box, objects.size, usable, store.read, places)
 
 
 def main(args) -> None:

@@ -31,8 +31,8 @@ def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_sco
     for clip, batch in batches:
         if batch is not None:
             batch = {key: value.to(device) for key, value in batch.items()}
-            judged[clip.clip].append([values.cpu().numpy() for values in teacher.judge(batch)])
-            outside[clip.clip] += int(teacher.outside(batch).sum())
+            judged[clip.clip].append([values.cpu().numpy() for values in teacher.predict(batch)])
+            outside[clip.clip] += int(teacher.unseen_place(batch).sum())
             continue
         nothing = (np.zeros((0, len(teacher.terms))), np.zeros((0, 0)))
         terms, features = map(np.concatenate, zip(*judged.pop(clip.clip, [nothing]), strict=True))
@@ -50,7 +50,7 @@ def main(args) -> None:
     teacher.to(device).eval()
     drop_state(args.model)
     with writing(args.output) as file:
-        write_attributes(file, teacher=args.teacher, terms=teacher.terms, counted=teacher.counted)
+        write_attributes(file, teacher=args.teacher, terms=teacher.terms, counted=teacher.score_terms)
         write_attributes(file, probabilities=teacher.probabilities or np.zeros(0, "S1"))
         write_attributes(file, model_settings=model["settings"], settings=canonical(args.settings))
         detector = {"weights_sha256": str(attribute(args.detections[0], "weights_sha256")),

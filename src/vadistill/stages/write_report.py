@@ -7,9 +7,9 @@ import numpy as np
 
 from vadistill.datasets.labels import labels_of_clips, read_labels
 from vadistill.datasets.registry import read_clips
-from vadistill.evaluation.fusion import Scores, mean_scores
-from vadistill.evaluation.metrics import equal_error_threshold, smooth
-from vadistill.evaluation.results import Objects, highest, objects_by_teacher
+from vadistill.evaluation.fusion import mean_scores
+from vadistill.evaluation.metrics import FrameLabels, FrameScores, equal_error_threshold, smooth
+from vadistill.evaluation.results import ObjectsByClip, highest, objects_by_teacher
 from vadistill.io.files import read_json
 from vadistill.io.maps import MapStore
 from vadistill.report.contents import Material, page
@@ -27,7 +27,9 @@ SHOWN = 6  # frames of each kind
 MOMENTS = {"hit": (True, True), "miss": (True, False), "false alarm": (False, True)}
 
 
-def moments(args, scores: Scores, labels: Scores | None, student: MapStore, teachers: list[Objects]) -> list[Picture]:
+def moments(
+    args, scores: FrameScores, labels: FrameLabels | None, student: MapStore, teachers: list[ObjectsByClip]
+) -> list[Picture]:
     """Return the student's most confident hits, misses and false alarms; without labels its highest frames."""
     stores, sigma = frame_stores(args.frames), section("evaluation", args.settings["evaluation"]).smoothing_sigma
     clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}

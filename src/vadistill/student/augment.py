@@ -4,19 +4,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vadistill.settings import Distillation
-from vadistill.student.network import Maps
+from vadistill.settings import DistillationConfig
+from vadistill.student.network import AnomalyMaps
 
 CONDITION = 4  # channels that a conditional discriminator sees: the middle frame and what moves
 
 
 def augmented(
     frames: Tensor,
-    targets: dict[str, Maps],
-    settings: Distillation,
+    targets: dict[str, AnomalyMaps],
+    settings: DistillationConfig,
     generator: torch.Generator,
-    seen: Tensor | None = None,
-) -> tuple[Tensor, dict[str, Maps], Tensor | None]:
+    teacher_features: Tensor | None = None,
+) -> tuple[Tensor, dict[str, AnomalyMaps], Tensor | None]:
     """Return frames (N, 3 * F, H, W) and targets, samples mirrored, reversed in time, brighter or darker, as set.
 
     What the teachers saw of a sample's objects is left out where it is mirrored or reversed: they would see something
@@ -31,7 +31,7 @@ def augmented(
             name: {side: torch.where(mirror, grid.flip(-1), grid) for side, grid in maps.items()}
             for name, maps in targets.items()
         }
-        seen = None if seen is None else torch.where(mirror, 0.0, seen)
+        teacher_features = None if teacher_features is None else torch.where(mirror, 0.0, teacher_features)
     if settings.jitter:
         contrast, brightness = (
             settings.jitter * (2 * torch.rand(len(frames), 1, 1, 1, generator=generator).to(frames.device) - 1)
@@ -39,9 +39,9 @@ def augmented(
         )
         frames = (frames * (1 + contrast) + brightness).clamp(-1, 1)
     if settings.reverse:
-        seen = None if seen is None else torch.where(reverse, 0.0, seen)
+        teacher_features = None if teacher_features is None else torch.where(reverse, 0.0, teacher_features)
         frames = torch.where(reverse, frames.unflatten(1, (-1, 3)).flip(1).flatten(1, 2), frames)
-    return frames.contiguous(memory_format=torch.channels_last), targets, seen
+    return frames.contiguous(memory_format=torch.channels_last), targets, teacher_features
 
 
 def condition_of(frames: Tensor, side: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadistill.student.network import Maps
+from vadistill.student.network import AnomalyMaps
 
 FIRST_WIDTH = 4
 HIDDEN_WIDTH = 50
@@ -36,7 +36,7 @@ class Discriminator(nn.Module):
                 width = FIRST_WIDTH << index
         self.classifier = nn.Sequential(nn.Linear(width, HIDDEN_WIDTH), nn.LeakyReLU(0.01), nn.Linear(HIDDEN_WIDTH, 1))
 
-    def forward(self, maps: Maps, condition: Tensor | None = None) -> Tensor:
+    def forward(self, maps: AnomalyMaps, condition: Tensor | None = None) -> Tensor:
         """Return (N,) float32 logits, positive for the teacher, of maps with sides as the resolutions.
 
         A conditional one also needs the condition (N, C, g, g) on the finest grid.

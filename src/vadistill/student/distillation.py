@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vadistill.settings import Distillation
-from vadistill.settings import Student as StudentSettings
+from vadistill.settings import DistillationConfig, StudentConfig
 from vadistill.student.augment import CONDITION, augmented, condition_of
 from vadistill.student.discriminator import Discriminator
 from vadistill.student.losses import (
@@ -19,7 +18,7 @@ from vadistill.student.losses import (
     feature_loss,
     map_statistics,
 )
-from vadistill.student.network import Maps, Student
+from vadistill.student.network import AnomalyMaps, Student
 from vadistill.training.device import autocast, in_layout
 from vadistill.training.meters import finite
 from vadistill.training.run import Stateful
@@ -36,8 +35,8 @@ class Distiller:
 
     def __init__(
         self,
-        network: StudentSettings,
-        settings: Distillation,
+        network: StudentConfig,
+        settings: DistillationConfig,
         resolutions: tuple[int, ...],
         device: torch.device,
         features: int = 0,
@@ -109,10 +108,10 @@ class Distiller:
     def step(
         self,
         frames: Tensor,
-        targets: dict[str, Maps],
+        targets: dict[str, AnomalyMaps],
         generator: torch.Generator,
-        where: str,
-        seen: Tensor | None = None,
+        context: str,
+        teacher_features: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Take one step of the student, then one of each discriminator.
 
@@ -120,8 +119,8 @@ class Distiller:
             frames: (N, 3 * F, H, W) scaled frames.
             targets: Each teacher's maps {g: (N, 1, g, g)}.
             generator: For what changes the samples and for the noise on the discriminators' real maps.
-            where: Epoch and batch, for the error when a loss is not finite.
-            seen: (N, 1 + D, g, g) what the teachers saw of the objects (``data.features.ObjectFeatures``).
+            context: Epoch and batch, for the error when a loss is not finite.
+            teacher_features: (N, 1 + D, g, g) what the teachers saw of the objects (``data.features.ObjectFeatures``).
 
         Returns:
             Detached scalars to be logged.
@@ -130,20 +129,20 @@ class Distiller:
             InputError: A loss is not finite.
         """
         settings = self.settings
-        frames, targets, seen = augmented(frames, targets, settings, generator, seen)
+        frames, targets, teacher_features = augmented(frames, targets, settings, generator, teacher_features)
         condition = condition_of(frames, self.finest) if self.conditional else None
         self.student.train()
         with autocast(self.device, on_processors=True, precision=settings.precision):
             features, _ = self.student.backbone(frames)
             maps = self.student.maps_of(features)
         distilled, log = distillation_loss(maps, targets, settings.object_weight)
-        hinted = self._feature_loss(features, seen)
+        hinted = self._feature_loss(features, teacher_features)
         fooling = torch.zeros((), device=self.device)
         for network in self.discriminators.values():
             fooling = fooling + adversarial_loss(network, maps, settings.adversarial, condition)
         loss = distilled + settings.adversarial_weight * fooling + settings.feature_weight * hinted
         self.optimiser.zero_grad(set_to_none=True)
-        finite(loss, where).backward()
+        finite(loss, context).backward()
         self.optimiser.step()
         if self._average:
             self._update_average(self._average)
@@ -151,7 +150,7 @@ class Distiller:
         for name, network in self.discriminators.items():
             loss, judged = discriminator_loss(network, targets[name], maps, generator, settings.adversarial, condition)
             self.discriminator_optimisers[name].zero_grad(set_to_none=True)
-            finite(loss, f"discriminator of {name}, {where}").backward()
+            finite(loss, f"discriminator of {name}, {context}").backward()
             self.discriminator_optimisers[name].step()
             log |= {f"discriminator_{key}_{name}": value for key, value in judged.items()}
         if self.discriminators:
@@ -160,9 +159,11 @@ class Distiller:
             log["feature_loss"] = hinted.detach()
         return log
 
-    def _feature_loss(self, features: Tensor, seen: Tensor | None) -> Tensor:
+    def _feature_loss(self, features: Tensor, teacher_features: Tensor | None) -> Tensor:
         if not self.feature_head:
             return torch.zeros((), device=self.device)
-        assert seen is not None  # given where the student learns features
-        cells = functional.adaptive_avg_pool2d(features.float(), (seen.shape[-2], seen.shape[-1]))
-        return feature_loss(self.feature_head(cells), seen)
+        assert teacher_features is not None  # given where the student learns features
+        cells = functional.adaptive_avg_pool2d(
+            features.float(), (teacher_features.shape[-2], teacher_features.shape[-1])
+        )
+        return feature_loss(self.feature_head(cells), teacher_features)

@@ -73,8 +73,8 @@ class ObjectFeatures:
     def __call__(self, clip: str, frame: int) -> np.ndarray:
         """Return (1 + D, side, side) float32 of a frame: whether there is an object, and its features."""
         nearest = self._nearest[clip][frame]
-        seen = np.concatenate([(nearest > 0)[..., None], self._features[clip][nearest]], axis=2)
-        return seen.transpose(2, 0, 1).astype(np.float32)
+        teacher_features = np.concatenate([(nearest > 0)[..., None], self._features[clip][nearest]], axis=2)
+        return teacher_features.transpose(2, 0, 1).astype(np.float32)
 
 
 def features_of_teachers(

@@ -87,8 +87,8 @@ class FrameWindows(Dataset):
             name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
             for name, maps in self._maps.items()
         }
-        seen = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
-        return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets, seen
+        teacher_features = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
+        return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets, teacher_features
 
     def clips_of(self, indices: Sequence[int]) -> str:
         """Return the names of the clips that some items are of."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vadistill.evaluation.health import DEAD
 from vadistill.student.discriminator import Discriminator
-from vadistill.student.network import Maps
+from vadistill.student.network import AnomalyMaps
 
 DEQUANTISATION = 0.005
 
@@ -29,7 +29,7 @@ def reconstruction_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def distillation_loss(
-    student: Maps, teachers: Mapping[str, Maps], object_weight: float = 0.0
+    student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps], object_weight: float = 0.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the distillation loss and its parts (arXiv 2211.15597, eq 3 and 4), means over the batch.
 
@@ -57,16 +57,16 @@ def distillation_loss(
     return torch.stack(terms).sum(), parts
 
 
-def feature_loss(made: Tensor, seen: Tensor) -> Tensor:
+def feature_loss(made: Tensor, teacher_features: Tensor) -> Tensor:
     """Return the squared error between features, summed over them, mean over cells with objects.
 
     Twice the loss of arXiv 1412.6550, eq 3. A constant in place of the student has an error of about one a teacher.
 
     Args:
         made: (N, D, g, g) the student's.
-        seen: (N, 1 + D, g, g) whether there is an object, and what the teachers saw of it.
+        teacher_features: (N, 1 + D, g, g) whether there is an object, and what the teachers saw of it.
     """
-    here, target = seen[:, :1], seen[:, 1:]
+    here, target = teacher_features[:, :1], teacher_features[:, 1:]
     return (here * (made.float() - target).square()).sum() / here.sum().clamp(min=1)
 
 
@@ -92,8 +92,8 @@ ADVERSARIAL: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tenso
 
 def discriminator_loss(
     discriminator: Discriminator,
-    teacher: Maps,
-    student: Maps,
+    teacher: AnomalyMaps,
+    student: AnomalyMaps,
     generator: torch.Generator | None = None,
     form: str = "cross_entropy",
     condition: Tensor | None = None,
@@ -133,7 +133,7 @@ def _noise(grid: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def adversarial_loss(
-    discriminator: Discriminator, student: Maps, form: str = "cross_entropy", condition: Tensor | None = None
+    discriminator: Discriminator, student: AnomalyMaps, form: str = "cross_entropy", condition: Tensor | None = None
 ) -> Tensor:
     """Return the student's adversarial loss for one teacher's discriminator; the paper's is BCE(D(student), 1).
 
@@ -144,7 +144,7 @@ def adversarial_loss(
 
 
 @torch.no_grad()
-def map_statistics(student: Maps, teachers: Mapping[str, Maps]) -> dict[str, Tensor]:
+def map_statistics(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) -> dict[str, Tensor]:
     """Return what tells whether the student's maps are alive, as scalars.
 
     ``correlation_TEACHER_GxG``: Pearson's, over the batch's cells whose target is above 0 (the loss is dominated by

@@ -1,7 +1,7 @@
 """The student: a convolutional transformer from a few frames to anomaly maps (arXiv 2211.15597).
 
 Stage 1 trains its backbone as an auto-encoder of the middle frame, stage 2 puts the map heads on it. All tensors are
-(N, C, H, W); F frames are (N, 3 * F, H, W), three by default. The defaults of ``vadistill.settings.Student`` are the
+(N, C, H, W); F frames are (N, 3 * F, H, W), three by default. The defaults of ``settings.StudentConfig`` are the
 official layout: 4,997,747 parameters and 7.05 GMAC at 360x640. Frames come scaled (``scale_frames``), in any size.
 """
 
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vadistill.errors import InputError
-from vadistill.settings import Student as StudentSettings
+from vadistill.settings import StudentConfig
 
-Maps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
+AnomalyMaps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
 
 SHARPNESS = 10.0  # of the smooth maximum
 FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
@@ -35,7 +35,7 @@ def scale_frames(frames: Tensor) -> Tensor:
     return ((frames.float() - 127) / 128).contiguous(memory_format=torch.channels_last)
 
 
-def frame_scores(maps: Maps) -> Tensor:
+def frame_scores(maps: AnomalyMaps) -> Tensor:
     """Return (N,) frame scores: the mean over the resolutions of each map's maximum (arXiv 2211.15597)."""
     return torch.stack([grid.flatten(1).amax(1) for grid in maps.values()]).mean(0)
 
@@ -74,7 +74,7 @@ class ConvNorm(nn.Module):
 class Encoder(nn.Module):
     """A 7x7 convolution, then strided ones that halve the size and double the channels."""
 
-    def __init__(self, settings: StudentSettings):
+    def __init__(self, settings: StudentConfig):
         super().__init__()
         self.positions = settings.positions
         width, channels = settings.base_width, 3 * settings.frames + 2 * settings.positions
@@ -154,7 +154,7 @@ class Block(nn.Module):
 class Backbone(nn.Module):
     """Encoder and transformer blocks, which both stages share."""
 
-    def __init__(self, settings: StudentSettings):
+    def __init__(self, settings: StudentConfig):
         super().__init__()
         self.encoder = Encoder(settings)
         self.width = self.encoder.width
@@ -174,7 +174,7 @@ class Backbone(nn.Module):
 class AutoEncoder(nn.Module):
     """Stage 1: the backbone and a decoder to the middle frame, at half the size that the stem leaves."""
 
-    def __init__(self, settings: StudentSettings):
+    def __init__(self, settings: StudentConfig):
         super().__init__()
         self.backbone = Backbone(settings)
         widths = [settings.base_width << i for i in range(settings.downsamplings, 0, -1)]
@@ -249,7 +249,7 @@ class MapHead(nn.Module):
 class Student(nn.Module):
     """Stage 2: the backbone and one head a resolution."""
 
-    def __init__(self, settings: StudentSettings, resolutions: Sequence[int]):
+    def __init__(self, settings: StudentConfig, resolutions: Sequence[int]):
         super().__init__()
         self.backbone = Backbone(settings)
         width = self.backbone.width
@@ -262,12 +262,12 @@ class Student(nn.Module):
             }
         )
 
-    def forward(self, frames: Tensor) -> Maps:
+    def forward(self, frames: Tensor) -> AnomalyMaps:
         """Return float32 maps of (N, 3 * F, H, W) scaled frames, in the order of the resolutions."""
         features, _ = self.backbone(frames)
         return self.maps_of(features)
 
-    def maps_of(self, features: Tensor) -> Maps:
+    def maps_of(self, features: Tensor) -> AnomalyMaps:
         """Return the maps of the backbone's features."""
         return {int(side): head(features) for side, head in self.heads.items()}
 

@@ -5,18 +5,18 @@ import time
 import torch
 from torch.nn.functional import interpolate
 
-from vadistill.settings import Pretraining
+from vadistill.settings import PretrainingConfig
 from vadistill.student.loader import FrameWindows, loader
 from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, scale_frames
-from vadistill.student.training import place
+from vadistill.student.training import batch_name
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import Stateful, TrainingPhase
 
 
 def pretraining_phase(
-    network: AutoEncoder, settings: Pretraining, windows: FrameWindows, device: torch.device
+    network: AutoEncoder, settings: PretrainingConfig, windows: FrameWindows, device: torch.device
 ) -> TrainingPhase:
     """Return the pre-training as the one phase of its training; the network is on the device."""
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
@@ -32,7 +32,7 @@ def pretraining_phase(
                 made = network(scaled)
             loss = reconstruction_loss(made, middle_frame(scaled, made.shape[-2:]))
             optimiser.zero_grad(set_to_none=True)
-            finite(loss, place(windows, order, settings.batch, epoch, step)).backward()
+            finite(loss, batch_name(windows, order, settings.batch, epoch, step)).backward()
             optimiser.step()
             averages.add({"train_loss": loss.detach()}, len(frames))
         schedule.step()

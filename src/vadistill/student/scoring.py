@@ -10,9 +10,8 @@ import torch
 
 from vadistill.datasets.labels import labels_of_boxes
 from vadistill.errors import InputError
-from vadistill.evaluation.protocols import judge
-from vadistill.settings import Student as StudentSettings
-from vadistill.settings import section
+from vadistill.evaluation.protocols import frame_auc
+from vadistill.settings import StudentConfig, section
 from vadistill.student.loader import FrameWindows, loader, offsets
 from vadistill.student.network import Student, frame_scores, scale_frames
 from vadistill.training.checkpoint import fitting, load_model
@@ -31,7 +30,7 @@ def load_student(path: Path, device: torch.device) -> tuple[Student, dict]:
     return in_layout(student.to(device), torch.channels_last).eval(), settings
 
 
-def windows_of(paths: Sequence[Path], network: StudentSettings, **training: Any) -> FrameWindows:
+def windows_of(paths: Sequence[Path], network: StudentConfig, **training: Any) -> FrameWindows:
     """Return the windows that a student sees of some clips; more arguments of ``FrameWindows`` when it is trained."""
     return FrameWindows(paths, (network.height, network.width), offsets(network.frames, network.frame_step), **training)
 
@@ -56,8 +55,8 @@ def score_clip(student: Student, windows: FrameWindows, device) -> tuple[np.ndar
     return score, joined
 
 
-def judges_of(
-    frames: Sequence[Path], boxes: Sequence[Path], network: StudentSettings
+def validation_windows(
+    frames: Sequence[Path], boxes: Sequence[Path], network: StudentConfig
 ) -> tuple[FrameWindows, dict[str, np.ndarray]]:
     """Return the windows and labels (T,) of the split validation, by which a student is selected.
 
@@ -81,7 +80,7 @@ def validation_auc(student: Student, windows: FrameWindows, labels: Mapping[str,
     student.train(training)
     parts = np.split(scores, np.cumsum(windows.lengths)[:-1])
     by_clip = {store.clip: part for store, part in zip(windows.stores, parts, strict=True)}
-    made = judge(by_clip, labels, sigma=0.0)
+    made = frame_auc(by_clip, labels, sigma=0.0)
     if made["micro_auc"] is None or made["macro_auc"] is None:
         raise InputError("split validation: every clip is all normal or all abnormal; lower validation.share")
     return (made["micro_auc"] + made["macro_auc"]) / 2

@@ -19,29 +19,29 @@ from vadistill.training.run import EarlyStopping, TrainingPhase
 log = logging.getLogger(__name__)
 
 
-def place(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
+def batch_name(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
     """Return epoch and batch, both from 1, and the clips in it: where a loss that is not finite has been met."""
     clips = windows.clips_of(order[step * batch : (step + 1) * batch])
     return f"epoch {epoch + 1}, batch {step + 1} (clips {clips})"
 
 
 def distillation_phase(
-    distiller: Distiller, windows: FrameWindows, judges: tuple[FrameWindows, dict[str, np.ndarray]] | None
+    distiller: Distiller, windows: FrameWindows, validation: tuple[FrameWindows, dict[str, np.ndarray]] | None
 ) -> TrainingPhase:
     """Return the distillation as the one phase of its training.
 
     Args:
         distiller: The student and what trains it.
         windows: What it learns from.
-        judges: Windows and labels of the split validation, by which the best epoch is kept; None: the last one is.
+        validation: Windows and labels of the split validation, by which the best epoch is kept; None: the last one is.
     """
     settings = distiller.settings
-    best = EarlyStopping(distiller.result, patience=settings.epochs) if judges else None
+    best = EarlyStopping(distiller.result, patience=settings.epochs) if validation else None
 
     def epoch_with_validation(epoch: int, generator: torch.Generator) -> dict[str, float]:
         metrics = train_epoch(distiller, windows, epoch, generator)
-        if judges and best:
-            metrics["validation_auc"] = validation_auc(distiller.result, *judges, distiller.device)
+        if validation and best:
+            metrics["validation_auc"] = validation_auc(distiller.result, *validation, distiller.device)
             best.update(1 - metrics["validation_auc"])
         for line in complaints_of_training(metrics):
             log.warning("epoch %d: %s", epoch + 1, line)
@@ -58,13 +58,13 @@ def train_epoch(
     started, averages = time.monotonic(), Averages()
     order = windows.epoch_order(epoch, settings.frame_stride, generator)
     batches = loader(windows, order, settings.batch, loader_workers())
-    for step, (frames, targets, seen) in enumerate(batches):
+    for step, (frames, targets, teacher_features) in enumerate(batches):
         distiller.set_progress(epoch, step / len(batches))
         scaled = scale_frames(frames.to(device, non_blocking=True))
         targets = {
             name: {g: grid.to(device, non_blocking=True) for g, grid in maps.items()} for name, maps in targets.items()
         }
-        where = place(windows, order, settings.batch, epoch, step)
-        seen = seen.to(device, non_blocking=True) if windows.features else None
-        averages.add(distiller.step(scaled, targets, generator, where, seen), len(frames))
+        context = batch_name(windows, order, settings.batch, epoch, step)
+        teacher_features = teacher_features.to(device, non_blocking=True) if windows.features else None
+        averages.add(distiller.step(scaled, targets, generator, context, teacher_features), len(frames))
     return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

@@ -79,7 +79,7 @@ class Stream(nn.Module):
         assert self.adversary is not None  # made where gradients are reversed
         return self.adversary(_Reverse.apply(self.encoder(view), weight))
 
-    def judge(self, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def predict(self, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (N, 2), mean squared errors (N,) and the latent features (N, 16, S/8, S/8).
 
         No gradient reaches the auto-encoder.
@@ -117,6 +117,6 @@ def bounded_ascent(weight: float, stream: Stream, normal: Tensor, pseudo: Tensor
 
 def classify(stream: Stream, normal: Tensor, pseudo: Tensor) -> dict[str, Tensor]:
     """Cross-entropy of normal (class 0) and pseudo-abnormal (class 1) objects, and the share that is right."""
-    logits, *_ = stream.judge(torch.cat([normal, pseudo]))
+    logits, *_ = stream.predict(torch.cat([normal, pseudo]))
     labels = torch.arange(2, device=logits.device).repeat_interleave(len(normal))
     return {"loss": F.cross_entropy(logits, labels), "accuracy": (logits.argmax(1) == labels).float().mean()}

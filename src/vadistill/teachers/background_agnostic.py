@@ -42,7 +42,7 @@ class BackgroundAgnostic(Teacher):
     redraw = False  # dense flow of the training objects is the dearest part, so they are cut once
     terms = (*STREAMS, *(f"{name}_error" for name in STREAMS))
     # The paper's score is the mean of the first three; the validation split prefers to hear the motion errors, too.
-    counted = (*STREAMS, "past_error", "future_error")
+    score_terms = (*STREAMS, "past_error", "future_error")
     probabilities = STREAMS
     bank: Tensor
     held_out_bank: Tensor
@@ -149,9 +149,9 @@ class BackgroundAgnostic(Teacher):
         ]
         return [part for part in made if part.epochs > 0]
 
-    def outside(self, batch: Batch) -> Tensor:
+    def unseen_place(self, batch: Batch) -> Tensor:
         """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
-        return self.unit.outside(batch) if isinstance(self.unit, SceneUnit) else super().outside(batch)
+        return self.unit.unseen_place(batch) if isinstance(self.unit, SceneUnit) else super().unseen_place(batch)
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return P(abnormal) of the three classifiers and the errors of the three auto-encoders (N, 6).
@@ -159,7 +159,7 @@ class BackgroundAgnostic(Teacher):
         The features are the latent ones of the three auto-encoders, their means over the crop (N, 48).
         """
         views = self._views(*self._normal(batch))
-        logits, errors, latent = zip(*(self._stream(name).judge(views[name]) for name in STREAMS), strict=True)
+        logits, errors, latent = zip(*(self._stream(name).predict(views[name]) for name in STREAMS), strict=True)
         terms = torch.stack([*(values.softmax(1)[:, 1] for values in logits), *errors], dim=1)
         return terms, torch.cat([values.mean((2, 3)) for values in latent], dim=1)
 

@@ -104,14 +104,14 @@ class Teacher(nn.Module, ABC):
         name: Name in config.yaml and in the registry.
         redraw: Whether training objects and their irregular sequences are drawn anew every epoch.
         terms: Names of the K terms that it measures.
-        counted: Those of them whose mean is the object's score, unless ``calibration.terms`` chooses others.
+        score_terms: Those of them whose mean is the object's score, unless ``calibration.terms`` chooses others.
         probabilities: Those of them that are probabilities.
     """
 
     name: ClassVar[str]
     redraw: ClassVar[bool] = False
     terms: tuple[str, ...]
-    counted: tuple[str, ...]
+    score_terms: tuple[str, ...]
     probabilities: tuple[str, ...] = ()
 
     @abstractmethod
@@ -146,7 +146,7 @@ class Teacher(nn.Module, ABC):
         """Return the phases of training in their order, with new optimisers; none for a teacher without training."""
         return []
 
-    def outside(self, batch: Batch) -> Tensor:
+    def unseen_place(self, batch: Batch) -> Tensor:
         """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
         return torch.zeros(len(batch["box"]), dtype=torch.bool)
 
@@ -154,15 +154,15 @@ class Teacher(nn.Module, ABC):
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the terms (N, K) of a batch and the features (N, D) that they are measured of.
 
-        ``judge`` calls it without gradients in evaluation mode.
+        ``frame_auc`` calls it without gradients in evaluation mode.
         """
 
     @torch.no_grad()
-    def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return terms (N, K) and features (N, D) of the objects; leaves the teacher in evaluation mode."""
         self.eval()
         return self.measure(batch)
 
     def score(self, batch: Batch) -> Tensor:
-        """Return the terms (N, K) of the objects alone; otherwise as ``judge``."""
-        return self.judge(batch)[0]
+        """Return the terms (N, K) of the objects alone; otherwise as ``frame_auc``."""
+        return self.predict(batch)[0]

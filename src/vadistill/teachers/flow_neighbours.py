@@ -23,7 +23,7 @@ class FlowNeighbours(Teacher):
     """The teacher ``flow_neighbours``."""
 
     name = "flow_neighbours"
-    terms = counted = ("distance",)
+    terms = score_terms = ("distance",)
     normal: Tensor
     count: Tensor
 
@@ -68,9 +68,9 @@ class FlowNeighbours(Teacher):
         motion = direction_histogram(flow, self.settings.bins).flatten(1)
         return torch.cat([motion, self.settings.size_weight * size], dim=1)
 
-    def outside(self, batch: Batch) -> Tensor:
+    def unseen_place(self, batch: Batch) -> Tensor:
         """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
-        return self.unit.outside(batch)
+        return self.unit.unseen_place(batch)
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the mean Euclidean distance (N, 1) to the nearest normal objects, and the features.

@@ -18,7 +18,7 @@ from vadistill.detection.objects import ObjectIndex, load_objects
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore
-from vadistill.settings import Objects
+from vadistill.settings import ObjectsConfig
 from vadistill.teachers.base import Batch, CropRequest
 from vadistill.teachers.crops import ClipCrops
 
@@ -132,7 +132,7 @@ class TrainingObjects:
         self,
         stores: dict[str, FrameStore],
         parts: Sequence[Part],
-        objects: Objects,
+        objects: ObjectsConfig,
         scenes: Sequence[str],
         request: CropRequest,
         limit: int,

@@ -81,7 +81,7 @@ class SceneTable(nn.Module):
         found = at_scene(tables, batch["scene"].cpu().numpy(), row.cpu().numpy())
         return torch.from_numpy(found).to(row)
 
-    def outside(self, batch: Batch) -> Tensor:
+    def unseen_place(self, batch: Batch) -> Tensor:
         """Return which objects (N,) stand where no training object of their scene stood, or in an unknown scene."""
         row, (low, high) = _row(batch), self.fitted[batch["scene"]].unbind(1)
         return (row < low - TOLERANCE) | (row > high + TOLERANCE)
@@ -136,9 +136,9 @@ class SceneUnit(nn.Module):
         """Return the unit (N,) in pixels."""
         return self.table(batch)[:, 0] * batch["size"][:, 0]
 
-    def outside(self, batch: Batch) -> Tensor:
-        """Return which objects (N,) stand where no training object stood (``SceneTable.outside``)."""
-        return self.table.outside(batch)
+    def unseen_place(self, batch: Batch) -> Tensor:
+        """Return which objects (N,) stand where no training object stood (``SceneTable.unseen_place``)."""
+        return self.table.unseen_place(batch)
 
 
 class PixelUnit(nn.Module):

@@ -92,7 +92,7 @@ class MultiTask(Teacher):
         super().__init__(settings, classes, scenes)
         self.settings, self.classes = settings, classes
         self.imagenet: Callable[[Tensor], Tensor] | None = None
-        self.terms = self.counted = tuple(task for task in TASKS if task in settings.tasks)
+        self.terms = self.score_terms = tuple(task for task in TASKS if task in settings.tasks)
         self.probabilities = tuple(task for task in self.terms if task in PROBABILITIES)
         wide = settings.width == "wide"
         widths = (32, 64, 64) if wide else (16, 32, 32)

@@ -11,14 +11,14 @@ from vadistill.teachers.base import Teacher
 
 
 def teacher_class(name: str) -> type[Teacher]:
-    """Return the class of a teacher: in the module of its name, under the name of its settings.
+    """Return the class of a teacher: in the module of its name, under the name of its settings without Config.
 
     Raises:
         InputError: There is no such teacher.
     """
     if name not in TEACHERS:
         raise InputError(f"teacher '{name}': unknown; expected one of {', '.join(TEACHERS)}")
-    return getattr(import_module(f"vadistill.teachers.{name}"), TEACHERS[name].__name__)
+    return getattr(import_module(f"vadistill.teachers.{name}"), TEACHERS[name].__name__.removesuffix("Config"))
 
 
 def build(name: str, settings: Any, classes: int, scenes: int = 1) -> Teacher:

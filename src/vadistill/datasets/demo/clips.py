@@ -13,7 +13,7 @@ from vadistill.datasets.demo.actors import KINDS, Actor, anomaly, crowd, fits
 from vadistill.datasets.demo.drawing import Sprite, draw, paste, shadow
 from vadistill.datasets.demo.scene import Scene, make_scene
 from vadistill.errors import InputError
-from vadistill.settings import Demo
+from vadistill.settings import DemoConfig
 
 Event = tuple[str, tuple[int, int]]  # kind of the anomaly; first frame, last frame + 1
 Box = tuple[str, float, float, float, float]
@@ -46,7 +46,7 @@ class Light:
 
 
 @dataclass(frozen=True)
-class Clip:
+class DrawnClip:
     """A clip that draws any of its frames on demand; equal seeds draw equal pixels."""
 
     scene: Scene
@@ -145,15 +145,15 @@ def random_light(rng: np.random.Generator, frames: int) -> Light:
     )
 
 
-def random_clip(scene: Scene, seed: int, frames: int, events: list[Event]) -> Clip:
+def random_clip(scene: Scene, seed: int, frames: int, events: list[Event]) -> DrawnClip:
     """Return a clip with a random crowd and light; ``events`` are kinds of anomalies with their windows of frames."""
     rng = np.random.default_rng([seed, 2])
     actors = [actor for kind, window in events for actor in anomaly(kind, scene, rng, frames, window)]
     people = rng.uniform(2.0, 5.5)
-    return Clip(scene, random_light(rng, frames), (*actors, *crowd(scene, rng, frames, people, actors)), seed)
+    return DrawnClip(scene, random_light(rng, frames), (*actors, *crowd(scene, rng, frames, people, actors)), seed)
 
 
-def make_clip(settings: Demo, split: str, name: str) -> Clip:
+def make_clip(settings: DemoConfig, split: str, name: str) -> DrawnClip:
     """Return the clip ``name`` of ``split``.
 
     Raises:
@@ -168,7 +168,7 @@ def make_clip(settings: Demo, split: str, name: str) -> Clip:
     return random_clip(scene, seed, settings.frames, events)
 
 
-def render_clip(settings: Demo, split: str, name: str) -> Iterator[tuple[np.ndarray, np.ndarray, list[Box]]]:
+def render_clip(settings: DemoConfig, split: str, name: str) -> Iterator[tuple[np.ndarray, np.ndarray, list[Box]]]:
     """Yield frame (H, W, 3) uint8 BGR, anomaly mask (H, W) bool and boxes of each frame of a clip.
 
     Raises:
@@ -183,7 +183,7 @@ def _scene(seed: int, height: int, width: int) -> Scene:
     return make_scene(seed, height, width)
 
 
-def planned_events(settings: Demo, name: str) -> list[Event]:
+def planned_events(settings: DemoConfig, name: str) -> list[Event]:
     """Return the one or two anomalies of a test clip; the kinds take turns, so that six clips show them all."""
     scene = _scene(settings.seed, settings.height, settings.width)
     index = clip_names(settings, "test").index(name)

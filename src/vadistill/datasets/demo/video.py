@@ -9,12 +9,12 @@ from vadistill.datasets.demo import FRAME_RATE
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.errors import InputError
 from vadistill.io.files import whole_file, whole_stream
-from vadistill.settings import Demo
+from vadistill.settings import DemoConfig
 
 QUALITY = 95
 
 
-def write_clip(settings: Demo, split: str, name: str, video: Path, mask: Path | None = None) -> None:
+def write_clip(settings: DemoConfig, split: str, name: str, video: Path, mask: Path | None = None) -> None:
     """Write a clip as Motion JPEG and, if ``mask`` is given, its pixel masks (T, H, W) bool as .npy.
 
     Raises:

@@ -28,7 +28,7 @@ FIGURE = 1 / 6  # height of a drawn figure, of the frame's
 
 
 @dataclass(frozen=True)
-class Clip:
+class NormalClip:
     """A normal clip.
 
     Attributes:
@@ -82,7 +82,7 @@ class Plan:
         return self.pasted[t].paste(frame) if t in self.pasted else frame
 
 
-def plan(kind: str, clip: Clip, frames: int, degree: Degree, rng: np.random.Generator) -> Plan:
+def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.random.Generator) -> Plan:
     """Plan an anomaly in a normal clip.
 
     Args:
@@ -159,7 +159,7 @@ def _centred(step: np.ndarray, usable: range) -> np.ndarray:
     return path + usable.start + (len(usable) - 1 - path.max()) // 2
 
 
-def _misplaced(clip: Clip, shown: np.ndarray, rng: np.random.Generator) -> Iterator[Placed]:
+def _misplaced(clip: NormalClip, shown: np.ndarray, rng: np.random.Generator) -> Iterator[Placed]:
     """Yield what is pasted into successive frames, of which ``shown`` are the numbers in the normal clip."""
     tracks = _movers(clip, shown, rng)
     if not tracks:
@@ -185,7 +185,7 @@ def _misplaced(clip: Clip, shown: np.ndarray, rng: np.random.Generator) -> Itera
         done += len(track)
 
 
-def _movers(clip: Clip, shown: np.ndarray, rng: np.random.Generator) -> list[Track]:
+def _movers(clip: NormalClip, shown: np.ndarray, rng: np.random.Generator) -> list[Track]:
     """Return tracks of usable frames, best first: moving, long, large and not in a crowd.
 
     Tracks in shown frames, where the object would be seen twice, serve where there are no others.
@@ -207,7 +207,7 @@ def _movers(clip: Clip, shown: np.ndarray, rng: np.random.Generator) -> list[Tra
     return []
 
 
-def _clarity(clip: Clip, track: Track, empty: np.ndarray) -> float:
+def _clarity(clip: NormalClip, track: Track, empty: np.ndarray) -> float:
     """Return in which share of five frames of a track its object stands out from the background."""
     sampled = np.linspace(0, len(track) - 1, 5).astype(int)
     return float(np.mean([cut(clip.read(track.start + i), track.box[i], empty).outlined for i in sampled]))
@@ -220,12 +220,12 @@ def _moves(track: Track) -> bool:
     return way > max(0.5, STANDING * len(track)) * height
 
 
-def _track_crowding(clip: Clip, track: Track) -> float:
+def _track_crowding(clip: NormalClip, track: Track) -> float:
     """Return the mean crowding along a track, of every fifth frame."""
     return float(np.mean([_crowding(clip, track.start + i, track.box[i]) for i in range(0, len(track), 5)]))
 
 
-def _crowding(clip: Clip, t: int, box: np.ndarray) -> float:
+def _crowding(clip: NormalClip, t: int, box: np.ndarray) -> float:
     """Return the largest share of a box (4,) of frame t that another box covers; 1 at the border of the frame."""
     height, width = clip.size
     if (box[:2] < 1).any() or box[2] > width - 1 or box[3] > height - 1:
@@ -236,7 +236,9 @@ def _crowding(clip: Clip, t: int, box: np.ndarray) -> float:
     return float(np.delete(shared[0] / own, itself).max(initial=0)) if len(others) else 0.0
 
 
-def _pasted(clip: Clip, shown: np.ndarray, haste: tuple[float, float], rng: np.random.Generator) -> Iterator[Placed]:
+def _pasted(
+    clip: NormalClip, shown: np.ndarray, haste: tuple[float, float], rng: np.random.Generator
+) -> Iterator[Placed]:
     """Yield what is pasted into successive frames, of which ``shown`` are the numbers in the normal clip."""
     inside = np.flatnonzero(np.isin(clip.frame, clip.usable))
     if not len(inside):
@@ -245,7 +247,7 @@ def _pasted(clip: Clip, shown: np.ndarray, haste: tuple[float, float], rng: np.r
     yield from _slides(clip, objects, ENLARGED, haste, len(shown), rng)
 
 
-def _objects(clip: Clip, rows: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
+def _objects(clip: NormalClip, rows: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
     """Yield objects at random, with the row where they stand: large ones, not in a crowd, with an outline."""
     empty = background(clip.read, clip.usable)
     height = clip.box[:, 3] - clip.box[:, 1]
@@ -258,13 +260,13 @@ def _objects(clip: Clip, rows: np.ndarray, rng: np.random.Generator) -> Iterator
         yield cutouts[chosen], float(clip.box[best[chosen], 3])
 
 
-def _figures(clip: Clip, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
+def _figures(clip: NormalClip, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
     while True:
         yield drawn(round(FIGURE * clip.size[0]), rng), clip.size[0] / 2
 
 
 def _slides(
-    clip: Clip,
+    clip: NormalClip,
     objects: Iterator[tuple[Cutout, float]],
     enlarged: tuple[float, float],
     haste: tuple[float, float],

@@ -88,7 +88,7 @@ def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.nda
                 count += 1
                 moments.append(times.popleft())
                 yield picture
-        evidence.judge(count)
+        evidence.check(count)
 
 
 def _listed(container: InputContainer) -> str:

@@ -118,7 +118,7 @@ class Evidence:
         """Note what FFmpeg complains of without a loss."""
         self._words += words
 
-    def judge(self, decoded: int) -> None:
+    def check(self, decoded: int) -> None:
         """Refuse the video or log what it lacks, after its last frame; see above.
 
         Args:
