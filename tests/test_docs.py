@@ -13,7 +13,12 @@ from vadistill.cli import app
 from vadistill.settings import SECTIONS, TEACHERS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "resources").rglob("README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "resources").rglob("README.md")),
+]
 CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "workflow/presets").glob("*.yaml"))]
 SETTINGS = {name: {entry.name for entry in fields(kind)} for name, kind in SECTIONS.items()}
 KEYS = {
