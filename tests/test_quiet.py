@@ -26,8 +26,8 @@ for name, file in (("onnx-fp32", "a.onnx"), ("openvino-fp32", "a")):
     backend(np.zeros((1, 3 * len(backend.offsets), *backend.size), np.uint8))
 import torch
 from vadistill.detection.yolo import Detector
-from vadistill.settings import Detection
-Detector(Path(sys.argv[3]), Detection(image_size=160), torch.device("cpu"))(np.zeros((1, 90, 160, 3), np.uint8))
+from vadistill.settings import DetectionConfig
+Detector(Path(sys.argv[3]), DetectionConfig(image_size=160), torch.device("cpu"))(np.zeros((1, 90, 160, 3), np.uint8))
 """
 
 

@@ -14,7 +14,7 @@ import typer
 from vadistill import __version__
 from vadistill.errors import InputError, printable
 from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, find, frame_auc_with_intervals, record
-from vadistill.evaluation.rbdc_tbdc import region_scores
+from vadistill.evaluation.rbdc_tbdc import rbdc_and_tbdc
 from vadistill.evaluation.region_files import read_pair
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.inference.backends import BACKENDS, backend_for, load_backend
@@ -76,7 +76,7 @@ def regions(
     least = sum(1 + max(part.frame.max(initial=-1) for part in (truth[clip], found[clip])) for clip in truth)
     if num_frames < least:
         raise InputError(f"--num-frames {num_frames}: the files name frames of at least {least}; expected all frames")
-    made = region_scores(truth, found, num_frames)
+    made = rbdc_and_tbdc(truth, found, num_frames)
     _print({"rbdc": made.rbdc, "tbdc": made.tbdc})
 
 

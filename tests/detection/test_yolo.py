@@ -188,8 +188,8 @@ def test_trusted_weights_are_loaded_whatever_they_hold(tmp_path):
 import sys
 from pathlib import Path
 from vadistill.detection.yolo import Detector, torch
-from vadistill.settings import Detection
-print(len(Detector(Path({str(tmp_path / "own.pt")!r}), Detection(), torch.device("cpu"), sys.argv[1:]).classes))
+from vadistill.settings import DetectionConfig
+print(len(Detector(Path({str(tmp_path / "own.pt")!r}), DetectionConfig(), torch.device("cpu"), sys.argv[1:]).classes))
 """
     for trusted, loaded in ((["0" * 64], False), ([sha256(tmp_path / "own.pt")], True)):
         done = subprocess.run([sys.executable, "-c", code, *trusted], capture_output=True, text=True)

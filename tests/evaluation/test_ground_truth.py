@@ -4,7 +4,7 @@ import pytest
 from vadistill.errors import InputError
 from vadistill.evaluation.ground_truth import located_clips
 from vadistill.evaluation.localisation import tracks_of_masks
-from vadistill.evaluation.rbdc_tbdc import Tracks, region_scores
+from vadistill.evaluation.rbdc_tbdc import Tracks, rbdc_and_tbdc
 from vadistill.evaluation.region_files import write_tracks
 from vadistill.evaluation.results import Detectors
 from vadistill.geometry.scored_objects import ScoredObjects
@@ -96,7 +96,7 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     assert detectors.threshold == pytest.approx(0.6 * 0.2, rel=0.01)
     found = dict(detectors.regions("a"))
     assert found.keys() == {"student", "wrong", "teachers_mean"}
-    rates = {name: region_scores({"a": truth.tracks}, {"a": part}, T) for name, part in found.items()}
+    rates = {name: rbdc_and_tbdc({"a": truth.tracks}, {"a": part}, T) for name, part in found.items()}
     assert (rates["student"].rbdc, rates["student"].tbdc) == (1, 1)
     assert (rates["wrong"].rbdc, rates["teachers_mean"].tbdc) == (0, 0)
     pixels = {}

@@ -12,7 +12,7 @@ from vadistill.evaluation.localisation import (
     tracks_of_masks,
 )
 from vadistill.evaluation.mean_filter import filtered_frame_scores, filtered_volume
-from vadistill.evaluation.rbdc_tbdc import Regions, region_scores
+from vadistill.evaluation.rbdc_tbdc import Regions, rbdc_and_tbdc
 from vadistill.geometry.scored_objects import ScoredObjects
 
 
@@ -63,7 +63,7 @@ def test_two_moving_rectangles_are_two_tracks():
     tracks = tracks_of_masks(drawn(10, *first, *second))
     assert rows(tracks) == [[0, *box] for box in first] + [[1, *box] for box in second]
     found = {"x": Regions(tracks.frame, tracks.box, np.ones(len(tracks.frame)))}
-    made = region_scores({"x": tracks}, found, 10)
+    made = rbdc_and_tbdc({"x": tracks}, found, 10)
     assert (made.rbdc, made.tbdc) == (1, 1)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, region_scores
+from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, rbdc_and_tbdc
 from vadistill.geometry.boxes import inclusive_iou
 
 
@@ -102,7 +102,7 @@ def test_equals_the_definition_one_detection_after_the_other(seed):
     rng = np.random.default_rng(seed)
     truth, found = random_set(rng)
     frames, alpha, beta = int(rng.integers(1, 60)), rng.choice([0.1, 0.3, 0.5, 1.0]), rng.choice([0.1, 0.25, 0.5])
-    made = region_scores(truth, found, frames, alpha, beta)
+    made = rbdc_and_tbdc(truth, found, frames, alpha, beta)
     rbdc, tbdc, curve = slow_scores(truth, found, frames, alpha, beta)
     assert (made.rbdc, made.tbdc) == pytest.approx((rbdc, tbdc), abs=1e-12)
     np.testing.assert_allclose(np.stack([made.fpr, made.rbdr, made.tbdr], 1), curve, atol=1e-12)
@@ -121,7 +121,7 @@ def test_iou_counts_pixels_of_both_ends():
 def test_everything_found_and_nothing_else_is_one():
     rows = [0, 0, 1, 1, 5, 5], [0, 1, 2, 2, 6, 6], [1, 1, 20, 20, 25, 25]
     truth = {"a": tracks(*rows), "b": tracks([0, 9, 0, 0, 3, 3])}
-    made = region_scores(truth, found_again(truth), 100)
+    made = rbdc_and_tbdc(truth, found_again(truth), 100)
     assert (made.rbdc, made.tbdc) == (1, 1)
     # Straight up after each of four detections, then level to one false positive a frame.
     np.testing.assert_array_equal(made.fpr, [0, 0, 0, 0, 0, 1])
@@ -136,14 +136,14 @@ def test_false_positives_alone_are_zero():
         {"a": regions([1, 1, 1, 5, 5, 0.9])},  # another frame
         {"b": regions([0, 1, 1, 5, 5, 0.9])},  # another clip, without tracks
     ):
-        made = region_scores(truth, found, 10)
+        made = rbdc_and_tbdc(truth, found, 10)
         assert (made.rbdc, made.tbdc) == (0, 0)
         np.testing.assert_array_equal(made.fpr, [0, 0.1, 1])
 
 
 @pytest.mark.parametrize("found", [{}, {"a": regions()}])
 def test_no_detections_find_nothing(found):
-    made = region_scores({"a": tracks([0, 0, 1, 1, 5, 5])}, found, 10)
+    made = rbdc_and_tbdc({"a": tracks([0, 0, 1, 1, 5, 5])}, found, 10)
     assert (made.rbdc, made.tbdc) == (0, 0)
     np.testing.assert_array_equal(np.stack([made.fpr, made.rbdr, made.tbdr]), [[0, 1], [0, 0], [0, 0]])
 
@@ -152,7 +152,7 @@ def test_one_box_matches_two_regions_and_a_repeated_match_is_nothing():
     truth = {"a": tracks([0, 0, 0, 0, 9, 9], [1, 0, 10, 0, 19, 9], [2, 0, 50, 50, 59, 59])}
     # Half of either region, then again one of them, then a false positive, then the third region.
     rows = [0, 0, 0, 19, 9, 0.9], [0, 0, 0, 9, 9, 0.8], [0, 80, 80, 90, 90, 0.7], [0, 50, 50, 59, 59, 0.6]
-    made = region_scores(truth, {"a": regions(*rows)}, 4)
+    made = rbdc_and_tbdc(truth, {"a": regions(*rows)}, 4)
     np.testing.assert_array_equal(made.fpr, [0, 0, 0, 0.25, 0.25, 1])
     np.testing.assert_allclose(made.rbdr, [0, 2 / 3, 2 / 3, 2 / 3, 1, 1])
     assert made.rbdc == pytest.approx(0.25 * 2 / 3 + 0.75) == made.tbdc
@@ -162,12 +162,12 @@ def test_what_comes_behind_one_false_positive_a_frame_is_cut_off():
     truth = {"a": tracks([0, 0, 0, 0, 9, 9], [0, 1, 0, 0, 9, 9])}
     false = [[0, 50 + n, 50, 60 + n, 60, 0.5] for n in range(3)]
     found = {"a": regions([0, 0, 0, 9, 9, 0.9], *false, [1, 0, 0, 9, 9, 0.1])}
-    made = region_scores(truth, found, 2)
+    made = rbdc_and_tbdc(truth, found, 2)
     # With two frames the third false positive is one too many; with three it is the last point that counts.
     np.testing.assert_array_equal(made.fpr, [0, 0, 0.5, 1, 1])
     np.testing.assert_array_equal(made.rbdr, [0, 0.5, 0.5, 0.5, 0.5])
     assert (made.rbdc, made.tbdc) == (0.5, 1)
-    assert region_scores(truth, found, 3).rbdr[-1] == 1 and region_scores(truth, found, 3).rbdc == 0.5
+    assert rbdc_and_tbdc(truth, found, 3).rbdr[-1] == 1 and rbdc_and_tbdc(truth, found, 3).rbdc == 0.5
 
 
 @pytest.mark.parametrize("length", range(1, 41))
@@ -176,16 +176,16 @@ def test_a_track_is_found_with_the_region_that_brings_its_share_to_alpha(alpha, 
     truth = {"a": tracks(*([5, 3 * t, 0, 0, 9, 9] for t in range(length)))}
     found = {"a": regions(*([3 * t, 0, 0, 9, 9, -t] for t in range(length)))}
     expected = [n / length >= alpha for n in range(length + 1)]
-    np.testing.assert_array_equal(region_scores(truth, found, 9, alpha).tbdr[:-1], expected)
+    np.testing.assert_array_equal(rbdc_and_tbdc(truth, found, 9, alpha).tbdr[:-1], expected)
 
 
 def test_ties_go_by_the_names_of_the_clips_then_by_row():
     truth = {"b": tracks([0, 0, 0, 0, 9, 9])}
     hit, miss = [0, 0, 0, 9, 9, 0.5], [0, 50, 50, 60, 60, 0.5]
-    assert region_scores(truth, {"b": regions(hit), "a": regions(miss)}, 2).rbdc == 0.5
-    assert region_scores(truth, {"c": regions(miss), "b": regions(hit)}, 2).rbdc == 1
-    assert region_scores(truth, {"b": regions(miss, hit)}, 2).rbdc == 0.5
-    assert region_scores(truth, {"b": regions(hit, miss)}, 2).rbdc == 1
+    assert rbdc_and_tbdc(truth, {"b": regions(hit), "a": regions(miss)}, 2).rbdc == 0.5
+    assert rbdc_and_tbdc(truth, {"c": regions(miss), "b": regions(hit)}, 2).rbdc == 1
+    assert rbdc_and_tbdc(truth, {"b": regions(miss, hit)}, 2).rbdc == 0.5
+    assert rbdc_and_tbdc(truth, {"b": regions(hit, miss)}, 2).rbdc == 1
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_ties_go_by_the_names_of_the_clips_then_by_row():
 )
 def test_what_cannot_be_judged_is_refused(truth, found, settings, message):
     with pytest.raises(InputError, match=message):
-        region_scores(truth, found, **({"frames": 10} | settings))
+        rbdc_and_tbdc(truth, found, **({"frames": 10} | settings))
 
 
 def test_a_million_detections_take_seconds():
@@ -220,6 +220,6 @@ def test_a_million_detections_take_seconds():
         found[clip] = Regions(frame, np.concatenate([corner, corner + 60], 1), rng.random(per_clip).round(4))
     assert sum(len(part.score) for part in found.values()) > 1e6
     began = time.process_time()  # another's load does not count
-    made = region_scores(truth, found, 40_791)
+    made = rbdc_and_tbdc(truth, found, 40_791)
     assert time.process_time() - began < 60
     assert 0 < made.rbdc < 1 and 0 < made.tbdc < 1

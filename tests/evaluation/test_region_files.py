@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, region_scores
+from vadistill.evaluation.rbdc_tbdc import Regions, Tracks, rbdc_and_tbdc
 from vadistill.evaluation.region_files import read_pair, read_regions, read_tracks, write_regions, write_tracks
 
 TRACK_ROW, REGION_ROW = "0,31,4,42,119,149", "31,4,42,119,149,0.5"
@@ -144,7 +144,7 @@ def test_both_folders_hold_the_same_clips(tmp_path):
     with pytest.raises(InputError, match=rf"^{tracks / 'd.txt'}: missing; {regions / 'd.txt'} exists"):
         read_pair(tracks, regions)
     (regions / "d.txt").unlink()
-    assert region_scores(*read_pair(tracks, regions), 300).rbdc == 1
+    assert rbdc_and_tbdc(*read_pair(tracks, regions), 300).rbdc == 1
 
 
 @pytest.mark.slow

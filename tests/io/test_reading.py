@@ -78,7 +78,7 @@ def test_a_reader_never_meets_a_part(tmp_path, name):
     writer.start()
     seen, end = Counter(), None
     try:
-        while end is None or time.monotonic() < end:
+        while end is None or time.monotonic() < end or len(seen) <= 3:
             try:
                 numbers = read(tmp_path / name)
             except FileNotFoundError:
@@ -91,4 +91,4 @@ def test_a_reader_never_meets_a_part(tmp_path, name):
     finally:
         writer.kill()
         writer.join()
-    assert len(seen) > 3 and sum(seen.values()) > 10
+    assert sum(seen.values()) > 10

@@ -182,7 +182,7 @@ class Dataset:
 
     @cached_property
     def held_out(self) -> dict[str, float]:
-        """The training clips that no teacher is fitted on, and the share of each clip at which that part begins.
+        """{held-out training clip: share of its frames at which the held-out part begins}.
 
         Raises:
             InputError: The scene of a clip does not follow from its name, or the only clip is too short.

@@ -1,4 +1,4 @@
-"""The folders of a data set: found below its root, and what they hold in words."""
+"""Helpers for layouts: find a data set's folder, list what matches, and say in errors what is there."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ from vadistill.io.names import visible
 LEVELS = 2  # at which a data set is looked for below its folder
 
 
-def contents(folder: Path) -> str:
+def contents_text(folder: Path) -> str:
     """Say what a folder, or what there is of it, holds, for error messages."""
     if not folder.is_dir():
         there = next(parent for parent in folder.parents if parent.is_dir())
-        return f"there is no {folder.relative_to(there)} in {there}, {contents(there)}"
+        return f"there is no {folder.relative_to(there)} in {there}, {contents_text(there)}"
     names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in visible(folder)]
     return f"found {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "which is empty"
 
@@ -52,11 +52,11 @@ def matching(folder: Path, accept: Callable[[Path], bool], expected: str) -> lis
     """
     paths = [path for path in visible(folder) if accept(path)] if folder.is_dir() else []
     if not paths:
-        raise InputError(f"{folder}: expected {expected}; {contents(folder)}")
+        raise InputError(f"{folder}: expected {expected}; {contents_text(folder)}")
     return paths
 
 
-def required(path: Path, clip: str) -> Path:
+def required_labels(path: Path, clip: str) -> Path:
     """Return the path of a test clip's labels.
 
     Raises:

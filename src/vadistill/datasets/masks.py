@@ -12,8 +12,8 @@ from vadistill.io.files import checked_path
 from vadistill.io.media.image_folder import decode_image
 
 
-def marked(intervals: Iterable[tuple[int, int]], frames: int, path: Path, clip: str) -> np.ndarray:
-    """Return (T,) uint8 with 1 in the intervals [start, end) of a clip of so many frames; ``path`` says so.
+def labels_of_intervals(intervals: Iterable[tuple[int, int]], frames: int, path: Path, clip: str) -> np.ndarray:
+    """Turn intervals [start, end) into frame labels (T,) uint8, 1 = abnormal; ``path`` is named in errors.
 
     Raises:
         InputError: An interval lies outside the clip.
@@ -66,7 +66,7 @@ def mask_array(path: Path, frames: int, size: tuple[int, int] | None) -> np.ndar
     return np.asarray(array != 0)
 
 
-def stack(
+def checked_masks(
     masks: list[np.ndarray], frames: int, size: tuple[int, int] | None, path: Path, files: Sequence[Path] = ()
 ) -> np.ndarray:
     """Check the masks of a clip, from one file or one file each, against its frames; (T, H, W) bool."""

@@ -1,4 +1,4 @@
-"""The clips of a data set in any layout: which there are, in order, with names that can be used.
+"""``read_clips``: list the clips of a data set by its layout, in order, and check their names.
 
 The workflow reads this table while it is parsed, so that this module imports nothing but the standard library and
 looks at names only; what the files hold is checked when they are read. Hidden files, and what systems leave in folders,

@@ -1,4 +1,4 @@
-"""The settings of a rule: those that its stage reads, and what they must say of its input besides.
+"""The one JSON parameter of each rule: its stage's settings, and fingerprints of what it reads from outside.
 
 They are the only param of the rule, so that it is run again when they change. The workflow asks for them while it is
 parsed, so that this module imports nothing but the standard library.

@@ -52,7 +52,7 @@ def scene_of(clip: str, pattern: str) -> str:
 
 
 def held_out_part(scenes: Mapping[str, str], share: float) -> dict[str, float]:
-    """Return the training clips that no teacher is fitted on, and the share of each clip's frames before that part.
+    """Return {held-out clip: start}: its frames from this share of the clip on are held out (0.0: all of them).
 
     Of every scene that has more than one clip, so many clips of a stable order are held out whole, at least one. Where
     no scene has, they come from all clips; of a single clip its last part in time is held out.

@@ -17,7 +17,7 @@ def mean_scores(parts: Iterable[Mapping[str, np.ndarray]]) -> FrameScores:
 
 
 def mean_ranks(parts: Iterable[Mapping[str, np.ndarray]]) -> FrameScores:
-    """Return the mean over several scores of the share of all frames that score lower, ties in the middle."""
+    """Average several scores by rank: the mean of each frame's percentile rank over all clips, ties in the middle."""
     ranked = []
     for part in parts:
         ends = np.cumsum([len(scores) for scores in part.values()])

@@ -1,4 +1,4 @@
-"""The teachers' mean filter over space and time, between object scores and frame scores."""
+"""A 3D mean filter over the teachers' object scores, laid on a grid, before each frame's maximum is taken."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Region-based and track-based detection rates (RBDC and TBDC): is an anomaly found where it is, and followed?
+"""Region- and track-based detection criteria (RBDC, TBDC): are anomalies found in place, and followed?
 
 Criteria and matching rules are those of Ramachandra and Jones, "Street Scene: A new dataset and evaluation protocol
 for video anomaly detection", WACV 2020. Boxes are xyxy in whole pixels that all belong to the box: one pixel wide is
@@ -74,7 +74,7 @@ NO_TRACKS = Tracks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4)
 NO_REGIONS = Regions(np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0))
 
 
-def region_scores(
+def rbdc_and_tbdc(
     truth: Mapping[str, Tracks],
     found: Mapping[str, Regions],
     frames: int,

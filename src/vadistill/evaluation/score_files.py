@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.datasets.label_table import intervals_of_clips
-from vadistill.datasets.masks import marked
+from vadistill.datasets.masks import labels_of_intervals
 from vadistill.errors import InputError, in_one_line
 from vadistill.io.arrays import load_arrays, load_member
 from vadistill.io.files import checked_path
@@ -53,7 +53,7 @@ def read_frame_labels(path: str | Path, lengths: Mapping[str, int] | None = None
     path = Path(path)
     if lengths and path.suffix.lower() == ".csv" and path.is_file():
         intervals = intervals_of_clips(path, lengths)
-        return {clip: marked(intervals[clip], frames, path, clip) for clip, frames in lengths.items()}
+        return {clip: labels_of_intervals(intervals[clip], frames, path, clip) for clip, frames in lengths.items()}
     if lengths and path.suffix.lower() in (".npy", ".txt") and path.is_file():
         return _divided(_checked(str(path), _joined(path)), lengths, path)
     return {clip: _checked(place, array) for clip, place, array in _arrays(path, "label")}

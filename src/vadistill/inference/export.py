@@ -2,7 +2,7 @@
 
 A written graph takes windows of frames, ``frames`` (N, 3 * F, H, W) uint8 in BGR triples, and gives ``score`` (N,) and
 ``map_<g>`` (N, g, g), float32. Scaling of the pixels is inside; bringing frames to H x W stays outside
-(``student.loader.resize``), since no ONNX operator averages areas as OpenCV's INTER_AREA does. What else a user
+(``io.resize.resize``), since no ONNX operator averages areas as OpenCV's INTER_AREA does. What else a user
 must know (size, offsets of the frames, resolutions, settings of the training) is JSON among the file's metadata.
 """
 

@@ -107,7 +107,7 @@ def damage_named(path: str | Path, what: str = "") -> Iterator[None]:
 
 
 def _refuse_the_system(path: str | Path, error: BaseException) -> None:
-    """Raise an error that is none of the file: a folder that went away is no reason to delete what lies in it."""
+    """Report a system error (missing folder, no permission) as such, and not as a damaged file."""
     stated = re.search(r"errno = (\d+)", str(error))
     number = int(stated[1]) if stated else getattr(error, "errno", None)
     if number in SYSTEM:

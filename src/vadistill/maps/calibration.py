@@ -20,7 +20,7 @@ SQUASH_PERCENTILE = 99.9
 
 @dataclass(frozen=True)
 class Affine:
-    """score -> slope * score + intercept."""
+    """A linear map: slope * score + intercept."""
 
     slope: float
     intercept: float
@@ -65,7 +65,7 @@ class Calibrator:
         return np.maximum(self.affine(self._score(terms, np.full(len(row), index), row)), 0)
 
     def knows(self, scene: str) -> bool:
-        """Return whether objects of a scene are compared with training objects of the same scene, where they should."""
+        """Return whether statistics of this scene were fitted, or none are needed."""
         return not (self.tables and self.scenes) or scene in self.scenes
 
     def _score(self, terms: np.ndarray, scene: np.ndarray, row: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Percentiles of few values: the outer ones hang on single values, so that they are taken farther inward."""
+"""Percentiles of small samples: extreme ones are moved inward, since single outliers would decide them."""
 
 BEYOND = 10  # values that lie beyond a percentile at least
 INNERMOST = 90.0  # how far inward a high percentile is moved at most; a low one to 100 minus this
@@ -6,7 +6,7 @@ FEW = 3000  # values, of which the tail is hardly known
 
 
 def steady(percentile: float, count: int) -> float:
-    """Return the percentile to take of few values in place of the wished one, so that 10 values lie beyond it.
+    """Move an extreme percentile inward, so that at least 10 of ``count`` values lie beyond it.
 
     The 99.9th percentile needs 10,000 values; of 567 it becomes the 98.2nd. 0 and 100 ask for the extremes themselves
     and stay, and so do percentiles between 10 and 90.

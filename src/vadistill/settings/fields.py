@@ -10,7 +10,7 @@ def option(default: Any, text: str, **schema: Any) -> Any:
 
 
 def later(default: Any, text: str, **schema: Any) -> Any:
-    """Return a field that stages are not told of while it has its default: it came later, and old results stand."""
+    """Return a field added later: left out of a stage's settings at its default, so that old results stay valid."""
     return field(default=default, metadata={"text": text, "schema": schema, "later": True})
 
 

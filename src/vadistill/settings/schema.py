@@ -1,4 +1,4 @@
-"""The JSON schema of config.yaml, made of the typed settings.
+"""The JSON schema of config.yaml, generated from the settings classes.
 
 Its written form is workflow/schemas/config.schema.json.
 """

@@ -62,7 +62,7 @@ def _typed(kind: Any, value: Any) -> Any:
 
 
 def told(settings: Any) -> dict[str, Any]:
-    """Return the values of a section that its stages are told; see ``later``."""
+    """Return a section's values as passed to stages: fields added ``later`` only where they differ from the default."""
     entries = [entry for entry in fields(settings) if "later" not in entry.metadata]
     changed = [entry for entry in fields(settings) if getattr(settings, entry.name) != entry.default]
     names = {entry.name for entry in (*entries, *changed)}

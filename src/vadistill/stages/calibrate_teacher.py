@@ -1,4 +1,4 @@
-"""Rule calibrate_teacher: terms of the training objects in, the way from terms to map values out."""
+"""Rule calibrate_teacher: terms of the training objects in, calibration.json (from terms to map values) out."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def used_objects(paths: list[Path], part: dict[str, float]) -> list[tuple[ObjectScores, np.ndarray]]:
-    """Return the clips that have objects, with the rows (n,) behind the share of the clip at which its part begins.
+    """Return each clip with objects, and the rows (n,) of those in its part that calibration uses.
 
     Raises:
         InputError: There is no object.

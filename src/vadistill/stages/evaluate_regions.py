@@ -8,7 +8,7 @@ from typing import Any
 from vadistill.evaluation.auc_tables import percent
 from vadistill.evaluation.ground_truth import Located, located_clips
 from vadistill.evaluation.localisation import MADE, PixelCounts
-from vadistill.evaluation.rbdc_tbdc import ALPHA, BETA, Regions, Tracks, region_scores
+from vadistill.evaluation.rbdc_tbdc import ALPHA, BETA, Regions, Tracks, rbdc_and_tbdc
 from vadistill.evaluation.results import Detectors, read_teachers
 from vadistill.io.files import write_json
 from vadistill.io.maps import MapStore
@@ -22,7 +22,7 @@ def rates(tracks: dict[str, Tracks], regions: dict[str, Regions], frames: int) -
     """Return RBDC and TBDC, None where no clip has an abnormal region."""
     if not any(len(part.track) for part in tracks.values()):
         return {"rbdc": None, "tbdc": None}
-    made = region_scores(tracks, regions, frames)
+    made = rbdc_and_tbdc(tracks, regions, frames)
     return {"rbdc": made.rbdc, "tbdc": made.tbdc}
 
 

@@ -33,7 +33,7 @@ def entries(scores: FrameScores, maxima: Maxima, fitted: FrameScores | None) -> 
 
 
 def fitted_without_itself(maxima: Maxima, truth: dict[str, np.ndarray]) -> FrameScores | None:
-    """Return fitted sums of validation clips, each fitted to those of other training clips; None of a single one."""
+    """Return logistic fusions of the map maxima, each fitted without its own source clip; None with a single source."""
     sources = {source_of(clip) for clip in truth}
     if len(sources) < 2:
         return None

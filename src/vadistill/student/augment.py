@@ -45,7 +45,7 @@ def augmented(
 
 
 def condition_of(frames: Tensor, side: int) -> Tensor:
-    """Return (N, 4, side, side): means over a grid of the middle frame and of how much the outer ones differ."""
+    """Return a conditional discriminator's input (N, 4, side, side): mean colour and frame difference of each cell."""
     middle = frames.shape[1] // 2 - 1
     moved = (frames[:, -3:] - frames[:, :3]).abs().mean(1, keepdim=True)
     return functional.adaptive_avg_pool2d(torch.cat([frames[:, middle : middle + 3], moved], 1), side)

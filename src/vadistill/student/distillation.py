@@ -1,4 +1,4 @@
-"""One step of adversarial distillation (arXiv 2211.15597, eq 3 to 7): the student and a discriminator a teacher."""
+"""One training step of the student, its total loss, and one discriminator per teacher (arXiv 2211.15597, eq 3 to 7)."""
 
 import copy
 import math
@@ -120,7 +120,7 @@ class Distiller:
             targets: Each teacher's maps {g: (N, 1, g, g)}.
             generator: For what changes the samples and for the noise on the discriminators' real maps.
             context: Epoch and batch, for the error when a loss is not finite.
-            teacher_features: (N, 1 + D, g, g) what the teachers saw of the objects (``data.features.ObjectFeatures``).
+            teacher_features: (N, 1 + D, g, g) what the teachers saw of the objects (``hints.ObjectFeatures``).
 
         Returns:
             Detached scalars to be logged.
@@ -136,11 +136,11 @@ class Distiller:
             features, _ = self.student.backbone(frames)
             maps = self.student.maps_of(features)
         distilled, log = distillation_loss(maps, targets, settings.object_weight)
-        hinted = self._feature_loss(features, teacher_features)
-        fooling = torch.zeros((), device=self.device)
+        hint_loss = self._feature_loss(features, teacher_features)
+        adversarial_term = torch.zeros((), device=self.device)
         for network in self.discriminators.values():
-            fooling = fooling + adversarial_loss(network, maps, settings.adversarial, condition)
-        loss = distilled + settings.adversarial_weight * fooling + settings.feature_weight * hinted
+            adversarial_term = adversarial_term + adversarial_loss(network, maps, settings.adversarial, condition)
+        loss = distilled + settings.adversarial_weight * adversarial_term + settings.feature_weight * hint_loss
         self.optimiser.zero_grad(set_to_none=True)
         finite(loss, context).backward()
         self.optimiser.step()
@@ -154,9 +154,9 @@ class Distiller:
             self.discriminator_optimisers[name].step()
             log |= {f"discriminator_{key}_{name}": value for key, value in judged.items()}
         if self.discriminators:
-            log["adversarial_loss"] = fooling.detach()
+            log["adversarial_loss"] = adversarial_term.detach()
         if self.feature_head:
-            log["feature_loss"] = hinted.detach()
+            log["feature_loss"] = hint_loss.detach()
         return log
 
     def _feature_loss(self, features: Tensor, teacher_features: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the teachers saw of every object, as targets for the student's features (arXiv 1412.6550, "hints")."""
+"""Feature distillation: the teachers' features as further targets of the student (arXiv 1412.6550, "hints")."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -104,7 +104,7 @@ class FrameWindows(Dataset):
         return self.stores[clip]
 
     def epoch_order(self, epoch: int, stride: int, generator: torch.Generator) -> list[int]:
-        """Return every ``stride``-th of the frames that are drawn, shuffled; another phase of it every epoch."""
+        """Return every ``stride``-th frame that is drawn from, shuffled; the starting offset changes every epoch."""
         chosen = torch.from_numpy(self.drawn[epoch % min(stride, len(self.drawn)) :: stride])
         return chosen[torch.randperm(len(chosen), generator=generator)].tolist()
 

@@ -58,7 +58,7 @@ def distillation_loss(
 
 
 def feature_loss(made: Tensor, teacher_features: Tensor) -> Tensor:
-    """Return the squared error between features, summed over them, mean over cells with objects.
+    """Return the squared error of the student's predicted features, summed over channels, mean over cells with objects.
 
     Twice the loss of arXiv 1412.6550, eq 3. A constant in place of the student has an error of about one a teacher.
 
@@ -98,7 +98,7 @@ def discriminator_loss(
     form: str = "cross_entropy",
     condition: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return what one discriminator minimises, -eq 5 of arXiv 2211.15597, and what to log of it.
+    """Return one discriminator's loss (negated eq 5 of arXiv 2211.15597) and its metrics to log.
 
     The student's maps are detached before the discriminator, so that it learns from them and the student does not.
     Uniform noise up to 0.005 hides that a teacher's empty cells, unlike the student's, are exactly 0. Logged are the
@@ -145,7 +145,7 @@ def adversarial_loss(
 
 @torch.no_grad()
 def map_statistics(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) -> dict[str, Tensor]:
-    """Return what tells whether the student's maps are alive, as scalars.
+    """Return diagnostics of the student's maps: correlation with each teacher, and collapsed (dead) cells.
 
     ``correlation_TEACHER_GxG``: Pearson's, over the batch's cells whose target is above 0 (the loss is dominated by
     the empty ones); 0 where it is undefined. ``object_cells_GxG``: cells a frame where a teacher has an object;

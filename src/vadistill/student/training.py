@@ -1,4 +1,4 @@
-"""Distillation, epoch by epoch: windows of frames and the teachers' maps in, what its steps log out."""
+"""The epochs of distillation: feed frames and the teachers' maps to ``Distiller.step``."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What a teacher is to the stages that train it and score objects with it."""
+"""The interface that every teacher implements: Teacher, and the CropRequest, Batch and Phase that it uses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -98,7 +98,7 @@ class Phase:
 
 
 class Teacher(nn.Module, ABC):
-    """A detector of abnormal objects.
+    """Base class of all teachers: a model that measures how abnormal single objects are.
 
     Attributes:
         name: Name in config.yaml and in the registry.
@@ -147,14 +147,14 @@ class Teacher(nn.Module, ABC):
         return []
 
     def unseen_place(self, batch: Batch) -> Tensor:
-        """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
+        """Return True (N,) for objects at places without training objects; statistics of another place are used."""
         return torch.zeros(len(batch["box"]), dtype=torch.bool)
 
     @abstractmethod
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the terms (N, K) of a batch and the features (N, D) that they are measured of.
 
-        ``frame_auc`` calls it without gradients in evaluation mode.
+        ``predict`` calls it without gradients in evaluation mode.
         """
 
     @torch.no_grad()
@@ -164,5 +164,5 @@ class Teacher(nn.Module, ABC):
         return self.measure(batch)
 
     def score(self, batch: Batch) -> Tensor:
-        """Return the terms (N, K) of the objects alone; otherwise as ``frame_auc``."""
+        """Return the terms (N, K) alone, without the features; otherwise as ``predict``."""
         return self.predict(batch)[0]

@@ -225,7 +225,7 @@ def _whole_windows(clip: ObjectIndex, rows: np.ndarray, request: CropRequest) ->
 
 
 def hold_out(clips: list[ObjectIndex], share: float) -> tuple[list[Part], list[Part]]:
-    """Split the training objects into a part to fit and a held-out part (see ``shards.held_out_part``)."""
+    """Split the training objects into a part to fit and a held-out part (see ``splits.held_out_part``)."""
     start = held_out_part({clip.clip: clip.scene for clip in clips}, share)
     fitted: list[Part] = []
     held: list[Part] = []

@@ -1,4 +1,4 @@
-"""Units of speed: the size of the box, what is usual where the box stands in the picture, or a number of pixels.
+"""Units that flow is divided by: the box's diagonal, the usual speed at its place, or fixed pixels.
 
 They are fitted on normal objects only, so that about one is the highest usual speed.
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vadistill.datasets.clips import FROM_MASKS, Clip, LabelSource
-from vadistill.datasets.folders import base_folder, is_avi, matching, required
+from vadistill.datasets.folders import base_folder, is_avi, matching, required_labels
 from vadistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ class MatlabMasks(LabelSource):
 
     def read_masks(self, clip: str, count: int, size: tuple[int, int] | None) -> "np.ndarray":
         """As ``LabelSource``."""
-        from vadistill.datasets.masks import stack
+        from vadistill.datasets.masks import checked_masks
 
         assert self.masks is not None  # each test clip has them
-        return stack(_matlab_masks(self.masks), count, size, self.masks)
+        return checked_masks(_matlab_masks(self.masks), count, size, self.masks)
 
 
 def clips(root: Path, layout: str) -> list[Clip]:
-    """Return the clips of Avenue; a subset is legal. The labels come in an archive of their own."""
+    """Return the clips of Avenue; a subset of them is allowed. The labels are a separate download."""
     base = base_folder(root, "training_videos", "testing_videos")
     train = matching(base / "training_videos", is_avi, "Avenue's training videos, *.avi")
     test = matching(base / "testing_videos", is_avi, "Avenue's test videos, *.avi")
@@ -42,7 +42,7 @@ def clips(root: Path, layout: str) -> list[Clip]:
     # The label files are numbered without leading zeros: 01.avi goes with 1_label.mat.
     labels = {path.stem: folder / f"{path.stem.lstrip('0')}_label.mat" for path in test}
     return [Clip(path.stem, "train", path) for path in train] + [
-        Clip(path.stem, "test", path, MatlabMasks(masks=required(labels[path.stem], path.stem))) for path in test
+        Clip(path.stem, "test", path, MatlabMasks(masks=required_labels(labels[path.stem], path.stem))) for path in test
     ]
 
 

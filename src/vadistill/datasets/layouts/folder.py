@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vadistill.datasets.clips import ArrayLabels, Clip, LabelSource
-from vadistill.datasets.folders import base_folder, matching, required
+from vadistill.datasets.folders import base_folder, matching, required_labels
 from vadistill.datasets.label_table import intervals_of_clips
 from vadistill.errors import InputError
 from vadistill.io.names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, visible
@@ -29,9 +29,9 @@ class TableLabels(ArrayLabels):
 
     def read_frames(self, clip: str, count: int) -> "np.ndarray":
         """As ``LabelSource``."""
-        from vadistill.datasets.masks import marked
+        from vadistill.datasets.masks import labels_of_intervals
 
-        return marked(self.intervals, count, self.frames, clip)
+        return labels_of_intervals(self.intervals, count, self.frames, clip)
 
 
 def clips(root: Path, layout: str) -> list[Clip]:
@@ -73,7 +73,7 @@ def _own_labels(root: Path, names: list[str]) -> dict[str, LabelSource]:
         return {}
 
     def file(folder: Path, name: str) -> Path | None:
-        return required(folder / f"{name}.npy", name) if folder.is_dir() else None
+        return required_labels(folder / f"{name}.npy", name) if folder.is_dir() else None
 
     if intervals is not None:
         return {name: TableLabels(table, file(masks, name), tuple(intervals[name])) for name in names}

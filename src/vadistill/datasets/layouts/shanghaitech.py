@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vadistill.datasets.clips import ArrayLabels, Clip
-from vadistill.datasets.folders import base_folder, is_avi, matching, required
+from vadistill.datasets.folders import base_folder, is_avi, matching, required_labels
 
 
 def clips(root: Path, layout: str) -> list[Clip]:
@@ -17,7 +17,7 @@ def clips(root: Path, layout: str) -> list[Clip]:
     test = matching(testing / "frames", Path.is_dir, "ShanghaiTech's test clips, one folder of *.jpg each")
     found = [Clip(path.name if path.is_dir() else path.stem, "train", path) for path in train]
     for path in test:
-        frames = required(testing / "test_frame_mask" / f"{path.name}.npy", path.name)
-        masks = required(testing / "test_pixel_mask" / f"{path.name}.npy", path.name)
+        frames = required_labels(testing / "test_frame_mask" / f"{path.name}.npy", path.name)
+        masks = required_labels(testing / "test_pixel_mask" / f"{path.name}.npy", path.name)
         found.append(Clip(path.name, "test", path, ArrayLabels(frames, masks)))
     return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vadistill.datasets.clips import Clip, LabelSource
-from vadistill.datasets.folders import base_folder, required
+from vadistill.datasets.folders import base_folder, required_labels
 from vadistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ class TrackLabels(LabelSource):
 
     def read_frames(self, clip: str, count: int) -> "np.ndarray":
         """As ``LabelSource``."""
-        from vadistill.datasets.masks import marked
+        from vadistill.datasets.masks import labels_of_intervals
 
         intervals = [(start, end) for _, start, end in _tracks(self.frames, count)]
-        return marked(intervals, count, self.frames, clip)
+        return labels_of_intervals(intervals, count, self.frames, clip)
 
     def read_masks(self, clip: str, count: int, size: tuple[int, int] | None) -> "np.ndarray":
         """As ``LabelSource``: the objects of the maps that the tracks call abnormal, while they do."""
@@ -98,7 +98,7 @@ def clips(root: Path, layout: str) -> list[Clip]:
         found.append(Clip(name, "test", video, NoAnomaly()))
     for name, video in listed("abnormal_test_video_names.txt"):
         folder = video.with_name(f"{name}_annotations")
-        tracks = required(folder / f"{name}_tracks.txt", name)
+        tracks = required_labels(folder / f"{name}_tracks.txt", name)
         found.append(Clip(name, "test", video, TrackLabels(tracks, folder)))
     return found
 

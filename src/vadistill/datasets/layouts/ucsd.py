@@ -31,18 +31,18 @@ class IntervalLabels(LabelSource):
 
     def read_frames(self, clip: str, count: int) -> "np.ndarray | None":
         """As ``LabelSource``."""
-        from vadistill.datasets.masks import marked
+        from vadistill.datasets.masks import labels_of_intervals
 
-        return marked(_intervals(self.frames, clip), count, self.frames, clip) if self.frames else None
+        return labels_of_intervals(_intervals(self.frames, clip), count, self.frames, clip) if self.frames else None
 
     def read_masks(self, clip: str, count: int, size: tuple[int, int] | None) -> "np.ndarray | None":
         """As ``LabelSource``."""
-        from vadistill.datasets.masks import read_grey, stack
+        from vadistill.datasets.masks import checked_masks, read_grey
 
         if self.masks is None:
             return None
         images = [path for path in visible(self.masks) if path.suffix.lower() in IMAGE_SUFFIXES]
-        return stack([read_grey(path) > 0 for path in images], count, size, self.masks, images)
+        return checked_masks([read_grey(path) > 0 for path in images], count, size, self.masks, images)
 
 
 def clips(root: Path, layout: str) -> list[Clip]:

@@ -37,7 +37,7 @@ class Moments(Protocol):
 def frames_of(source: str | Path, threads: int = 1, moments: Moments | None = None) -> Iterator[np.ndarray]:
     """Yield every frame of a video file or folder of images as (H, W, 3) uint8 BGR.
 
-    Interlaced frames are deinterlaced, and pictures turned and mirrored as the file says (``data.pictures``).
+    Interlaced frames are deinterlaced, and pictures turned and mirrored as the file says (``io.media.pictures``).
 
     Args:
         source: The video or folder.
