@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 
@@ -253,3 +254,13 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
     assert len(said) > 15
     pieces = [(span, piece.strip(" ;")) for span in said if span not in OTHERS for piece in span.split("...")]
     assert not [span for span, piece in pieces if piece not in code]
+
+
+def test_what_pages_import_is_there():
+    found = [
+        (path, *pair)
+        for path in PAGES
+        for pair in re.findall(r"from (vadistill[\w.]*) import (\w+)", path.read_text(encoding="utf-8"))
+    ]
+    assert found
+    complain([(path, f"{module}.{name}") for path, module, name in found if not hasattr(import_module(module), name)])

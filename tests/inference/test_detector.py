@@ -44,7 +44,7 @@ def test_what_cannot_be_scored(model, tmp_path):
         vadistill.load(model, backend="fast")
     with pytest.raises(InputError, match=r"gone\.mp4: missing"):
         vadistill.load(str(model)).score(tmp_path / "gone.mp4")
-    with pytest.raises(InputError, match=r"--match-rate: the model does not know"):
+    with pytest.raises(InputError, match=r"--match-rate \(match_rate\): the model does not know"):
         vadistill.load(model).score(tmp_path / "gone.mp4", match_rate=True)
 
 

@@ -235,7 +235,9 @@ def test_a_model_that_does_not_say_how_its_clips_were_filmed(old_model, tmp_path
     errors, warned = warnings_of(caplog, lambda: score_all([path], tmp_path / "out", backend, 5))
     assert backend.conditions is None and errors == warned == []
     assert any("does not say how its training clips were filmed" in line for line in caplog.messages)
-    with pytest.raises(InputError, match="--match-rate: the model does not know the frames a second of its training"):
+    with pytest.raises(
+        InputError, match=r"--match-rate \(match_rate\): the model does not know the frames a second of its training"
+    ):
         score_all([path], tmp_path / "out", backend, 5, match_rate=True)
 
 

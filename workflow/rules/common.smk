@@ -1,4 +1,6 @@
 # What rules are written with: functions that make functions of wildcards, which Snakemake calls with those of each job.
+from functools import wraps
+
 from vadistill.datasets.catalogue import Catalogue
 from vadistill.datasets.raw_files import RAW
 from vadistill.datasets.rule_settings import rule_settings
@@ -18,9 +20,23 @@ wildcard_constraints:
     clip=r"[^/]+",
 
 
+def in_one_line(function):
+    """The function, whose bad inputs are errors of the workflow."""
+
+    @wraps(function)
+    def call(*arguments, **named):
+        try:
+            return function(*arguments, **named)
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
+
+    return call
+
+
 def settings(stage):
     """The only param of a rule: canonical JSON of what its stage reads, as a function of wildcards."""
 
+    @in_one_line
     def text(wildcards):
         known = dict(wildcards.items())
         return rule_settings(DATA[wildcards.dataset], stage.format(**known), known)
@@ -31,12 +47,12 @@ def settings(stage):
 def configured(name):
     """The value of a setting, <section>.<key>, as a function of wildcards."""
     section, key = name.split(".")
-    return lambda wildcards: getattr(DATA[wildcards.dataset].section(section), key)
+    return in_one_line(lambda wildcards: getattr(DATA[wildcards.dataset].section(section), key))
 
 
 def about(name):
     """What the data set says of itself (Dataset in vadistill.datasets.catalogue), as a function of wildcards."""
-    return lambda wildcards: getattr(DATA[wildcards.dataset], name)
+    return in_one_line(lambda wildcards: getattr(DATA[wildcards.dataset], name))
 
 
 def files(product, split=None, teachers=None, clips=None):
@@ -50,6 +66,7 @@ def files(product, split=None, teachers=None, clips=None):
         names = own if names is None else names(wildcards) if callable(names) else names
         return [names] if isinstance(names, str) else list(names)
 
+    @in_one_line
     def paths(wildcards):
         own_split, own_teacher = wildcards.get("split", "test"), wildcards.get("teacher", "")
         found = []
@@ -72,7 +89,7 @@ def raw(kind):
 
     A new date of theirs means nothing: what they hold is among the settings.
     """
-    return ancient(lambda wildcards: RAW[kind](DATA[wildcards.dataset], dict(wildcards.items())))
+    return ancient(in_one_line(lambda wildcards: RAW[kind](DATA[wildcards.dataset], dict(wildcards.items()))))
 
 
 def memory(megabytes):
@@ -90,13 +107,16 @@ def selected_on_validation(wildcards):
     return configured("distillation.selection")(wildcards) == "validation"
 
 
+@in_one_line
 def synthetic_source(wildcards):
     return DATA[wildcards.dataset].clip(wildcards.split, wildcards.clip).source
 
 
+@in_one_line
 def variants(wildcards):
     return DATA.variant_groups(wildcards.dataset, wildcards.who)
 
 
+@in_one_line
 def ablation_runs(wildcards):
     return DATA.ablation_groups(wildcards.dataset)

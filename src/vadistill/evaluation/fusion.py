@@ -1,4 +1,4 @@
-"""Ways to make one frame score of several: means, mean ranks, a fitted sum. FrameScores are dicts from clip to (T,)."""
+"""Ways to make one frame score of several: means, mean ranks, a fitted sum. Scores are dicts from clip to (T,)."""
 
 from collections.abc import Iterable, Mapping
 

@@ -110,7 +110,7 @@ def read_teachers(scores: list[Path], maps: list[Path], calibrations: list[Path]
     """Read every teacher's results.
 
     Raises:
-        InputError: FrameScores, maps and calibrations are not of the same teachers.
+        InputError: Scores, maps and calibrations are not of the same teachers.
     """
     score_files, map_files, fits = by_teacher(scores), by_teacher(maps), read_calibrations(calibrations)
     if not set(score_files) == set(map_files) == set(fits):

@@ -129,7 +129,7 @@ def check_rate(backend: Backend, match_rate: bool) -> None:
     if backend.conditions is None:
         log.info("%s: the model does not say how its training clips were filmed", backend.name)
     if match_rate and not (backend.conditions and backend.conditions.frames_per_second):
-        raise InputError("--match-rate: the model does not know the frames a second of its training clips")
+        raise InputError("--match-rate (match_rate): the model does not know the frames a second of its training clips")
 
 
 def with_warning(

@@ -111,7 +111,7 @@ def score_video(
     decoded = read_source(Path(source), decoders, moments, depth)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
     windows = ReadAhead(assemble(frames, backend.size, offsets or backend.offsets, batch, times), 1)
-    # The frames are closed first: who waits for them ends at once instead of after a whole batch.
+    # The frames are closed first, so that the thread that waits for them ends at once and not after a whole batch.
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
         for given in _timed(windows, times, "waiting"):
             with times.measured("inference"):

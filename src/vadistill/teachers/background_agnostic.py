@@ -39,9 +39,9 @@ class BackgroundAgnostic(Teacher):
     """
 
     name = "background_agnostic"
-    redraw = False  # dense flow of the training objects is the dearest part, so they are cut once
+    redraw = False  # dense flow takes most of the time, so that training objects are cut once
     terms = (*STREAMS, *(f"{name}_error" for name in STREAMS))
-    # The paper's score is the mean of the first three; the validation split prefers to hear the motion errors, too.
+    # The paper's score is the mean of the first three; the validation split prefers the motion errors beside them.
     score_terms = (*STREAMS, "past_error", "future_error")
     probabilities = STREAMS
     bank: Tensor
@@ -141,7 +141,7 @@ class BackgroundAgnostic(Teacher):
                 settings.adversarial_rate,
                 networks + adversaries,
                 partial(reverse_gradient if adversaries else bounded_ascent, settings.reversal),
-                # A game has no loss to be lowest: its two sides pull apart.
+                # The two sides of an adversarial game have no common loss whose lowest value would say when to stop.
                 early_stop=False,
                 start=self._copy_decoders,
             ),

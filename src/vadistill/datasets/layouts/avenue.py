@@ -55,6 +55,7 @@ def _matlab_masks(path: Path) -> "list[np.ndarray]":
     from multiprocessing import get_context
 
     import numpy as np
+    import scipy.io  # noqa: F401 (once, and not in every process that is forked off)
 
     try:
         with ProcessPoolExecutor(1, get_context("fork")) as child:

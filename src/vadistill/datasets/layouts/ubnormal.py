@@ -62,7 +62,7 @@ class TrackLabels(LabelSource):
         from vadistill.datasets.masks import read_grey
 
         assert size is not None  # frame labels do without masks
-        masks = np.zeros((count, *size), np.bool)
+        masks = np.zeros((count, *size), bool)
         for number, start, end in _tracks(self.frames, count):
             for t in range(start, end):
                 path = self.masks / f"{clip}_{t:04d}_gt.png"
