@@ -42,7 +42,7 @@ RUNTIMES := tests/inference/test_export.py tests/inference/test_inference.py
 SPEED := tests/benchmark/test_benchmark.py
 
 # Two processes of one thread each, a file of tests in one of them: its tests may share a costly fixture.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 OTHERS := $(addprefix --ignore=,$(RUNTIMES) $(SPEED))
 
 check: $(READY)

@@ -8,6 +8,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+def pytest_collection_modifyitems(items):
+    """The file that runs the whole workflow comes first: other processes have tests enough meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
 class Done(NamedTuple):
     returncode: int
     stdout: str
