@@ -17,7 +17,7 @@ LAYOUT = '''"""Toy layout: normal/*.mp4 and watched/*.mp4, <clip>.txt beside a w
 from dataclasses import dataclass
 
 from vadistill.datasets.clips import Clip, LabelSource
-from vadistill.datasets.folders import matching, required
+from vadistill.datasets.folders import matching, required_labels
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def clips(root, layout):
         matching(root / folder, lambda path: path.suffix == ".mp4", "videos") for folder in ("normal", "watched")
     )
     return [Clip(path.stem, "train", path) for path in normal] + [
-        Clip(path.stem, "test", path, TextLabels(required(path.with_suffix(".txt"), path.stem))) for path in watched
+        Clip(path.stem, "test", path, TextLabels(required_labels(path.with_suffix(".txt"), path.stem))) for path in watched
     ]
 '''
 SETTINGS = '''@dataclass(frozen=True)
