@@ -35,7 +35,8 @@ def clips(root, layout):
         matching(root / folder, lambda path: path.suffix == ".mp4", "videos") for folder in ("normal", "watched")
     )
     return [Clip(path.stem, "train", path) for path in normal] + [
-        Clip(path.stem, "test", path, TextLabels(required_labels(path.with_suffix(".txt"), path.stem))) for path in watched
+        Clip(path.stem, "test", path, TextLabels(required_labels(path.with_suffix(".txt"), path.stem)))
+        for path in watched
     ]
 '''
 SETTINGS = '''@dataclass(frozen=True)
