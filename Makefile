@@ -53,7 +53,7 @@ units: $(READY)
 
 test: $(READY) lint types
 	$(PYTEST) $(OTHERS)
-	$(PYTEST) $(RUNTIMES)
+	$(BIN)/python -m pytest $(RUNTIMES)
 	$(BIN)/python -m pytest $(SPEED)
 
 benchmark: $(READY)
