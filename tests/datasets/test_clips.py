@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from trees import TREES, avenue, folder, pictures, shanghaitech, ubnormal, ucsd, write_images
 
+from vadistill.datasets.clips import LabelSource
 from vadistill.datasets.labels import frame_labels
 from vadistill.datasets.registry import demo_clip_names, demo_clips, read_clips
 from vadistill.errors import InputError
@@ -245,6 +246,14 @@ def test_demo_clips_are_known_before_their_files(tmp_path):
     assert [clip.name for clip in clips[9:]] == ["train_10", "train_11", "test_01", "test_02"]
     assert clips[-1].labels.masks == tmp_path / "none" / "test_pixel_mask" / "test_02.npy"
     assert demo_clip_names(DemoConfig(test_clips=1), "test") == ["test_01"]
+
+
+def test_labels_must_say_where_they_come_from():
+    class Silent(LabelSource):
+        pass
+
+    with pytest.raises(TypeError, match="text"):
+        Silent()
 
 
 def test_the_table_is_read_without_heavy_imports():

@@ -4,6 +4,7 @@ The workflow reads the clips of a data set while it is parsed: at their top, the
 standard library.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelSource:
+class LabelSource(ABC):
     """Where the labels of one test clip lie; each layout has a class of its own that reads them.
 
     Attributes:
@@ -25,9 +26,9 @@ class LabelSource:
     masks: Path | None = None
 
     @property
+    @abstractmethod
     def text(self) -> str:
         """In words, where the frame labels come from."""
-        raise NotImplementedError
 
     def read_frames(self, clip: str, count: int) -> "np.ndarray | None":
         """Return the frame labels (T,) uint8 that stand in a file of their own, 1 = abnormal, or None.
