@@ -9,7 +9,7 @@ import numpy as np
 
 from vadistill.datasets.splits import scene_of
 from vadistill.errors import InputError
-from vadistill.geometry.boxes import iou, overlaps
+from vadistill.geometry.boxes import area, iou, overlaps
 from vadistill.io.detections import KINDS, Detections, clip_names, read_clip
 from vadistill.settings import ObjectsConfig
 
@@ -123,17 +123,13 @@ def _uncovered(regions: Detections, found: Detections) -> np.ndarray:
     for t in np.unique(regions.frame):
         boxes = found.box[found.frame == t]
         rows = np.flatnonzero(regions.frame == t)
-        for row in rows[np.argsort(-_area(regions.box[rows]), kind="stable")]:
+        for row in rows[np.argsort(-area(regions.box[rows]), kind="stable")]:
             box = regions.box[row : row + 1]
             shared, own, others = overlaps(box, boxes)
             if not (shared >= COVERED * np.minimum(own, others)).any():
                 kept.append(row)
                 boxes = np.concatenate([boxes, box])
     return np.sort(np.array(kept, int))
-
-
-def _area(box: np.ndarray) -> np.ndarray:
-    return (box[..., 2:] - box[..., :2]).prod(-1)
 
 
 def object_rows(detections: Detections, settings: ObjectsConfig) -> np.ndarray:

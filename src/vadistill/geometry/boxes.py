@@ -22,6 +22,11 @@ def _inclusive_area(upper_left: np.ndarray, lower_right: np.ndarray) -> np.ndarr
     return (lower_right - upper_left + 1).clip(0).prod(1)
 
 
+def area(box: np.ndarray) -> np.ndarray:
+    """Return the areas (N,) of boxes (N, 4)."""
+    return (box[:, 2:] - box[:, :2]).prod(-1)
+
+
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the intersection over union (N, M) of boxes (N, 4) and (M, 4)."""
     shared, own, other = overlaps(a, b)
@@ -31,4 +36,4 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def overlaps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the areas (N, M) that boxes (N, 4) and (M, 4) share, and the areas (N,) and (M,) of the boxes."""
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return (high - low).clip(0).prod(-1), (a[:, 2:] - a[:, :2]).prod(-1), (b[:, 2:] - b[:, :2]).prod(-1)
+    return (high - low).clip(0).prod(-1), area(a), area(b)
