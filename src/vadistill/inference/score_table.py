@@ -140,9 +140,7 @@ def with_warning(
     for part in scores:
         if conditions and times.size and not warned:
             found = conditions.differences(times.size, rate, _is_video(source))
-            advice = (
-                "; --match-rate keeps the time between frames" if found and "frames/s" in found[0] else ""
-            )
+            advice = "; --match-rate keeps the time between frames" if found and "frames/s" in found[0] else ""
             if found:
                 log.warning("%s: unlike the training clips: %s%s", source, ", ".join(found), advice)
         warned = True
