@@ -1,9 +1,12 @@
 """Small students whose weights show every mistake, windows for them, and what they say by the plain formula."""
 
+from dataclasses import asdict
+
 import cv2
 import numpy as np
 import torch
 
+from vadistill.frame_level.student import StudentDetector
 from vadistill.settings import StudentConfig, canonical
 from vadistill.student.network import Student
 
@@ -26,6 +29,11 @@ def write_student(path, resolutions=(1, 4, 16), **changes):
     used = {"student": vars(settings), "maps": {"resolutions": list(resolutions)}}
     torch.save({"kind": "student", "settings": canonical(used), "weights": student.state_dict()}, path)
     return student
+
+
+def detector_of(settings, resolutions=(1, 4, 16)):
+    """Return the frame-level detector of a student of these settings."""
+    return StudentDetector({"student": asdict(settings), "maps": {"resolutions": list(resolutions)}})
 
 
 def windows_of(count, height=50, width=70, channels=9, seed=0):

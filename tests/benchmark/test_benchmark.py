@@ -12,6 +12,7 @@ from benchmarks.scale import growth, jobs
 from benchmarks.tree import shared_out, write_tree
 from reference_backend import Reference
 from stored_clips import numbered_clip
+from students import detector_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from trees import write_avi
 from wasteful_backend import Wasteful
@@ -24,11 +25,11 @@ from vadistill.benchmark.memory import peak_memory
 from vadistill.benchmark.timing import LEAST, MOST, Spread, by_turns
 from vadistill.datasets.registry import read_clips
 from vadistill.errors import InputError
+from vadistill.frame_level.registry import read_detector
 from vadistill.io.frames import FrameStore
 from vadistill.io.media.video import frames_of
-from vadistill.settings import DemoConfig, StudentConfig, section
+from vadistill.settings import DemoConfig, StudentConfig
 from vadistill.student.network import Student
-from vadistill.student.scoring import load_student
 
 SMALL = StudentConfig(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
 SIDES = (1, 4)
@@ -87,7 +88,7 @@ def test_median_and_quartiles():
 
 
 def test_cost_of_the_official_layout():
-    cost = cost_of(StudentConfig(), (1, 4, 16))
+    cost = cost_of(detector_of(StudentConfig()))
     assert cost.parameters == 4_997_747
     assert round(cost.products / 1e9, 2) == 7.05
 
@@ -111,7 +112,7 @@ def test_traffic_against_the_operations_themselves():
     with torch.no_grad(), Moved() as moved:
         student(torch.randn(1, 9, 33, 50))
     padding = 9 * (39 * 56 - 33 * 50)  # the stem mirrors the borders before its convolution
-    assert cost_of(settings, (1, 4, 16)).values == moved.values - padding
+    assert cost_of(detector_of(settings)).values == moved.values - padding
 
 
 def test_an_untrained_student_loads_like_a_trained_one(tmp_path):
@@ -119,9 +120,10 @@ def test_an_untrained_student_loads_like_a_trained_one(tmp_path):
     write_untrained(tmp_path / "a.pt", SMALL, SIDES)
     write_untrained(tmp_path / "b.pt", SMALL, SIDES, seed=1)
     assert torch.equal(torch.random.get_rng_state(), state)
-    (one, settings), (other, _) = (load_student(tmp_path / f"{name}.pt", torch.device("cpu")) for name in "ab")
-    assert section("student", settings["student"]) == SMALL and tuple(settings["maps"]["resolutions"]) == SIDES
-    assert not torch.equal(one.backbone.encoder.stem.conv.weight, other.backbone.encoder.stem.conv.weight)
+    (detector, one), (_, other) = (read_detector(tmp_path / f"{name}.pt") for name in "ab")
+    assert detector.layout == SMALL and detector.resolutions == SIDES
+    first = "backbone.encoder.stem.conv.weight"
+    assert one.keys() == other.keys() and not torch.equal(one[first], other[first])
 
 
 def test_every_part_scores_what_it_says(model, film):
@@ -138,7 +140,7 @@ def test_every_part_scores_what_it_says(model, film):
             loaded[0].seen.clear()
         return {name: np.array([1.0, 2.0, 4.0]) / 10 for name in tasks}
 
-    racers = {"reference-fp32": Racer(load, cost_of(SMALL, SIDES))}
+    racers = {"reference-fp32": Racer(load, cost_of(detector_of(SMALL, SIDES)))}
     peak = Peak({"fp32": 1e9}, 1e9)
     rows = benchmark(
         racers,
@@ -164,7 +166,7 @@ def test_every_part_scores_what_it_says(model, film):
 def test_ratios_are_of_runs_of_the_same_round(model, film):
     # The second half of the run has company: twice as slow, all of them alike.
     seconds = {"official-fp32": [8, 8, 8, 16, 16], "eager-fp32": [4, 4, 4, 8, 8], "fast-bf16": [1, 1, 1, 2, 4]}
-    cost = cost_of(SMALL, SIDES)
+    cost = cost_of(detector_of(SMALL, SIDES))
     racers = {name: Racer(partial(Reference, model), cost) for name in seconds}
 
     def timed(tasks, budget):

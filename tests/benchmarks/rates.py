@@ -23,13 +23,13 @@ from vadistill.io.mp4 import write_mp4
 from vadistill.maps.rasterize import map_pyramid
 from vadistill.settings import DemoConfig, DetectionConfig, DistillationConfig, StudentConfig, section
 from vadistill.student.distillation import Distiller
-from vadistill.student.loader import FrameWindows, offsets
 from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, Student, scale_frames
 from vadistill.student.pretraining import middle_frame
 from vadistill.teachers.loader import objects_of_clip
 from vadistill.teachers.registry import build
 from vadistill.training.device import autocast
+from vadistill.windows.loader import FrameWindows, offsets
 
 HEIGHT, WIDTH, FRAMES, OBJECTS = 480, 856, 16, 8
 CLASSES, SCENES, BATCH, RESOLUTIONS = 80, 13, 4, (1, 4, 16)

@@ -35,7 +35,6 @@ from vadistill.stages import build_maps
 from vadistill.stages.score_objects import BATCH
 from vadistill.student import training as student_training
 from vadistill.student.distillation import Distiller
-from vadistill.student.loader import loader
 from vadistill.student.network import scale_frames
 from vadistill.student.scoring import windows_of
 from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out
@@ -43,6 +42,7 @@ from vadistill.teachers.registry import build
 from vadistill.teachers.training import train_one_epoch
 from vadistill.training.checkpoint import load_model
 from vadistill.training.device import cores, loader_workers, pick_device
+from vadistill.windows.loader import loader
 
 log = logging.getLogger(__name__)
 CLIPS, CLIP_FRAMES, BOXES = 40, 700, 8  # of the generated shard that maps are built of

@@ -7,7 +7,7 @@ from students import write_student
 
 from vadistill.inference.backend import BatchScores
 from vadistill.inference.compare_backends import compare_backends
-from vadistill.student.loader import FrameWindows
+from vadistill.windows.loader import FrameWindows
 
 
 class Changed(Reference):

@@ -11,9 +11,9 @@ from torch.nn import functional
 from vadistill.errors import InputError
 from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
-from vadistill.inference.graph import GridPool, streamlined
 from vadistill.inference.onnx_graph import to_onnx
 from vadistill.settings import StudentConfig
+from vadistill.student.graph import GridPool, streamlined
 from vadistill.student.network import Student, soft_max_pool2d
 from vadistill.training.device import cores
 

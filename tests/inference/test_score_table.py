@@ -12,7 +12,7 @@ from vadistill.inference.backend import BatchScores
 from vadistill.inference.score_table import score_all, write_scores
 from vadistill.inference.stream import score_video
 from vadistill.io.frames import write_frames
-from vadistill.student.training_conditions import Conditions
+from vadistill.windows.training_conditions import Conditions
 
 
 def parts_of(scores, maps, batch):

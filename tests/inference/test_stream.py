@@ -18,8 +18,10 @@ from vadistill.inference.stream import FRAMES_AHEAD, StreamTimes, assemble, scor
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.media.video import frames_of
 from vadistill.io.resize import resize
-from vadistill.student.loader import FrameWindows
-from vadistill.student.scoring import BATCH, score_clip, windows_of
+from vadistill.student.graph import ScoringNetwork
+from vadistill.student.scoring import windows_of
+from vadistill.windows.loader import FrameWindows
+from vadistill.windows.scoring import BATCH, score_windows
 
 CPU = torch.device("cpu")
 
@@ -52,7 +54,7 @@ def test_windows_are_those_of_the_stored_clip(size, offsets, length, batch, tmp_
 
 def test_scores_of_a_stored_clip_are_those_of_the_workflow(tmp_path, alone):
     store, backend = store_of(tmp_path, "a", noise(2 * BATCH + 5)), Reference()
-    expected = score_clip(backend.student, windows_of([store.path], NETWORK), CPU)
+    expected = score_windows(ScoringNetwork(backend.student), windows_of([store.path], NETWORK), CPU)
     assert_same(joined(score_video(store.path, backend, BATCH)), expected)
     for batch in (1, 7, 64):
         np.testing.assert_allclose(joined(score_video(store.path, backend, batch)).score, expected[0], rtol=1e-5)
@@ -66,7 +68,7 @@ def test_a_source_scores_like_its_stored_clip(kind, tmp_path, alone):
     else:
         (write_avi if kind == "a.avi" else write_mp4)(source, noise(20))
     write_frames(tmp_path / "a.h5", "a", "test", source, "png")
-    expected = score_clip(backend.student, windows_of([tmp_path / "a.h5"], NETWORK), CPU)
+    expected = score_windows(ScoringNetwork(backend.student), windows_of([tmp_path / "a.h5"], NETWORK), CPU)
     assert_same(joined(score_video(source, backend, BATCH)), expected)
     assert moments_of(source) == moments_of(tmp_path / "a.h5")
     assert moments_of(source) == pytest.approx([] if kind == "images" else [t / 25 for t in range(20)])

@@ -22,7 +22,7 @@ from vadistill.io.frames import write_frames
 from vadistill.io.frames import write_images as write_store
 from vadistill.settings import canonical
 from vadistill.stages.score_frames import unlike_training
-from vadistill.student.training_conditions import KEY, Conditions
+from vadistill.windows.training_conditions import KEY, Conditions
 
 SETTINGS = Conditions(3, (25.0,), ((90, 60),))
 

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import torch
 import yaml
+from students import detector_of
 
 from vadistill.benchmark.costs import cost_of
 from vadistill.errors import InputError
@@ -87,7 +88,7 @@ def test_the_fast_preset_costs_less_than_half_and_is_the_one_that_was_studied():
     config = {**CONFIG, **presets[0]}
     fast, official = (dataset_section(config, "avenue", "student"), StudentConfig())
     assert (fast.height, fast.width) == (official.height, official.width) == (360, 640)
-    assert cost_of(fast, (1, 4, 16)).products < 0.5 * cost_of(official, (1, 4, 16)).products
+    assert cost_of(detector_of(fast)).products < 0.5 * cost_of(detector_of(official)).products
     studied = {**CONFIG, "datasets": {**CONFIG["datasets"], **presets[1]["datasets"]}}
     for name, expected in (("demo_fast", fast), ("demo_official", official)):
         made = dataset_section(studied, name, "student")
@@ -184,8 +185,8 @@ def test_a_whole_float_is_the_same_setting_as_the_integer():
 
 def test_a_stage_sees_its_sections_only():
     for stage, (_, names) in STAGES.items():
-        made = json.loads(stage_settings(CONFIG, "avenue", stage, teacher="multi_task"))
-        assert set(made) == {"version", *(name.format(teacher="multi_task") for name in names)}
+        made = json.loads(stage_settings(CONFIG, "avenue", stage, of="multi_task"))
+        assert set(made) == {"version", *(name.format(of="multi_task") for name in names)}
 
 
 VARIED = {**CONFIG, "datasets": {

@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from scipy.stats import percentileofscore
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from stored_clips import store_of
+from students import detector_of
 
 from vadistill.datasets.labels import kind_of, labels_of_boxes
 from vadistill.errors import InputError
@@ -15,9 +16,11 @@ from vadistill.inference.description import Description
 from vadistill.settings import DistillationConfig, StudentConfig
 from vadistill.stages.evaluate_student import fitted_without_itself
 from vadistill.student.distillation import Distiller
+from vadistill.student.graph import ScoringNetwork
 from vadistill.student.network import frame_scores, scale_frames
-from vadistill.student.scoring import score_clip, validation_auc, windows_of
+from vadistill.student.scoring import validation_auc, windows_of
 from vadistill.student.training import train_epoch
+from vadistill.windows.scoring import score_windows
 
 NETWORK = StudentConfig(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
 CPU = torch.device("cpu")
@@ -54,7 +57,7 @@ def test_the_student_sees_frames_that_lie_frame_step_apart(clips, frames, step):
     windows = windows_of(clips, network)
     expected = [windows.stores[0].read(4 + step * i) for i in range(-(frames // 2), frames // 2 + 1)]
     np.testing.assert_array_equal(windows[4][0], np.concatenate(expected, 2).transpose(2, 0, 1))
-    told = Description.of({"student": asdict(network), "maps": {}}).offsets
+    told = Description.of(detector_of(network)).offsets
     assert told == tuple(windows.offsets) and len(told) == frames
 
 
@@ -76,7 +79,7 @@ def test_an_epoch_takes_each_chosen_frame_once_and_tells_its_rate(clips):
 
 
 def test_scores_and_maps_of_a_clip_belong_together(clips):
-    scores, maps = score_clip(distiller().student.eval(), windows_of(clips[:1], NETWORK), CPU)
+    scores, maps = score_windows(ScoringNetwork(distiller().student).eval(), windows_of(clips[:1], NETWORK), CPU)
     assert scores.shape == (9,) and {g: grid.shape for g, grid in maps.items()} == {1: (9, 1, 1), 4: (9, 4, 4)}
     np.testing.assert_allclose(scores, np.mean([grid.max((1, 2)) for grid in maps.values()], axis=0), rtol=1e-6)
 

@@ -19,6 +19,7 @@ from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.auc_tables import COLUMNS, NUMBERS, PROTOCOL, read_tables
 from vadistill.evaluation.region_files import read_regions, read_tracks
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
+from vadistill.frame_level.registry import read_detector
 from vadistill.io import detections, frame_scores, maps, object_scores
 from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
@@ -27,7 +28,6 @@ from vadistill.maps.calibration import fit
 from vadistill.maps.calibration_file import read_calibration, write_calibration
 from vadistill.report.run_files import read_metrics, read_timings
 from vadistill.settings import CalibrationConfig, canonical
-from vadistill.student.scoring import load_student
 from vadistill.teachers.image_pool import read_image_pool
 from vadistill.training.run import TrainingRun
 
@@ -228,8 +228,8 @@ def _model(root):
 
 
 def _read_model(root):
-    student, settings = load_student(root / "model.pt", torch.device("cpu"))
-    return settings, {name: _digest(value.numpy()) for name, value in student.state_dict().items()}
+    detector, weights = read_detector(root / "model.pt")
+    return detector.settings, {name: _digest(value.numpy()) for name, value in weights.items()}
 
 
 def _run(root):

@@ -1,7 +1,11 @@
-"""A layout is one file and one line; a teacher is its settings, one file and one line: a toy of each runs through."""
+"""A layout is one file and one line, a teacher or frame-level detector its settings, one file and one line.
+
+A toy of each runs through.
+"""
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from conftest import copy_project
@@ -85,6 +89,63 @@ class ToyArea(Teacher):
         box = batch["box"]
         return ((box[:, 2:] - box[:, :2]).prod(1) + 1).log()
 '''
+DETECTOR_SETTINGS = '''@dataclass(frozen=True)
+class ToyChangeConfig:
+    """Detector: how much the picture changes."""
+
+    model: ClassVar[str] = "model.pt"
+
+    side: int = number(8, "cells of its map", 1)
+
+
+# By name, in the order of all tables.'''
+DETECTOR = '''"""Mean change of each cell since the frame before, divided by the usual one."""
+
+import torch
+from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from vadistill.frame_level.base import FrameLevelDetector
+from vadistill.settings import section
+from vadistill.training.run import TrainingPhase
+from vadistill.windows.loader import loader
+
+
+class Change(nn.Module):
+    def __init__(self, side):
+        super().__init__()
+        self.side = side
+        self.register_buffer("usual", torch.ones(()))
+
+    def forward(self, frames):
+        before, present = frames.float().chunk(2, dim=1)
+        cells = adaptive_avg_pool2d((present - before).abs().mean(1), self.side) / self.usual
+        return cells.amax((1, 2)), cells
+
+
+class ToyChangeDetector(FrameLevelDetector):
+    name = "toy_change"
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.size, self.offsets = (48, 80), (-1, 0)
+        self.resolutions = (section("toy_change", settings["toy_change"]).side,)
+
+    def build(self):
+        return Change(self.resolutions[0])
+
+    def fit(self, training, windows, device):
+        network = self.build().to(device)
+
+        def epoch(_, generator):
+            order = windows.epoch_order(0, 1, generator)
+            changes = [network(frames.to(device))[1].mean() for frames, *_ in loader(windows, order, 8, 0)]
+            network.usual.copy_(torch.stack(changes).mean())
+            return {"usual": float(network.usual)}
+
+        training.fit([TrainingPhase("usual", 1, {"network": network}, epoch)])
+        return network.state_dict()
+'''
 CONFIG = """
 datasets:
   toy:
@@ -94,6 +155,7 @@ datasets:
     detection: {weights: demo.pt, image_size: 160, confidence: 0.02}
     objects: {confidence: 0.1, min_side: 6.0}
     toy_area: {power: 0.5}
+    toy_change: {side: 6}
     distillation: {teachers: [toy_area], pretrained: false, synthetic: false, epochs: 1, batch: 8, frame_stride: 2}
     student: {height: 48, width: 80, base_width: 4, downsamplings: 3, depth: 1, heads: 2, head_width: 8}
     evaluation: {smoothing_sigma: 2.0}
@@ -108,7 +170,7 @@ def add_line(path, before, line):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project with a toy layout, a toy teacher and a data set for them."""
+    """A copy of the project with a toy layout, a toy teacher, a toy detector and a data set for them."""
     made = copy_project(tmp_path_factory.mktemp("additions") / "project")
     package = made.folder / "src/vadistill"
     (package / "datasets/layouts/toy.py").write_text(LAYOUT)
@@ -117,6 +179,12 @@ def project(tmp_path_factory):
     settings = package / "settings/teachers.py"
     settings.write_text(settings.read_text().replace("# By name, in the order of all tables.", SETTINGS))
     add_line(settings, '    "flow_neighbours": FlowNeighboursConfig,\n', '    "toy_area": ToyAreaConfig,\n')
+    (package / "frame_level/toy_change.py").write_text(DETECTOR)
+    settings = package / "settings/detectors.py"
+    own = settings.read_text().replace("# By name, in the order of all tables.", DETECTOR_SETTINGS)
+    imports = "from dataclasses import dataclass\nfrom typing import ClassVar, Protocol\n\nfrom vadistill.settings.fields import number\n"
+    settings.write_text(own.replace("from typing import ClassVar, Protocol\n\n", imports))
+    add_line(settings, "}\n", '    "toy_change": ToyChangeConfig,\n')
     demo = DemoConfig(seed=3, train_clips=2, test_clips=1, frames=FRAMES, height=96, width=160)
     for folder, split, number in (("normal", "train", 1), ("normal", "train", 2), ("watched", "test", 1)):
         frames, masks, _ = zip(*render_clip(demo, split, f"{split}_{number:02d}"), strict=True)
@@ -134,3 +202,21 @@ def test_they_run_to_the_auc(project):
     assert 0 <= result["student"]["micro_auc"] <= 1
     planned = project.planned("results/toy/auc.json", config=[project.changed(CONFIG.replace("0.5}", "0.6}"))])
     assert "train_teacher" in planned and "detect_objects" not in planned
+
+
+def test_a_frame_level_detector_has_its_own_auc_and_scores_videos(project):
+    config = [project.changed(CONFIG)]
+    project.snakemake("results/toy/toy_change/auc.json", config=config)
+    folder = project.folder / "results/toy/toy_change"
+    result = json.loads((folder / "auc.json").read_text())
+    assert result["detector"] == "toy_change" and 0 <= result["scores"]["micro_auc"] <= 1
+    assert result["settings"]["toy_change"] == {"side": 6} and "frame_difference" in result["trivial"]
+    clip = next((project.folder / "resources/toy/watched").glob("*.mp4"))
+    project.vadistill("score", clip, "--model", folder / "model.pt", "--output", folder / "one.csv")
+    rows = (folder / "one.csv").read_text().splitlines()
+    with h5py.File(folder / "scores/test.h5") as file:
+        stored = file[clip.stem]["score"][:]
+    np.testing.assert_allclose([float(row.split(",")[-1]) for row in rows[1:]], stored, rtol=1e-4)
+    planned = project.planned("results/toy/toy_change/auc.json", config=[project.changed(CONFIG.replace("6}", "7}"))])
+    assert {"train_detector", "score_frames", "evaluate_detector"} <= set(planned)
+    assert "extract_frames" not in planned and "score_trivially" not in planned

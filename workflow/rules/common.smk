@@ -4,7 +4,7 @@ from functools import wraps
 from vadistill.datasets.catalogue import Catalogue
 from vadistill.datasets.raw_files import RAW
 from vadistill.datasets.rule_settings import rule_settings
-from vadistill.settings import TEACHERS
+from vadistill.settings import DETECTORS, MODEL, TEACHERS
 
 from snakemake.logging import logger
 
@@ -17,6 +17,7 @@ wildcard_constraints:
     split="train|synthetic|validation|test",
     shard=r"\d+",
     teacher="|".join(TEACHERS),
+    detector="|".join(DETECTORS),
     clip=r"[^/]+",
 
 
@@ -95,6 +96,11 @@ def raw(kind):
 def memory(megabytes):
     """The memory of a rule: half as much again with every further attempt, since the last one may have outgrown it."""
     return lambda wildcards, attempt: megabytes * (attempt + 1) // 2
+
+
+def trained_detector(wildcards):
+    """The file of a trained frame-level detector."""
+    return f"results/{wildcards.dataset}/{wildcards.detector}/{DETECTORS[wildcards.detector].model}"
 
 
 # Functions of wildcards, for the above.

@@ -61,7 +61,8 @@ onstart:
     for job in workflow.dag.needrun_jobs():
         known = job.wildcards_dict
         if "dataset" in known:
-            TO_HOLD.add((known["dataset"], job.rule.name, known.get("split", ""), known.get("teacher", "")))
+            of = known.get("teacher") or known.get("detector", "")
+            TO_HOLD.add((known["dataset"], job.rule.name, known.get("split", ""), of))
     for parts in sorted(TO_HOLD):
         hold(*parts)
 

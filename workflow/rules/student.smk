@@ -1,4 +1,4 @@
-# Frames and the teachers' maps to the student, the student to frame scores.
+# Frames and the teachers' maps to the student, its scores to tables.
 rule pretrain_student:
     input:
         frames=files("frames", "train"),
@@ -52,29 +52,6 @@ rule distill_student:
         "python -m vadistill.stages.distill_student --settings {params.settings:q} --pretrained {input.pretrained:q}"
         " --frames {input.frames:q} --maps {input.maps:q} --scores {input.scores:q} --validation {input.validation:q}"
         " --boxes {input.boxes:q} --output {output:q} 2>&1 | tee {log:q}"
-
-
-rule score_frames:
-    input:
-        model="results/{dataset}/student/distilled.pt",
-        frames=files("frames"),
-    output:
-        "results/{dataset}/student/scores/{split}.h5",
-    log:
-        "results/{dataset}/logs/score_frames/{split}.log",
-    benchmark:
-        "results/{dataset}/benchmarks/score_frames/{split}.tsv"
-    conda:
-        "../../envs/vadistill.yaml"
-    threads: workflow.cores
-    resources:
-        gpu=1,
-        mem_mb=memory(8000),
-    params:
-        settings=settings("score_frames"),
-    shell:
-        "python -m vadistill.stages.score_frames --settings {params.settings:q} --model {input.model:q}"
-        " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule evaluate_student:

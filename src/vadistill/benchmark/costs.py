@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vadistill.frame_level.base import FrameLevelDetector
 from vadistill.settings import StudentConfig, canonical
 from vadistill.student.network import Student
 from vadistill.training.checkpoint import save
@@ -27,8 +28,8 @@ class Cost:
     values: int
 
 
-def cost_of(settings: StudentConfig, resolutions: tuple[int, ...]) -> Cost:
-    """Count what a student of these settings costs; nothing is computed."""
+def cost_of(detector: FrameLevelDetector) -> Cost:
+    """Count what the network of a detector costs; nothing is computed."""
     values = 0
 
     def count(_: nn.Module, given: tuple[torch.Tensor], made: torch.Tensor) -> None:
@@ -36,13 +37,13 @@ def cost_of(settings: StudentConfig, resolutions: tuple[int, ...]) -> Cost:
         values += given[0].numel() + made.numel()
 
     with torch.device("meta"):
-        student = Student(settings, resolutions).eval()
-        for module in student.modules():
+        network = detector.build().eval()
+        for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.register_forward_hook(count)
         with FlopCounterMode(display=False) as counter:
-            student(torch.empty(1, 3 * settings.frames, settings.height, settings.width))
-    parameters = sum(parameter.numel() for parameter in student.parameters())
+            network(torch.empty(1, 3 * len(detector.offsets), *detector.size, dtype=torch.uint8))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(parameters, counter.get_total_flops() // 2, values)
 
 

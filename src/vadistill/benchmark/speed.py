@@ -1,6 +1,5 @@
 """From a student's file to the record of its speed on this machine."""
 
-import json
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from vadistill.benchmark.costs import cost_of, write_untrained
 from vadistill.benchmark.machine_peak import describe_machine, measure_peak
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.errors import InputError
+from vadistill.frame_level.registry import read_detector
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
 from vadistill.inference.export import loadable
 from vadistill.inference.stream import StreamTimes, assemble
@@ -24,9 +24,7 @@ from vadistill.io.files import read_json
 from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
-from vadistill.settings import DemoConfig, StudentConfig, section
-from vadistill.student.loader import offsets
-from vadistill.training.checkpoint import load_model
+from vadistill.settings import DemoConfig
 from vadistill.training.device import cores, pick_device
 
 log = logging.getLogger(__name__)
@@ -111,15 +109,9 @@ def write_film(path: Path, frames: int) -> None:
 
 def windows_of_film(film: Path, model: Path) -> list[np.ndarray]:
     """Return the first windows (3 * F, H, W) uint8 of a film as a student sees them."""
-    network = _sections(model)[0]
-    size, reach = (network.height, network.width), offsets(network.frames, network.frame_step)
-    return list(next(assemble(frames_of(film), size, reach, CALIBRATION, StreamTimes())))
+    detector = read_detector(model).detector
+    return list(next(assemble(frames_of(film), detector.size, detector.offsets, CALIBRATION, StreamTimes())))
 
 
 def _racer(name: str, model: Path, file: Path, threads: int) -> Racer:
-    return Racer(partial(load_backend, name, file, threads=threads), cost_of(*_sections(model)))
-
-
-def _sections(model: Path) -> tuple[StudentConfig, tuple[int, ...]]:
-    settings = json.loads(load_model(model, "student")["settings"])
-    return section("student", settings["student"]), section("maps", settings["maps"]).resolutions
+    return Racer(partial(load_backend, name, file, threads=threads), cost_of(read_detector(model).detector))

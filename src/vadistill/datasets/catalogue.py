@@ -123,9 +123,9 @@ class Dataset:
         """Return a section of the config as it holds for this data set."""
         return dataset_section(self.catalogue.config, self.name, name)
 
-    def settings(self, stage: str, teacher: str = "", **extra: Any) -> str:
+    def settings(self, stage: str, of: str = "", **extra: Any) -> str:
         """Return the canonical JSON of the settings that a stage reads, with ``extra`` values."""
-        return stage_settings(self.catalogue.config, self.name, stage, teacher, **extra)
+        return stage_settings(self.catalogue.config, self.name, stage, of, **extra)
 
     @property
     def generated(self) -> bool:

@@ -20,7 +20,7 @@ from vadistill.settings.ablation import configured_variant
 def rule_settings(data: Dataset, stage: str, wildcards: Wildcards) -> str:
     """Return the canonical JSON of what a stage reads, for the wildcards of its rule."""
     extra = EXTRA[stage](data, wildcards) if stage in EXTRA else {}
-    return data.settings(stage, wildcards.get("teacher", ""), **extra)
+    return data.settings(stage, wildcards.get("teacher") or wildcards.get("detector", ""), **extra)
 
 
 def _of_depth(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
@@ -56,6 +56,11 @@ def _of_training(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
 
 def _of_calibration(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     return {"fitted_on": data.calibrated_on}
+
+
+def _of_detector(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
+    """The clips that it does not learn from."""
+    return {"held_out_clips": data.held_out}
 
 
 def _of_distillation(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
@@ -106,10 +111,12 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "train_teacher": _of_training,
     "calibrate_teacher": _of_calibration,
     "distill_student": _of_distillation,
+    "train_detector": _of_detector,
     "evaluate_teachers": _of_labels,
     "draw_teachers": _of_labels,
     "evaluate_student": _of_labels,
     "evaluate": _of_evaluation,
+    "evaluate_detector": _of_evaluation,
     "evaluate_regions": _of_regions,
     "write_report": _of_labels,
     "draw_pictures": _of_labels,

@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from vadistill.student.training_conditions import Conditions
+from vadistill.windows.training_conditions import Conditions
 
 
 class BatchScores(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from vadistill.evaluation.protocols import in_short
 from vadistill.inference.backend import Backend
-from vadistill.student.loader import FrameWindows, loader
+from vadistill.windows.loader import FrameWindows, loader
 
 BATCH = 16  # frames
 

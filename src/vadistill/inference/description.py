@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.frame_level.base import FrameLevelDetector
 from vadistill.inference.backend import BatchScores
-from vadistill.settings import canonical, section
-from vadistill.student.loader import offsets
-from vadistill.student.training_conditions import Conditions
+from vadistill.settings import canonical
+from vadistill.windows.training_conditions import Conditions
 
 KEY = "vadistill"  # of the description among a file's metadata
 GRAPH, WEIGHTS = "model.xml", "model.bin"  # in the folder of an OpenVINO graph
@@ -37,11 +37,9 @@ class Description:
     settings: dict[str, Any]
 
     @classmethod
-    def of(cls, settings: dict[str, Any]) -> "Description":
-        """Return the description of a student that was trained with these settings, as it is stored: in float32."""
-        network = section("student", settings["student"])
-        size, resolutions = (network.height, network.width), section("maps", settings["maps"]).resolutions
-        return cls(size, offsets(network.frames, network.frame_step), tuple(resolutions), "fp32", settings)
+    def of(cls, detector: FrameLevelDetector) -> "Description":
+        """Return the description of a trained detector as it is stored: in float32."""
+        return cls(detector.size, detector.offsets, detector.resolutions, "fp32", detector.settings)
 
     @classmethod
     def read(cls, path: Path, text: str | None) -> "Description":

@@ -6,7 +6,6 @@ A written graph takes windows of frames, ``frames`` (N, 3 * F, H, W) uint8 in BG
 must know (size, offsets of the frames, resolutions, settings of the training) is JSON among the file's metadata.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.frame_level.registry import read_detector
 from vadistill.inference.backend import Backend
 from vadistill.inference.backends import load_backend
 from vadistill.inference.description import is_onnx_export, is_openvino_export
 from vadistill.inference.model_files import EXPORTS, ONNX, check_student
 from vadistill.io.files import whole_file, whole_folder
 from vadistill.io.formats import known_ending, refuse_to_replace
-from vadistill.settings import section
-from vadistill.student.scoring import windows_of
-from vadistill.training.checkpoint import load_model
 
 # Highest difference of a score or a map's cell from torch's: at least four times what trained students showed.
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.2}
@@ -132,8 +129,7 @@ def windows_for(model: Path, frames: Sequence[Path]) -> list[np.ndarray]:
     Raises:
         InputError: The model is no student, or a file holds no frames.
     """
-    settings = json.loads(load_model(model, "student")["settings"])
-    windows = windows_of(frames, section("student", settings["student"]))
+    windows = read_detector(model).detector.windows(frames)
     chosen = np.linspace(0, len(windows) - 1, min(CALIBRATION, len(windows))).astype(int)
     return [windows[i][0].numpy() for i in chosen]
 

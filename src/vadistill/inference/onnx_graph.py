@@ -6,10 +6,9 @@ from pathlib import Path
 
 import torch
 
+from vadistill.frame_level.registry import load_network
 from vadistill.inference.description import KEY, Description
 from vadistill.inference.extras import extra
-from vadistill.inference.graph import streamlined
-from vadistill.student.scoring import load_student
 
 with extra("onnx"):
     import onnx  # noqa: F401 (torch's exporter needs it and would say so in many lines)
@@ -24,13 +23,13 @@ def to_onnx(model: Path) -> bytes:
     Raises:
         InputError: The file is no trained student.
     """
-    student, settings = load_student(model, torch.device("cpu"))
-    description = Description.of(settings)
+    detector, network = load_network(model, torch.device("cpu"), streamlined=torch.float32)
+    description = Description.of(detector)
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant that it joins
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch's exporter has to say is about torch
         program = torch.onnx.export(
-            streamlined(student, description.frames),
+            network,
             (torch.zeros(2, *description.frames, dtype=torch.uint8),),
             input_names=["frames"],
             output_names=description.outputs,

@@ -18,7 +18,7 @@ from vadistill.inference.backend import Backend, BatchScores
 from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
 from vadistill.io.files import whole_file, whole_stream
 from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
-from vadistill.student.training_conditions import frame_step, matched_step, with_step
+from vadistill.windows.training_conditions import frame_step, matched_step, with_step
 
 log = logging.getLogger(__name__)
 TABLE = ".csv"

@@ -1,7 +1,7 @@
 """From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
 
 Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
-in memory, however long the video is. Windows are those of ``vadistill.student.loader.FrameWindows``.
+in memory, however long the video is. Windows are those of ``vadistill.windows.loader.FrameWindows``.
 """
 
 import time

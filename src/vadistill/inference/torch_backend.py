@@ -10,11 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from vadistill.errors import InputError
+from vadistill.frame_level.registry import load_network
 from vadistill.inference.backend import BatchScores
 from vadistill.inference.description import Description
-from vadistill.inference.graph import ScoringNetwork, streamlined
-from vadistill.student.scoring import load_student
-from vadistill.training.device import in_layout
 
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -52,8 +50,8 @@ class TorchBackend:
 def eager(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBackend:
     """Return the baseline: the student as it is trained and scored, the whole batch at once."""
     device = _device()
-    student, settings = load_student(model, device)
-    return TorchBackend(name, ScoringNetwork(student), Description.of(settings), device, threads, piece=None)
+    detector, network = load_network(model, device)
+    return TorchBackend(name, network, Description.of(detector), device, threads, piece=None)
 
 
 def folded(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBackend:
@@ -65,9 +63,8 @@ def folded(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBac
     device = _device()
     if dtype == torch.float16 and device.type == "cpu":
         raise InputError(f"backend '{name}': there is no GPU; expected one for float16")
-    student, settings = load_student(model, device)
-    description = Description.of(settings)
-    network = in_layout(streamlined(student, description.frames, dtype), torch.channels_last)
+    detector, network = load_network(model, device, streamlined=dtype)
+    description = Description.of(detector)
     piece = description.piece if device.type == "cpu" else MOST_ON_A_GPU
     return TorchBackend(name, network, description, device, threads, piece)
 

@@ -19,6 +19,7 @@ from vadistill.settings.data import (
     SyntheticConfig,
     ValidationConfig,
 )
+from vadistill.settings.detectors import DETECTORS, MODEL
 from vadistill.settings.evaluation import AblationConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.sections import SECTIONS, canonical, section, told
 from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
@@ -34,8 +35,10 @@ from vadistill.settings.teachers import (
 
 __all__ = [
     "ANOMALY_KINDS",
+    "DETECTORS",
     "LAYOUTS",
     "LEAST_FRAMES",
+    "MODEL",
     "OFFICIAL_WEIGHTS",
     "SECTIONS",
     "TASKS",

@@ -15,6 +15,7 @@ from vadistill.settings.data import (
     SyntheticConfig,
     ValidationConfig,
 )
+from vadistill.settings.detectors import DETECTORS
 from vadistill.settings.evaluation import AblationConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
 from vadistill.settings.teachers import TEACHERS, CalibrationConfig, MapsConfig
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type] = {
     "student": StudentConfig,
     "pretraining": PretrainingConfig,
     "distillation": DistillationConfig,
+    **DETECTORS,
     "evaluation": EvaluationConfig,
     "localisation": LocalisationConfig,
     "ablation": AblationConfig,

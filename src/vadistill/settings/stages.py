@@ -9,8 +9,8 @@ from typing import Any
 from vadistill.errors import InputError
 from vadistill.settings import SECTIONS, TEACHERS, canonical, section, told
 
-# What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
-# change of the stage's algorithm, which then reruns it.
+# What each stage reads; {of} is the name of the teacher, or frame-level detector, that it is run for. A version is
+# raised by an intended change of the stage's algorithm, which then reruns it.
 STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "generate_demo": (1, ("demo",)),
     "measure_depth": (1, ()),
@@ -19,7 +19,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "find_moving": (1, ("moving",)),
     "make_validation_clip": (2, ("frames", "held_out", "validation")),
     "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
-    "train_teacher": (2, ("objects", "held_out", "{teacher}")),
+    "train_teacher": (2, ("objects", "held_out", "{of}")),
     "score_objects": (3, ("objects",)),
     "score_trivially": (1, ("objects",)),
     "calibrate_teacher": (3, ("calibration",)),
@@ -28,10 +28,12 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "draw_teachers": (1, ("evaluation",)),
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
+    "train_detector": (1, ("held_out", "{of}")),
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
     "evaluate_regions": (2, ("localisation",)),
     "evaluate": (3, ("evaluation",)),
+    "evaluate_detector": (1, ("evaluation",)),
     "write_report": (1, ("evaluation",)),
     "draw_pictures": (1, ("evaluation",)),
     "draw_overlay": (1, ("evaluation",)),
@@ -83,10 +85,13 @@ def dataset_section(config: dict[str, Any], dataset: str, name: str) -> Any:
     return section(name, {**config.get(name, {}), **dataset_config(config, dataset).get(name, {})})
 
 
-def stage_settings(config: dict[str, Any], dataset: str, stage: str, teacher: str = "", **extra: Any) -> str:
-    """Return the canonical JSON of the settings that ``stage`` reads, with its version and ``extra`` values."""
+def stage_settings(config: dict[str, Any], dataset: str, stage: str, of: str = "", **extra: Any) -> str:
+    """Return the canonical JSON of the settings that ``stage`` reads, with its version and ``extra`` values.
+
+    ``of`` is the name of the teacher, or frame-level detector, that it is run for.
+    """
     version, names = STAGES[stage]
-    names = tuple(name.format(teacher=teacher) for name in names)
+    names = tuple(name.format(of=of) for name in names)
     content = {name: told(dataset_section(config, dataset, name)) for name in names}
     return canonical({"version": version, **content, **extra})
 

@@ -1,7 +1,7 @@
 """Settings of the student: its layout, pre-training and distillation."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from vadistill.settings.fields import number, option
 
@@ -9,6 +9,8 @@ from vadistill.settings.fields import number, option
 @dataclass(frozen=True)
 class StudentConfig:
     """The frame-level network (arXiv 2211.15597); the defaults are the official layout."""
+
+    model: ClassVar[str] = "distilled.pt"
 
     height: int = number(360, "input in pixels", 32)
     width: int = number(640, "input in pixels", 32)

@@ -16,10 +16,10 @@ from vadistill.student.distillation import Distiller
 from vadistill.student.hints import features_of_teachers
 from vadistill.student.scoring import validation_windows, windows_of
 from vadistill.student.training import distillation_phase
-from vadistill.student.training_conditions import KEY, Conditions
 from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
 from vadistill.training.device import pick_device
 from vadistill.training.run import TrainingRun
+from vadistill.windows.training_conditions import KEY, Conditions
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Rule score_frames: the student and the frames of a split in, frame scores and maps out."""
+"""Rule score_frames: a frame-level detector and the frames of a split in, frame scores and maps out."""
 
 import logging
 import time
@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from vadistill.frame_level.registry import load_network
 from vadistill.io import maps
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import write_attributes, writing
-from vadistill.settings import canonical, section
+from vadistill.settings import canonical
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.student.scoring import load_student, score_clip, windows_of
-from vadistill.student.training_conditions import Conditions
 from vadistill.training.checkpoint import drop_state
 from vadistill.training.device import pick_device
+from vadistill.windows.scoring import score_windows
+from vadistill.windows.training_conditions import Conditions
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +40,18 @@ def unlike_training(paths: list[Path], settings: dict[str, Any]) -> list[str]:
 def main(args) -> None:
     """Score every frame of the given clips."""
     device = pick_device()
-    student, settings = load_student(args.model, device)
+    detector, network = load_network(args.model, device)
     drop_state(args.model)
-    network = section("student", settings["student"])
-    unlike = unlike_training(args.frames, settings)
+    unlike = unlike_training(args.frames, detector.settings)
     for line in unlike:
         log.warning(line)
-    settings = {**settings, "warnings": [*settings.get("warnings", []), *unlike]}  # which auc.json repeats
+    warnings = [*detector.settings.get("warnings", []), *unlike]  # which auc.json repeats
     with writing(args.output) as file:
-        write_attributes(file, model_settings=canonical(settings))
+        write_attributes(file, model_settings=canonical({**detector.settings, "warnings": warnings}))
         for path in args.frames:
             started = time.monotonic()
-            windows = windows_of([path], network)
-            score, made = score_clip(student, windows, device)
+            windows = detector.windows([path])
+            score, made = score_windows(network, windows, device)
             store, rate = windows.stores[0], len(score) / (time.monotonic() - started)
             kept = {"fingerprint": store.fingerprint, "repaired": np.array(store.repaired, np.int64)}
             maps.write_clip(file, store.clip, made, score, **kept)

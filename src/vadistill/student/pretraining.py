@@ -6,13 +6,13 @@ import torch
 from torch.nn.functional import interpolate
 
 from vadistill.settings import PretrainingConfig
-from vadistill.student.loader import FrameWindows, loader
 from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, scale_frames
 from vadistill.student.training import batch_name
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import Stateful, TrainingPhase
+from vadistill.windows.loader import FrameWindows, loader
 
 
 def pretraining_phase(

@@ -9,12 +9,12 @@ import torch
 
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.student.distillation import Distiller
-from vadistill.student.loader import FrameWindows, loader
 from vadistill.student.network import scale_frames
 from vadistill.student.scoring import validation_auc
 from vadistill.training.device import loader_workers
 from vadistill.training.meters import Averages
 from vadistill.training.run import EarlyStopping, TrainingPhase
+from vadistill.windows.loader import FrameWindows, loader
 
 log = logging.getLogger(__name__)
 

@@ -78,11 +78,11 @@ def _unreadable(path: Path, error: Exception) -> str:
     return "damaged, or written by another program" if zipfile.is_zipfile(path) else "cut off, or of another format"
 
 
-def load_model(path: Path, kind: str) -> dict[str, Any]:
+def load_model(path: Path, *kinds: str) -> dict[str, Any]:
     """Load what ``TrainingRun.finish`` wrote.
 
     Raises:
-        InputError: The file is missing, damaged or holds something else than ``kind``.
+        InputError: The file is missing, damaged or holds none of these kinds.
     """
     path = checked_path(path)
     try:
@@ -92,9 +92,10 @@ def load_model(path: Path, kind: str) -> dict[str, Any]:
             f"{path}: not a model of this project ({_unreadable(path, error)}); expected a whole .pt file that a "
             "training wrote"
         ) from error
-    if not isinstance(content, dict) or content.get("kind") != kind:
+    if not isinstance(content, dict) or content.get("kind") not in kinds:
         found = content.get("kind") if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"{path}: expected a model of the kind '{kind}', found '{found}'")
+        expected = " or ".join(f"'{kind}'" for kind in kinds)
+        raise InputError(f"{path}: expected a model of the kind {expected}, found '{found}'")
     return content
 
 

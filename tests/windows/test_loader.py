@@ -10,7 +10,7 @@ from vadistill.io.frames import write_frames
 from vadistill.io.hdf5 import writing
 from vadistill.io.maps import MapStore
 from vadistill.io.resize import resize
-from vadistill.student.loader import FrameWindows, loader
+from vadistill.windows.loader import FrameWindows, loader
 
 LENGTHS = {"a": 9, "b": 2, "c": 5}
 NAMES = list(LENGTHS)

@@ -1,8 +1,9 @@
-"""The student's input: windows of frames, resized, from many clips."""
+"""Windows of frames, resized, from many clips: what a frame-level detector sees at a time."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,9 +15,19 @@ from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
 from vadistill.io.resize import resize
-from vadistill.student.hints import ObjectFeatures
 
 OPEN_CLIPS = 64  # file handles a process keeps
+
+
+class FrameFeatures(Protocol):
+    """Further targets of frames."""
+
+    def check(self, frames: Mapping[str, int]) -> None:
+        """Check that there are some of every clip, given its number of frames."""
+
+    def __call__(self, clip: str, frame: int) -> np.ndarray:
+        """Return those of a frame, (1 + D, g, g) float32."""
+        ...
 
 
 class FrameWindows(Dataset):
@@ -46,7 +57,7 @@ class FrameWindows(Dataset):
         maps: dict[str, MapStore] | None = None,
         resolutions: tuple[int, ...] = (),
         held_out: Mapping[str, float] | None = None,
-        features: ObjectFeatures | None = None,
+        features: FrameFeatures | None = None,
     ) -> None:
         self.size, self.offsets, self.features = size, offsets, features
         self.stores = [FrameStore(path) for path in paths]

@@ -1,4 +1,4 @@
-"""The student made ready for inference: uint8 frames in, scores and maps out, no operation that a runtime lacks."""
+"""The student from uint8 frames to scores and maps, as it is trained and without operations that a runtime lacks."""
 
 import copy
 from itertools import pairwise

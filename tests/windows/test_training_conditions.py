@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.student.training_conditions import KEY, MOST, Conditions, frame_step, matched_step, with_step
+from vadistill.windows.training_conditions import KEY, MOST, Conditions, frame_step, matched_step, with_step
 
 
 def clip(width=640, height=360, fps=25.0, depth=None):

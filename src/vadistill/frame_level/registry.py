@@ -1,0 +1,65 @@
+"""The frame-level detectors by name, and trained ones from their files."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vadistill.errors import InputError
+from vadistill.frame_level.base import FrameLevelDetector
+from vadistill.settings import DETECTORS
+from vadistill.training.checkpoint import fitting, load_model
+from vadistill.training.device import in_layout
+
+
+class TrainedDetector(NamedTuple):
+    """A frame-level detector and the weights that its file holds."""
+
+    detector: FrameLevelDetector
+    weights: dict[str, Tensor]
+
+
+def detector_class(name: str) -> type[FrameLevelDetector]:
+    """Return the class of a frame-level detector: <Name>Detector in the module of its name, for <Name>Config.
+
+    Raises:
+        InputError: There is no such detector.
+    """
+    if name not in DETECTORS:
+        raise InputError(f"frame-level detector '{name}': unknown; expected one of {', '.join(DETECTORS)}")
+    kind = DETECTORS[name].__name__.removesuffix("Config")
+    return getattr(import_module(f"vadistill.frame_level.{name}"), f"{kind}Detector")
+
+
+def read_detector(path: Path) -> TrainedDetector:
+    """Read a trained frame-level detector; which one it is stands in its file.
+
+    Raises:
+        InputError: The file is missing, damaged or no frame-level detector.
+    """
+    model = load_model(path, *DETECTORS)
+    with fitting(path):
+        settings: dict[str, Any] = json.loads(model["settings"])
+        return TrainedDetector(detector_class(model["kind"])(settings), model["weights"])
+
+
+def load_network(
+    path: Path, device: torch.device, streamlined: torch.dtype | None = None
+) -> tuple[FrameLevelDetector, nn.Module]:
+    """Load a trained frame-level detector and its network, in evaluation mode.
+
+    Args:
+        path: Its file.
+        device: Where the network goes.
+        streamlined: Made ready for other runtimes in this type; None: as it is trained.
+
+    Raises:
+        InputError: The file is missing, damaged or no frame-level detector.
+    """
+    detector, weights = read_detector(path)
+    with fitting(path):
+        network = detector.load(weights) if streamlined is None else detector.streamlined(weights, streamlined)
+    return detector, in_layout(network.to(device), torch.channels_last)

@@ -1,0 +1,23 @@
+"""Settings of the frame-level detectors, by name."""
+
+from typing import ClassVar, Protocol
+
+from vadistill.settings.student import StudentConfig
+
+
+class DetectorSettings(Protocol):
+    """The settings of a frame-level detector: a dataclass.
+
+    Attributes:
+        model: Name of the file of the trained detector, in the folder of its name.
+    """
+
+    model: ClassVar[str]
+
+
+# By name, in the order of all tables. The class <Name>Detector in vadistill.frame_level.<name> belongs to <Name>Config.
+# One whose ``model`` is MODEL is trained by the rule train_detector, of frames alone; any other has rules of its own.
+MODEL = "model.pt"
+DETECTORS: dict[str, type[DetectorSettings]] = {
+    "student": StudentConfig,
+}

@@ -1,0 +1,1 @@
+"""What a frame-level detector sees of clips: windows of frames."""

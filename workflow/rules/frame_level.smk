@@ -1,0 +1,70 @@
+# Frame-level detectors: from frames to frame scores and AUC. The student is trained in student.smk.
+rule train_detector:
+    input:
+        frames=files("frames", "train"),
+    output:
+        f"results/{{dataset}}/{{detector}}/{MODEL}",
+    log:
+        "results/{dataset}/logs/train_detector/{detector}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/train_detector/{detector}.tsv"
+    wildcard_constraints:
+        detector="|".join(name for name, settings in DETECTORS.items() if settings.model == MODEL),
+    conda:
+        "../../envs/vadistill.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+        mem_mb=memory(16000),
+        runtime=1440,
+    params:
+        settings=settings("train_detector"),
+    shell:
+        "python -m vadistill.stages.train_detector --settings {params.settings:q} --detector {wildcards.detector}"
+        " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule score_frames:
+    input:
+        model=trained_detector,
+        frames=files("frames"),
+    output:
+        "results/{dataset}/{detector}/scores/{split}.h5",
+    log:
+        "results/{dataset}/logs/score_frames/{detector}/{split}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/score_frames/{detector}/{split}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+    params:
+        settings=settings("score_frames"),
+    shell:
+        "python -m vadistill.stages.score_frames --settings {params.settings:q} --model {input.model:q}"
+        " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate_detector:
+    input:
+        labels=raw("labels"),
+        scores="results/{dataset}/{detector}/scores/test.h5",
+        trivial=files("trivial", "test"),
+    output:
+        "results/{dataset}/{detector}/auc.json",
+    log:
+        "results/{dataset}/logs/evaluate_detector/{detector}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/evaluate_detector/{detector}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(4000),
+    params:
+        settings=settings("evaluate_detector"),
+    shell:
+        "python -m vadistill.stages.evaluate_detector --settings {params.settings:q} --dataset {wildcards.dataset:q}"
+        " --detector {wildcards.detector} --scores {input.scores:q} --trivial {input.trivial:q} --output {output:q}"
+        " 2>&1 | tee {log:q}"
