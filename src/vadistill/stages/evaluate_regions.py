@@ -19,7 +19,7 @@ from vadistill.stages._run import add_paths, parser, run
 log = logging.getLogger(__name__)
 
 
-def judged(
+def criteria(
     tracks: dict[str, Tracks], regions: dict[str, Regions], frames: int, pixels: PixelCounts | None
 ) -> DetectorRegions:
     """Return RBDC and TBDC, None where no clip has an abnormal region, and the AUC of pixels that were counted."""
@@ -46,7 +46,7 @@ def main(args) -> None:
         located.append(replace(truth, mask=None))
         log.info("clip %s: %d tracks", truth.clip, truth.tracks.count)
     tracks, frames = {clip.clip: clip.tracks for clip in located}, sum(clip.frames for clip in located)
-    detected = {name: judged(tracks, by_clip, frames, pixels.get(name)) for name, by_clip in regions.items()}
+    detected = {name: criteria(tracks, by_clip, frames, pixels.get(name)) for name, by_clip in regions.items()}
     for name, made in detected.items():
         log.info("%s: RBDC %s, TBDC %s", name, percent(made.rbdc), percent(made.tbdc))
     result = LocalisationResult(
