@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vadistill.evaluation.bootstrap import Interval
-from vadistill.io.json_records import JsonRecord, key, optional
+from vadistill.io.json_records import JsonRecord, key, later, optional
 
 MICRO, MACRO = "AUC of all frames in a row", "mean of the clips' own AUC"
 INTERVAL = "95 % interval over clips, or null below five clips"
@@ -68,10 +68,10 @@ class Result(JsonRecord):
     )
     frames: int = key("how many test frames were scored")
     clips: int = key("how many test clips were scored")
-    repaired_frames: dict[str, list[int]] = key(
-        "by clip, frames whose image could not be decoded and was replaced by its neighbour"
+    repaired_frames: dict[str, list[int]] = later(
+        "by clip, frames whose image could not be decoded and was replaced by its neighbour", dict
     )
-    left_out_clips: dict[str, int] = key("training clips that were too short, with their number of frames")
+    left_out_clips: dict[str, int] = later("training clips that were too short, with their number of frames", dict)
     labels: str = key("in words, where the frame labels come from")
     protocol: dict[str, Any] = key(
         "how the numbers were made (`name`, `text`, `smoothing` with `kind`, `sigma_frames`, `taps` and `borders`, "
@@ -86,8 +86,9 @@ class Result(JsonRecord):
         "`seeds`; `packages` with their versions; `git_revision`; `detector` with its `weights` and their `sha256`; "
         "`data`: fingerprints of the clips for `training`, of those `scored`, and of the files of `labels`"
     )
-    warnings: list[str] = key(
+    warnings: list[str] = later(
         "what went wrong although nothing failed: dead maps, collapsed discriminators, test clips unlike the training "
-        "clips"
+        "clips",
+        list,
     )
     note: str = optional("only without labels: says so")

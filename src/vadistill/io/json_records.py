@@ -1,7 +1,7 @@
 """Typed content of JSON files: a dataclass whose fields are the file's keys, each with a sentence for people."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -22,6 +22,11 @@ def optional(text: str) -> Any:
     return field(default=ABSENT, metadata={"text": text})
 
 
+def later(text: str, empty: Callable[[], Any]) -> Any:
+    """Return a field for a key that files of older versions lack, where it is what ``empty`` returns."""
+    return field(default_factory=empty, metadata={"text": text})
+
+
 @dataclass(frozen=True, kw_only=True)
 class JsonRecord:
     """What a JSON object holds; its fields, in their order, are the keys."""
@@ -37,9 +42,9 @@ class JsonRecord:
         Raises:
             InputError: It, or an object in it, lacks keys.
         """
-        needed = [entry.name for entry in fields(cls) if entry.default is not ABSENT]
+        needed = [entry.name for entry in fields(cls) if entry.default is entry.default_factory is MISSING]
         if missing := [name for name in needed if name not in content]:
-            raise InputError(f"{source}: no {', '.join(missing)}; expected the keys that this version writes")
+            raise InputError(f"{source}: no key {', '.join(missing)}; expected all that this version writes")
         kinds = {name: kind for name, kind in get_type_hints(cls).items() if name in content}
         return cls(**{name: _typed(kind, content[name], f"{source}, {name}") for name, kind in kinds.items()})
 
