@@ -16,7 +16,7 @@ help:
 	@echo "make check           lint, types and the fast tests, in two minutes"
 	@echo "make test            all of it: the workflow, exports and benchmarks, too"
 	@echo "make benchmark       measure the speed of everything on this machine, after make demo"
-	@echo "make settings        write config.yaml's defaults, its schema and docs/settings.md from the typed settings"
+	@echo "make settings        write config.yaml's defaults, its schema, docs/settings.md and the keys of docs/outputs.md"
 	@echo "make pins            write the pins of envs/requirements.txt into envs/vadistill.yaml"
 	@echo "make lint            ruff, snakefmt, codespell, snakemake --lint"
 	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, moving, trivial, teachers, maps, student"
@@ -61,6 +61,7 @@ benchmark: $(READY)
 
 settings: $(READY)
 	$(BIN)/python -m vadistill.settings.documents .
+	$(BIN)/python -m vadistill.evaluation.documents .
 
 pins:
 	$(PYTHON) envs/pins.py

@@ -169,10 +169,10 @@ def test_the_difference_of_two_detectors_is_drawn_in_pairs():
     better = {clip: values + 0.2 * labels[clip] for clip, values in scores.items()}
     made = difference(better, scores, labels, 0.0)
     both = [frame_auc_with_intervals(part, labels, 0.0) for part in (better, scores)]
-    assert made["micro_auc"] == pytest.approx(both[0]["micro_auc"] - both[1]["micro_auc"])
-    assert 0 < made["micro_interval"][0] < made["micro_auc"] < made["micro_interval"][1]
+    assert made.micro_auc == pytest.approx(both[0]["micro_auc"] - both[1]["micro_auc"])
+    assert 0 < made.micro_interval[0] < made.micro_auc < made.micro_interval[1]
     same = difference(scores, scores, labels, 0.0)
-    assert same["macro_auc"] == 0 and same["macro_interval"] == (0, 0)
+    assert same.macro_auc == 0 and same.macro_interval == (0, 0)
     own = {clip: part["auc"] for clip, part in both[0]["per_clip"].items()}
     drawn = [draw(part, labels, own, draws=50) for part in (better, scores)]
     expected = np.percentile(drawn[0].micro - drawn[1].micro, (2.5, 97.5))
@@ -185,7 +185,7 @@ def test_clips_of_one_class_do_not_make_a_macro_interval():
         labels[clip][:] = 0
     made = frame_auc_with_intervals(scores, labels, 0.0)
     assert made["micro_interval"] and made["macro_auc"] and made["macro_interval"] is None, "four clips are too few"
-    assert difference(scores, scores, labels, 0.0)["macro_interval"] is None
+    assert difference(scores, scores, labels, 0.0).macro_interval is None
     labels["c1"][3:9] = 1
     assert frame_auc_with_intervals(scores, labels, 0.0)["macro_interval"]
 

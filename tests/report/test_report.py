@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -6,7 +7,11 @@ import pandas as pd
 import pytest
 
 from vadistill.errors import InputError
+from vadistill.evaluation.auc_json import Result
+from vadistill.evaluation.localisation_json import DetectorRegions, LocalisationResult
 from vadistill.evaluation.protocols import PROTOCOLS, difference, frame_auc_of_protocols, in_short, record
+from vadistill.io.files import write_json
+from vadistill.report import summary
 from vadistill.report.contents import Material, page
 from vadistill.report.page import picture, write_page
 from vadistill.report.run_files import read_metrics, read_timings
@@ -23,24 +28,29 @@ def material(labelled=True):
     labels["normal"][:] = 0
     scores = {name: {clip: rng.random(60) + 0.3 * labels[clip] for clip in CLIPS} for name in NAMES}
     made = {name: frame_auc_of_protocols(by_clip, labels, 2.0) for name, by_clip in scores.items()}
-    result = {
+    result = Result(
         **{"dataset": "tiny <i>", "clips": 3, "frames": 180, "labels": "pixel masks (.npy)"},
         **{"protocol": record("vadistill", 2.0), "protocols": {name: record(name, 2.0) for name in PROTOCOLS}},
         **{"settings": {"student": {"width": 64}}, "provenance": {"seeds": {"student": 0}}},
         **{"student": made["student"], "teachers_mean": made["teachers_mean"]},
-        "student_minus_teachers_mean": difference(scores["student"], scores["teachers_mean"], labels, 2.0),
-        "teachers": {name: made[name] for name in ("background_agnostic", "multi_task")},
-        "trivial": {"count": in_short(scores["student"], labels, 2.0)},
-    }
-    located = {"truth": "masks", "tracks": 2, "regions": 40, "clips": 2, "frames": 120}
-    located["detectors"] = {name: {"rbdc": 0.25, "tbdc": 0.5} for name in NAMES}
-    located["detectors"]["student"] = {"rbdc": 0.123, "tbdc": 0.2, "pixel_auc": 0.9}
+        student_minus_teachers_mean=difference(scores["student"], scores["teachers_mean"], labels, 2.0),
+        teachers={name: made[name] for name in ("background_agnostic", "multi_task")},
+        trivial={"count": in_short(scores["student"], labels, 2.0)},
+        **{"repaired_frames": {"c": [3, 4]}, "left_out_clips": {"short": 6}, "warnings": ["a dead map"]},
+    )
+    located = LocalisationResult(
+        **{"truth": "masks", "tracks": 2, "regions": 40, "clips": 2, "frames": 120},
+        **{"alpha": 0.1, "beta": 0.1, "student_threshold": 0.5, "settings": {}},
+        frames_whose_label_and_mask_differ={},
+        detectors={name: DetectorRegions(rbdc=0.25, tbdc=0.5) for name in NAMES}
+        | {"student": DetectorRegions(rbdc=0.123, tbdc=0.2, pixel_auc=0.9)},
+    )
     _, content = cv2.imencode(".jpg", rng.integers(0, 256, (90, 160, 3), dtype=np.uint8))
     shown = [picture(content.tobytes(), ".jpg", "a frame", "hit: 01_<b>, frame 3, score 0.70")]
     training = {"distilled": [{"epoch": n, "phase": "distillation", "train_loss": 1 / (n + 1)} for n in range(3)]}
     timings = pd.DataFrame({"rule": ["train_teacher"], "jobs": [2], "seconds": [12.5], "memory_mb": [np.nan]})
     if not labelled:
-        return Material(result | {"note": "no AUC"}, None, scores, None, shown, training, timings)
+        return Material(replace(result, note="no AUC"), None, scores, None, shown, training, timings)
     return Material(result, located, scores, labels, shown, training, timings)
 
 
@@ -54,19 +64,31 @@ def written(tmp_path_factory):
 
 def test_the_page_holds_the_numbers_of_the_result(written):
     path, made = written
-    text, student = path.read_text(), made.result["student"]
-    low, high = (f"{100 * value:.1f}" for value in student["micro_interval"])
+    text, student = path.read_text(), made.result.student
+    low, high = (f"{100 * value:.1f}" for value in student.micro_interval)
     for told in (
-        f"<b>{100 * student['micro_auc']:.1f}</b>",
+        f"<b>{100 * student.micro_auc:.1f}</b>",
         f"95 % interval {low} to {high}",
-        f'<td class="number">{100 * student["average_precision"]:.1f}</td>',
-        f"{100 * student['protocols']['fast_aed']['micro_auc']:.1f} /",
+        f'<td class="number">{100 * student.average_precision:.1f}</td>',
+        f"{100 * student.protocols['fast_aed'].micro_auc:.1f} /",
         "12.3 / 20.0",
         "1 clips have one class only and are left out of macro AUC: normal.",
+        "Warning: a dead map.",
+        "c: 2 images could not be decoded",
+        "The training clip short has 6 of the",
         '<td class="number">12.5</td>',
         "&#34;width&#34;: 64",
     ):
         assert told in text, told
+
+
+def test_the_summary_of_a_result_that_was_read(written, tmp_path, capsys):
+    result = written[1].result
+    write_json(tmp_path / "auc.json", replace(result, note="no AUC").content())
+    summary.main(tmp_path)
+    text = capsys.readouterr().out
+    assert f"student{'':21} {100 * result.student.micro_auc:.1f}" in text and "trivial: count" in text
+    assert "c: repaired frames [3, 4]" in text and "\nno AUC\n" in text and "Ellipsis" not in text
 
 
 def test_names_are_text_and_nothing_comes_from_the_network(written):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.evaluation.auc_json import Auc, AucWithIntervals, ClipAuc, DetectorAuc
 from vadistill.evaluation.bootstrap import Draws, draw, intervals, intervals_of_difference
 from vadistill.evaluation.metrics import (
     TRUNCATE,
@@ -128,15 +129,17 @@ def _auc_record(ready: FrameScores, labels: FrameLabels, protocol: Protocol) -> 
     }
 
 
-def frame_auc_of_protocols(scores: FrameScores, labels: FrameLabels, sigma: float) -> dict[str, Any]:
+def frame_auc_of_protocols(scores: FrameScores, labels: FrameLabels, sigma: float) -> DetectorAuc:
     """Return ``frame_auc_with_intervals`` of the default protocol and, under ``protocols``, the AUC of the others."""
     made = {name: frame_auc_with_intervals(scores, labels, sigma, name) for name in PROTOCOLS}
     keys = ("micro_auc", "macro_auc", "micro_interval", "macro_interval")
-    other = {name: {key: part[key] for key in keys} for name, part in made.items() if name != DEFAULT}
-    return made[DEFAULT] | {"protocols": other}
+    own = made.pop(DEFAULT)
+    other = {name: AucWithIntervals(**{key: part[key] for key in keys}) for name, part in made.items()}
+    per_clip = {clip: ClipAuc(**part) for clip, part in own["per_clip"].items()}
+    return DetectorAuc(**own | {"per_clip": per_clip, "protocols": other})
 
 
-def difference(one: FrameScores, other: FrameScores, labels: FrameLabels, sigma: float) -> dict[str, Any]:
+def difference(one: FrameScores, other: FrameScores, labels: FrameLabels, sigma: float) -> AucWithIntervals:
     """Return the AUC of one detector minus that of another one under the default protocol, with 95 % intervals.
 
     Clips that are hard are hard for both: the interval of the difference is narrower than those of the two suggest.
@@ -151,7 +154,7 @@ def difference(one: FrameScores, other: FrameScores, labels: FrameLabels, sigma:
     first, second = (frame_auc(scores, labels, sigma) for scores in (one, other))
     # Of the same clips, both have a number or neither has.
     values = {key: None if first[key] is None else first[key] - second[key] for key in ("micro_auc", "macro_auc")}
-    return values | {"micro_interval": found.micro, "macro_interval": found.macro}
+    return AucWithIntervals(**values, micro_interval=found.micro, macro_interval=found.macro)
 
 
 def _drawn(scores: FrameScores, labels: FrameLabels, sigma: float) -> Draws:
@@ -159,10 +162,10 @@ def _drawn(scores: FrameScores, labels: FrameLabels, sigma: float) -> Draws:
     return draw(ready, labels, {clip: auc(ready[clip], labels[clip]) for clip in ready})
 
 
-def in_short(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> dict[str, float | None]:
-    """Return ``micro_auc`` and ``macro_auc`` alone, None without labels."""
+def in_short(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> Auc:
+    """Return micro and macro AUC alone, None without labels."""
     made = {} if labels is None else frame_auc(scores, labels, sigma)
-    return {key: made.get(key) for key in ("micro_auc", "macro_auc")}
+    return Auc(micro_auc=made.get("micro_auc"), macro_auc=made.get("macro_auc"))
 
 
 def find(name: str) -> Protocol:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vadistill.evaluation.auc_json import Auc
 from vadistill.evaluation.protocols import in_short
 from vadistill.inference.backend import Backend
 from vadistill.windows.loader import FrameWindows, loader
@@ -47,7 +48,8 @@ def compare_backends(
             scores[name][windows.stores[0].clip] = np.concatenate(of_clip)
     judged = {name: in_short(made, labels if _finite(made) else None, sigma) for name, made in scores.items()}
     return [
-        {"backend": name, **highest[name], **made, **_gain(made, judged[baseline])} for name, made in judged.items()
+        {"backend": name, **highest[name], **made.content(), **_gain(made, judged[baseline])}
+        for name, made in judged.items()
     ]
 
 
@@ -59,8 +61,11 @@ def _raise(highest: dict[str, float], key: str, value: float) -> None:
     highest[key] = float(np.maximum(highest[key], value))  # what is not a number stays one
 
 
-def _gain(own: dict[str, float | None], base: dict[str, float | None]) -> dict[str, float | None]:
-    return {f"{key}_gain": _difference(own[key], base[key]) for key in own}
+def _gain(own: Auc, base: Auc) -> dict[str, float | None]:
+    return {
+        "micro_auc_gain": _difference(own.micro_auc, base.micro_auc),
+        "macro_auc_gain": _difference(own.macro_auc, base.macro_auc),
+    }
 
 
 def _difference(own: float | None, base: float | None) -> float | None:

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vadistill.evaluation.auc_json import Result
+from vadistill.evaluation.localisation_json import LocalisationResult
 from vadistill.evaluation.metrics import FrameLabels, FrameScores, auc
+from vadistill.io.json_records import ABSENT
 from vadistill.report import tables
 from vadistill.report.page import Page, Picture, Section, picture
 from vadistill.report.plots import loss_plot, score_plot, title_of
@@ -31,8 +34,8 @@ class Material:
         timings: Of ``vadistill.report.run_files.read_timings``.
     """
 
-    result: Mapping[str, Any]
-    localisation: Mapping[str, Any] | None
+    result: Result
+    localisation: LocalisationResult | None
     scores: Mapping[str, FrameScores]
     labels: FrameLabels | None
     moments: Sequence[Picture]
@@ -43,23 +46,23 @@ class Material:
 def page(material: Material) -> Page:
     """Return the page; without labels it has no numbers."""
     result = material.result
-    lines = [f"{result['clips']} test clips, {result['frames']} frames. Labels: {result['labels']}."]
-    if "note" in result:
-        lines.append(result["note"])
-    lines += [f"Warning: {line}." for line in result.get("warnings", [])]
-    for clip, frames in result.get("repaired_frames", {}).items():
-        lines.append(f"{clip}: {len(frames)} images could not be decoded; their neighbours stand for them.")
-    for clip, frames in result.get("left_out_clips", {}).items():
+    lines = [f"{result.clips} test clips, {result.frames} frames. Labels: {result.labels}."]
+    if result.note is not ABSENT:
+        lines.append(result.note)
+    lines += [f"Warning: {line}." for line in result.warnings]
+    for clip, repaired in result.repaired_frames.items():
+        lines.append(f"{clip}: {len(repaired)} images could not be decoded; their neighbours stand for them.")
+    for clip, frames in result.left_out_clips.items():
         lines.append(
             f"The training clip {clip} has {frames} of the {LEAST_FRAMES} frames that are needed, and was left out."
         )
     sections = [_moments(material), _curves(material), _training(material), _run(material)]
     sections = [*_localisation(material), *sections]
     if material.labels is not None:
-        lines.append(f"Protocol: {result['protocol']['text']}, sigma {_sigma(result)} frames.")
+        lines.append(f"Protocol: {result.protocol['text']}, sigma {_sigma(result)} frames.")
         sections = [_numbers(material, material.labels), *sections]
-        return Page(result["dataset"], lines, tables.cards(result, material.localisation), _filled(sections))
-    return Page(result["dataset"], lines, (), _filled(sections))
+        return Page(result.dataset, lines, tables.cards(result, material.localisation), _filled(sections))
+    return Page(result.dataset, lines, (), _filled(sections))
 
 
 def _filled(sections: Sequence[Section]) -> list[Section]:
@@ -74,25 +77,22 @@ def drawn(draw: Callable[[Path], None], alt: str, caption: str = "") -> Picture:
         return picture(path.read_bytes(), ".svg", alt, caption)
 
 
-def _sigma(result: Mapping[str, Any]) -> float:
-    return result["protocol"]["smoothing"].get("sigma_frames", 0)
+def _sigma(result: Result) -> float:
+    return result.protocol["smoothing"].get("sigma_frames", 0)
 
 
 def _numbers(material: Material, labels: FrameLabels) -> Section:
     joined = {name: np.concatenate([by_clip[clip] for clip in labels]) for name, by_clip in material.scores.items()}
     truth = np.concatenate(list(labels.values()))
-    own = {name: made["per_clip"] for name, made in tables.detectors(material.result).items()}
-    both = {
-        clip: (own["teachers_mean"][clip]["auc"], part["auc"])
-        for clip, part in own["student"].items()
-        if part["auc"] is not None
-    }
+    student, teachers = material.result.student, material.result.teachers_mean
+    pairs = {clip: (teachers.per_clip[clip].auc, own.auc) for clip, own in student.per_clip.items()}
+    both = {clip: (one, other) for clip, (one, other) in pairs.items() if one is not None and other is not None}
     figures = []
-    if material.result["student"]["micro_auc"] is not None:
+    if student.micro_auc is not None:
         figures.append(drawn(lambda path: roc_plot(path, joined, truth), "ROC curves of the student and its teachers"))
     if both:
         figures.append(drawn(lambda path: clip_plot(path, both), "AUC of each clip, student against teachers"))
-    skipped = material.result["student"]["skipped_clips"]
+    skipped = student.skipped_clips
     text = f"{len(skipped)} clips have one class only and are left out of macro AUC: {', '.join(skipped)}."
     return Section(
         "numbers",

@@ -2,34 +2,34 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
+from vadistill.evaluation.auc_json import Result
 from vadistill.evaluation.auc_tables import percent
-from vadistill.io.files import read_json
+from vadistill.io.json_records import ABSENT
 
 
-def summary(result: dict[str, Any]) -> str:
-    """Return the table of a result as ``auc.json`` holds it."""
+def summary(result: Result) -> str:
+    """Return the table of a result."""
     rows = [
-        ("student", result["student"]),
-        *sorted(result["teachers"].items()),
-        ("mean of teachers", result["teachers_mean"]),
-        *((f"trivial: {name}", row) for name, row in sorted(result["trivial"].items())),
+        ("student", result.student),
+        *sorted(result.teachers.items()),
+        ("mean of teachers", result.teachers_mean),
+        *((f"trivial: {name}", row) for name, row in sorted(result.trivial.items())),
     ]
     lines = [
-        f"{result['dataset']}: {result['clips']} test clips, {result['frames']} frames",
-        *(f"{clip}: repaired frames {frames}" for clip, frames in result.get("repaired_frames", {}).items()),
+        f"{result.dataset}: {result.clips} test clips, {result.frames} frames",
+        *(f"{clip}: repaired frames {frames}" for clip, frames in result.repaired_frames.items()),
         "",
         f"{'frame-level AUC in %':28}micro  macro",
-        *(f"{name:28}{percent(row['micro_auc'])}  {percent(row['macro_auc'])}" for name, row in rows),
+        *(f"{name:28}{percent(row.micro_auc)}  {percent(row.macro_auc)}" for name, row in rows),
     ]
-    return "\n".join([*lines, *(["", result["note"]] if "note" in result else [])])
+    return "\n".join([*lines, *([] if result.note is ABSENT else ["", result.note])])
 
 
 def main(folder: Path) -> None:
     """Print the summary of the results in a folder."""
     print()
-    print(summary(read_json(folder / "auc.json")))
+    print(summary(Result.read(folder / "auc.json")))
     print()
     print(f"everything measured: {folder / 'auc.json'}")
     print(f"score curves and anomaly maps of the test clips: {folder / 'pictures'}/")

@@ -1,16 +1,17 @@
 """What ``auc.json``, ``localisation.json`` and the timings of a run say, as tables of the report."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
+from vadistill.evaluation.auc_json import Auc, DetectorAuc, Result
+from vadistill.evaluation.localisation_json import LocalisationResult
 from vadistill.evaluation.protocols import DEFAULT
+from vadistill.io.json_records import ABSENT
 from vadistill.report.page import Card, Detail, Table
 from vadistill.report.plots import title_of
 
-Result = Mapping[str, Any]
 DASH = "–"
 
 
@@ -24,26 +25,29 @@ def interval(values: Sequence[float] | None) -> str:
     return DASH if values is None else f"{100 * values[0]:.1f} to {100 * values[1]:.1f}"
 
 
-def detectors(result: Result) -> dict[str, Result]:
-    """Return the records of the student, its teachers and their mean, by name."""
-    return {"student": result["student"], **result["teachers"], "teachers_mean": result["teachers_mean"]}
+def detectors(result: Result) -> dict[str, DetectorAuc]:
+    """Return the numbers of the student, its teachers and their mean, by name."""
+    return {"student": result.student, **result.teachers, "teachers_mean": result.teachers_mean}
 
 
-def cards(result: Result, localisation: Result | None) -> list[Card]:
+def cards(result: Result, localisation: LocalisationResult | None) -> list[Card]:
     """Return the student's numbers."""
-    student = result["student"]
+    student = result.student
     made = [
-        Card(f"student, {kind} AUC in %", percent(student[f"{kind}_auc"]), note(student.get(f"{kind}_interval")))
-        for kind in ("micro", "macro")
+        Card("student, micro AUC in %", percent(student.micro_auc), note(student.micro_interval)),
+        Card("student, macro AUC in %", percent(student.macro_auc), note(student.macro_interval)),
+        Card("mean of teachers in %", pair(result.teachers_mean), "micro / macro AUC"),
     ]
-    mean = result["teachers_mean"]
-    both = f"{percent(mean['micro_auc'])} / {percent(mean['macro_auc'])}"
-    made.append(Card("mean of teachers in %", both, "micro / macro AUC"))
     if localisation:
-        found = localisation["detectors"]["student"]
-        both = f"{percent(found['rbdc'])} / {percent(found['tbdc'])}"
+        found = localisation.detectors["student"]
+        both = f"{percent(found.rbdc)} / {percent(found.tbdc)}"
         made.append(Card("student in %", both, "RBDC / TBDC"))
     return made
+
+
+def pair(made: Auc) -> str:
+    """Return micro and macro AUC in percent."""
+    return f"{percent(made.micro_auc)} / {percent(made.macro_auc)}"
 
 
 def note(values: Sequence[float] | None) -> str:
@@ -59,16 +63,16 @@ def headline(result: Result) -> Table:
         rows.append(
             (
                 title_of(name),
-                percent(made["micro_auc"]),
-                interval(made["micro_interval"]),
-                percent(made["macro_auc"]),
-                interval(made["macro_interval"]),
-                percent(made["average_precision"]),
-                percent(made["equal_error_rate"]),
+                percent(made.micro_auc),
+                interval(made.micro_interval),
+                percent(made.macro_auc),
+                interval(made.macro_interval),
+                percent(made.average_precision),
+                percent(made.equal_error_rate),
             )
         )
-    for name, made in result["trivial"].items():
-        trivial = (f"trivial: {title_of(name)}", percent(made["micro_auc"]), DASH, percent(made["macro_auc"]))
+    for name, short in result.trivial.items():
+        trivial = (f"trivial: {title_of(name)}", percent(short.micro_auc), DASH, percent(short.macro_auc))
         rows.append((*trivial, *[DASH] * 3))
     return Table(
         columns,
@@ -80,40 +84,43 @@ def headline(result: Result) -> Table:
 
 def gap(result: Result) -> str:
     """Return the difference between the student and its teachers' mean as a sentence."""
-    made = result["student_minus_teachers_mean"]
+    made = result.student_minus_teachers_mean
+    both = {"micro": (made.micro_auc, made.micro_interval), "macro": (made.macro_auc, made.macro_interval)}
     parts = [
-        f"{kind} {100 * made[f'{kind}_auc']:+.1f} ({interval(made[f'{kind}_interval'])})"
-        for kind in ("micro", "macro")
-        if made[f"{kind}_auc"] is not None
+        f"{kind} {100 * value:+.1f} ({interval(around)})" for kind, (value, around) in both.items() if value is not None
     ]
     return f"Student minus mean of its teachers, points of AUC with 95 % interval of the same draws: {', '.join(parts)}"
 
 
 def protocols(result: Result) -> Table:
     """Return micro / macro AUC of every detector under every protocol."""
-    names = list(result["protocols"])
+    names = list(result.protocols)
     rows = []
     for detector, made in detectors(result).items():
-        under = {DEFAULT: made, **made["protocols"]}
-        pairs = [f"{percent(under[name]['micro_auc'])} / {percent(under[name]['macro_auc'])}" for name in names]
-        rows.append((title_of(detector), *pairs))
+        under: dict[str, Auc] = {DEFAULT: made, **made.protocols}
+        rows.append((title_of(detector), *(pair(under[name]) for name in names)))
     return Table(("micro / macro AUC in %", *names), rows, first_is_own=True)
 
 
 def protocol_texts(result: Result) -> list[str]:
     """Return what each protocol does."""
-    return [f"{name}: {made['text']}" for name, made in result["protocols"].items()]
+    return [f"{name}: {made['text']}" for name, made in result.protocols.items()]
 
 
-def regions(localisation: Result) -> Table:
+def regions(localisation: LocalisationResult) -> Table:
     """Return RBDC, TBDC and pixel-level AUC."""
     rows = [
-        (title_of(name), percent(made["rbdc"]), percent(made["tbdc"]), percent(made.get("pixel_auc")))
-        for name, made in localisation["detectors"].items()
+        (
+            title_of(name),
+            percent(made.rbdc),
+            percent(made.tbdc),
+            DASH if made.pixel_auc is ABSENT else percent(made.pixel_auc),
+        )
+        for name, made in localisation.detectors.items()
     ]
     caption = (
-        f"In %. {localisation['tracks']} tracks of {localisation['regions']} regions in {localisation['clips']} clips, "
-        f"{localisation['frames']} frames. Ground truth: {localisation['truth']}."
+        f"In %. {localisation.tracks} tracks of {localisation.regions} regions in {localisation.clips} clips, "
+        f"{localisation.frames} frames. Ground truth: {localisation.truth}."
     )
     return Table(("detector", "RBDC", "TBDC", "AUC of all pixels"), rows, caption, first_is_own=True)
 
@@ -124,11 +131,11 @@ def clips(result: Result) -> Table:
     rows = [
         (
             clip,
-            str(own["frames"]),
-            str(own["abnormal_frames"]),
-            *(percent(made["per_clip"][clip]["auc"]) for made in kinds.values()),
+            str(own.frames),
+            str(own.abnormal_frames),
+            *(percent(made.per_clip[clip].auc) for made in kinds.values()),
         )
-        for clip, own in result["student"]["per_clip"].items()
+        for clip, own in result.student.per_clip.items()
     ]
     return Table(("clip", "frames", "abnormal", *map(title_of, kinds)), rows, "AUC in %; none for clips of one class.")
 
@@ -149,6 +156,6 @@ def timings(table: pd.DataFrame) -> Table:
 def settings(result: Result) -> list[Detail]:
     """Return settings and versions, folded away."""
     return [
-        Detail(name, json.dumps(result[key], indent=2))
-        for name, key in (("Settings", "settings"), ("Versions, seeds and detector", "provenance"))
+        Detail("Settings", json.dumps(result.settings, indent=2)),
+        Detail("Versions, seeds and detector", json.dumps(result.provenance, indent=2)),
     ]

@@ -1,9 +1,10 @@
 """Rule evaluate: scores of the student and its teachers and the labels of the test clips in, auc.json out."""
 
 import logging
-from typing import Any
+from dataclasses import replace
 
 from vadistill.datasets.labels import describe_labels, labels_of_clips
+from vadistill.evaluation.auc_json import ClipAuc, DetectorAuc, Result
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.health import complaints_of_maps
 from vadistill.evaluation.metrics import FrameLabels, FrameScores, smooth
@@ -12,6 +13,7 @@ from vadistill.evaluation.results import data_of, map_maxima, read_teachers, use
 from vadistill.io.files import write_json
 from vadistill.io.frame_scores import read_shards
 from vadistill.io.hdf5 import json_attribute
+from vadistill.io.json_records import ABSENT
 from vadistill.io.maps import MapStore
 from vadistill.io.provenance import provenance
 from vadistill.settings import section
@@ -20,12 +22,13 @@ from vadistill.stages._run import add_paths, parser, run
 log = logging.getLogger(__name__)
 
 
-def evaluated(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> dict[str, Any]:
-    """Return the record of some frame scores under every protocol; without labels the smoothed scores themselves."""
+def evaluated(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> DetectorAuc:
+    """Return the AUC of some frame scores under every protocol; without labels the smoothed scores themselves."""
     if labels is not None:
         return frame_auc_of_protocols(scores, labels, sigma)
-    per_clip = {clip: {"frames": len(s), "scores": smooth(s, sigma).round(5).tolist()} for clip, s in scores.items()}
-    return {"micro_auc": None, "macro_auc": None, "per_clip": per_clip}
+    smoothed = {clip: smooth(values, sigma).round(5).tolist() for clip, values in scores.items()}
+    per_clip = {clip: ClipAuc(frames=len(values), scores=values) for clip, values in smoothed.items()}
+    return DetectorAuc(micro_auc=None, macro_auc=None, per_clip=per_clip)
 
 
 def main(args) -> None:
@@ -37,40 +40,39 @@ def main(args) -> None:
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     maxima = map_maxima(student, resolutions)
     raw = {clip: student.score(clip) for clip in student.clips()}
-    result = evaluated(raw, labels, sigma)
-    result["by_resolution"] = {f"{g}x{g}": in_short(scores, labels, sigma) for g, scores in maxima.items()}
+    by_map = {f"{g}x{g}": in_short(scores, labels, sigma) for g, scores in maxima.items()}
     teachers, warnings = {}, trained.get("warnings", []) + complaints_of_maps("student", maxima)
     found = read_teachers(args.scores, args.maps, args.calibrations)
     for name, teacher in found.items():
         by_resolution = map_maxima(teacher.maps, resolutions)
-        map_scores = mean_scores(by_resolution.values())
-        teachers[name] = evaluated(teacher.scores, labels, sigma) | {"maps": in_short(map_scores, labels, sigma)}
+        of_maps = in_short(mean_scores(by_resolution.values()), labels, sigma)
+        teachers[name] = replace(evaluated(teacher.scores, labels, sigma), maps=of_maps)
         warnings += complaints_of_maps(name, by_resolution)
     mean = mean_scores(teacher.scores for teacher in found.values())
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
-    content = {
-        "dataset": args.dataset,
-        "student": result,
-        "teachers": teachers,
-        "teachers_mean": evaluated(mean, labels, sigma),
-        **({} if labels is None else {"student_minus_teachers_mean": difference(raw, mean, labels, sigma)}),
-        "trivial": {name: in_short(part, labels, sigma) for name, part in read_shards(args.trivial).items()},
-        "frames": sum(student.frames.values()),
-        "clips": len(student.frames),
-        "repaired_frames": student.repaired,
-        "left_out_clips": args.settings.get("left_out_clips", {}),
-        "labels": describe_labels(args.settings["layout"], args.settings["path"]),
-        "protocol": record(DEFAULT, sigma),
-        "protocols": {name: record(name, sigma) for name in PROTOCOLS},
-        "settings": {**settings, "evaluation": args.settings["evaluation"]},
-        "provenance": provenance(settings, detector, data_of(args.student, args.settings.get("labels", {}))),
-        "warnings": warnings,
-    }
-    if labels is None:
-        content["note"] = f"{args.settings['path']} has no labels for its test clips: scores only, no AUC"
-    for line in [*warnings, *([content["note"]] if labels is None else [])]:
+    note = f"{args.settings['path']} has no labels for its test clips: scores only, no AUC"
+    result = Result(
+        dataset=args.dataset,
+        student=replace(evaluated(raw, labels, sigma), by_resolution=by_map),
+        teachers=teachers,
+        teachers_mean=evaluated(mean, labels, sigma),
+        student_minus_teachers_mean=ABSENT if labels is None else difference(raw, mean, labels, sigma),
+        trivial={name: in_short(part, labels, sigma) for name, part in read_shards(args.trivial).items()},
+        frames=sum(student.frames.values()),
+        clips=len(student.frames),
+        repaired_frames=student.repaired,
+        left_out_clips=args.settings.get("left_out_clips", {}),
+        labels=describe_labels(args.settings["layout"], args.settings["path"]),
+        protocol=record(DEFAULT, sigma),
+        protocols={name: record(name, sigma) for name in PROTOCOLS},
+        settings={**settings, "evaluation": args.settings["evaluation"]},
+        provenance=provenance(settings, detector, data_of(args.student, args.settings.get("labels", {}))),
+        warnings=warnings,
+        note=note if labels is None else ABSENT,
+    )
+    for line in [*warnings, *([note] if labels is None else [])]:
         log.warning(line)
-    write_json(args.output, content)
+    write_json(args.output, result.content())
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 import logging
 from collections import defaultdict
 from dataclasses import asdict, replace
-from typing import Any
 
 from vadistill.evaluation.auc_tables import percent
 from vadistill.evaluation.ground_truth import Located, located_clips
 from vadistill.evaluation.localisation import MADE, PixelCounts
+from vadistill.evaluation.localisation_json import DetectorRegions, LocalisationResult
 from vadistill.evaluation.rbdc_tbdc import ALPHA, BETA, Regions, Tracks, rbdc_and_tbdc
 from vadistill.evaluation.results import Detectors, read_teachers
 from vadistill.io.files import write_json
+from vadistill.io.json_records import ABSENT
 from vadistill.io.maps import MapStore
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
@@ -18,12 +19,15 @@ from vadistill.stages._run import add_paths, parser, run
 log = logging.getLogger(__name__)
 
 
-def rates(tracks: dict[str, Tracks], regions: dict[str, Regions], frames: int) -> dict[str, float | None]:
-    """Return RBDC and TBDC, None where no clip has an abnormal region."""
+def criteria(
+    tracks: dict[str, Tracks], regions: dict[str, Regions], frames: int, pixels: PixelCounts | None
+) -> DetectorRegions:
+    """Return RBDC and TBDC, None where no clip has an abnormal region, and the AUC of pixels that were counted."""
+    pixel_auc = ABSENT if pixels is None else pixels.auc()
     if not any(len(part.track) for part in tracks.values()):
-        return {"rbdc": None, "tbdc": None}
+        return DetectorRegions(rbdc=None, tbdc=None, pixel_auc=pixel_auc)
     made = rbdc_and_tbdc(tracks, regions, frames)
-    return {"rbdc": made.rbdc, "tbdc": made.tbdc}
+    return DetectorRegions(rbdc=made.rbdc, tbdc=made.tbdc, pixel_auc=pixel_auc)
 
 
 def main(args) -> None:
@@ -42,24 +46,23 @@ def main(args) -> None:
         located.append(replace(truth, mask=None))
         log.info("clip %s: %d tracks", truth.clip, truth.tracks.count)
     tracks, frames = {clip.clip: clip.tracks for clip in located}, sum(clip.frames for clip in located)
-    content: dict[str, Any] = {
-        "truth": settings.tracks or MADE,
-        "clips": len(located),
-        "frames": frames,
-        "tracks": sum(part.count for part in tracks.values()),
-        "regions": sum(len(part.track) for part in tracks.values()),
-        "frames_whose_label_and_mask_differ": {clip.clip: clip.differing for clip in located if clip.differing},
-        "alpha": ALPHA,
-        "beta": BETA,
-        "student_threshold": detectors.threshold,
-        "settings": asdict(settings),
-        "detectors": {},
-    }
-    for name, by_clip in regions.items():
-        of_maps = {"pixel_auc": pixels[name].auc()} if name in pixels else {}
-        content["detectors"][name] = made = {**rates(tracks, by_clip, frames), **of_maps}
-        log.info("%s: RBDC %s, TBDC %s", name, percent(made["rbdc"]), percent(made["tbdc"]))
-    write_json(args.output, content)
+    detected = {name: criteria(tracks, by_clip, frames, pixels.get(name)) for name, by_clip in regions.items()}
+    for name, made in detected.items():
+        log.info("%s: RBDC %s, TBDC %s", name, percent(made.rbdc), percent(made.tbdc))
+    result = LocalisationResult(
+        truth=settings.tracks or MADE,
+        clips=len(located),
+        frames=frames,
+        tracks=sum(part.count for part in tracks.values()),
+        regions=sum(len(part.track) for part in tracks.values()),
+        frames_whose_label_and_mask_differ={clip.clip: clip.differing for clip in located if clip.differing},
+        alpha=ALPHA,
+        beta=BETA,
+        student_threshold=detectors.threshold,
+        settings=asdict(settings),
+        detectors=detected,
+    )
+    write_json(args.output, result.content())
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import numpy as np
 
 from vadistill.datasets.labels import labels_of_clips, read_labels
 from vadistill.datasets.registry import read_clips
+from vadistill.evaluation.auc_json import Result
 from vadistill.evaluation.fusion import mean_scores
+from vadistill.evaluation.localisation_json import LocalisationResult
 from vadistill.evaluation.metrics import FrameLabels, FrameScores, equal_error_threshold, smooth
 from vadistill.evaluation.results import ObjectsByClip, highest, objects_by_teacher
-from vadistill.io.files import read_json
 from vadistill.io.maps import MapStore
 from vadistill.report.contents import Material, page
 from vadistill.report.mistakes import extreme
@@ -51,7 +52,6 @@ def moments(
 def main(args) -> None:
     """Write the report of one data set."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
-    result, *located = map(read_json, (args.result, *args.localisation))
     student, teachers = MapStore([args.student]), objects_by_teacher(args.scores, args.calibrations)
     labels = labels_of_clips(args.settings["layout"], args.settings["path"], student.frames)
     raw = {"student": {clip: student.score(clip) for clip in student.clips()}}
@@ -59,8 +59,8 @@ def main(args) -> None:
     raw["teachers_mean"] = mean_scores([raw[name] for name in teachers])
     scores = {name: {clip: smooth(part, sigma) for clip, part in by_clip.items()} for name, by_clip in raw.items()}
     material = Material(
-        result,
-        located[0] if located else None,
+        Result.read(args.result),
+        LocalisationResult.read(args.localisation[0]) if args.localisation else None,
         scores,
         labels,
         moments(args, scores["student"], labels, student, list(teachers.values())),

@@ -1,0 +1,94 @@
+"""What ``auc.json`` holds: AUC of the student, its teachers and trivial scores, and where these numbers come from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vadistill.evaluation.bootstrap import Interval
+from vadistill.io.json_records import JsonRecord, key, later, optional
+
+MICRO, MACRO = "AUC of all frames in a row", "mean of the clips' own AUC"
+INTERVAL = "95 % interval over clips, or null below five clips"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auc(JsonRecord):
+    """Two AUC as fractions; None without labels, or with one class only."""
+
+    micro_auc: float | None = key(MICRO)
+    macro_auc: float | None = key(MACRO)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AucWithIntervals(Auc):
+    """Two AUC, or differences of AUC, with their intervals."""
+
+    micro_interval: Interval | None = key(INTERVAL)
+    macro_interval: Interval | None = key(INTERVAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipAuc(JsonRecord):
+    """One clip under one detector."""
+
+    frames: int = key("how many it has")
+    abnormal_frames: int = optional("how many of them are labelled abnormal")
+    auc: float | None = optional("its own AUC, or null with one class only")
+    scores: list[float] = optional("only without labels: the smoothed score of each frame")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorAuc(Auc):
+    """One detector on the test clips; without labels only its scores."""
+
+    per_clip: dict[str, ClipAuc] = key("what is known of each clip, by its name, see below")
+    skipped_clips: list[str] = optional("clips of one class, which the macro mean leaves out")
+    micro_interval: Interval | None = optional(f"of `micro_auc`: {INTERVAL}")
+    macro_interval: Interval | None = optional(f"of `macro_auc`: {INTERVAL}")
+    average_precision: float | None = optional("of all frames, abnormal ones being the positives")
+    equal_error_rate: float | None = optional("of all frames: where false alarms and misses are equally frequent")
+    protocols: dict[str, AucWithIntervals] = optional("AUC and intervals under the other protocols, by name")
+    maps: Auc = optional("only of a teacher: AUC of its maps, read as the student's are")
+    by_resolution: dict[str, Auc] = optional("only of the student: AUC of each of its maps alone, such as `4x4`")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(JsonRecord):
+    """All of ``auc.json``."""
+
+    dataset: str = key("its name")
+    student: DetectorAuc = key("the numbers of the student, see below")
+    teachers: dict[str, DetectorAuc] = key("the same of every teacher that the student learned from")
+    teachers_mean: DetectorAuc = key("the same of the mean of these teachers' frame scores")
+    student_minus_teachers_mean: AucWithIntervals = optional(
+        "only with labels: difference of AUC, with intervals that draw the same clips for both"
+    )
+    trivial: dict[str, Auc] = key(
+        "AUC of each score that needs no model: `boxes`, `not_person`, `box_height`, `speed`, `frame_difference`, "
+        "`local_difference`"
+    )
+    frames: int = key("how many test frames were scored")
+    clips: int = key("how many test clips were scored")
+    repaired_frames: dict[str, list[int]] = later(
+        "by clip, frames whose image could not be decoded and was replaced by its neighbour", dict
+    )
+    left_out_clips: dict[str, int] = later("training clips that were too short, with their number of frames", dict)
+    labels: str = key("in words, where the frame labels come from")
+    protocol: dict[str, Any] = key(
+        "how the numbers were made (`name`, `text`, `smoothing` with `kind`, `sigma_frames`, `taps` and `borders`, "
+        "`single_class_clips`, `normalisation`)"
+    )
+    protocols: dict[str, dict[str, Any]] = key("the same of all [protocols](evaluation.md#protocols)")
+    settings: dict[str, Any] = key(
+        "the settings behind the numbers, by section, from `frames` to `evaluation`; also `held_out_clips` and "
+        "`training_clips`: which clips were held out, and how training clips were filmed"
+    )
+    provenance: dict[str, Any] = key(
+        "`seeds`; `packages` with their versions; `git_revision`; `detector` with its `weights` and their `sha256`; "
+        "`data`: fingerprints of the clips for `training`, of those `scored`, and of the files of `labels`"
+    )
+    warnings: list[str] = later(
+        "what went wrong although nothing failed: dead maps, collapsed discriminators, test clips unlike the training "
+        "clips",
+        list,
+    )
+    note: str = optional("only without labels: says so")
