@@ -13,8 +13,8 @@ from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import write_clip
 from vadistill.stages import distill_student
 from vadistill.student import training
-from vadistill.windows import scoring
 from vadistill.training.checkpoint import load_model, state_of
+from vadistill.windows import scoring
 
 NETWORK = {"height": 32, "width": 48, "base_width": 2, "downsamplings": 2, "depth": 1, "heads": 1, "head_width": 4}
 FRAMES, CPU = 12, torch.device("cpu")

@@ -4,6 +4,9 @@ A toy of each runs through.
 """
 
 import json
+import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -182,7 +185,8 @@ def project(tmp_path_factory):
     (package / "frame_level/toy_change.py").write_text(DETECTOR)
     settings = package / "settings/detectors.py"
     own = settings.read_text().replace("# By name, in the order of all tables.", DETECTOR_SETTINGS)
-    imports = "from dataclasses import dataclass\nfrom typing import ClassVar, Protocol\n\nfrom vadistill.settings.fields import number\n"
+    imports = ("from dataclasses import dataclass", "from typing import ClassVar, Protocol", "")
+    imports = "\n".join((*imports, "from vadistill.settings.fields import number\n"))
     settings.write_text(own.replace("from typing import ClassVar, Protocol\n\n", imports))
     add_line(settings, "}\n", '    "toy_change": ToyChangeConfig,\n')
     demo = DemoConfig(seed=3, train_clips=2, test_clips=1, frames=FRAMES, height=96, width=160)
@@ -211,8 +215,12 @@ def test_a_frame_level_detector_has_its_own_auc_and_scores_videos(project):
     result = json.loads((folder / "auc.json").read_text())
     assert result["detector"] == "toy_change" and 0 <= result["scores"]["micro_auc"] <= 1
     assert result["settings"]["toy_change"] == {"side": 6} and "frame_difference" in result["trivial"]
-    clip = next((project.folder / "resources/toy/watched").glob("*.mp4"))
-    project.vadistill("score", clip, "--model", folder / "model.pt", "--output", folder / "one.csv")
+    clip = next(
+        (project.folder / "results/toy/frames/test").glob("*.h5")
+    )  # stored frames: a video has been encoded once less
+    command = ["score", str(clip), "--model", str(folder / "model.pt"), "--output", str(folder / "one.csv")]
+    environment = {**os.environ, "PYTHONPATH": str(project.folder / "src")}
+    subprocess.run([sys.executable, "-m", "vadistill", *command], env=environment, check=True)
     rows = (folder / "one.csv").read_text().splitlines()
     with h5py.File(folder / "scores/test.h5") as file:
         stored = file[clip.stem]["score"][:]

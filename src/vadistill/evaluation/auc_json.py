@@ -1,10 +1,10 @@
-"""What ``auc.json`` holds: AUC of the student, its teachers and trivial scores, and where these numbers come from."""
+"""What ``auc.json`` holds: AUC of a frame-level detector and trivial scores, and where these numbers come from."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from vadistill.evaluation.bootstrap import Interval
-from vadistill.io.json_records import JsonRecord, key, later, optional
+from vadistill.io.json_records import ABSENT, JsonRecord, key, later, optional
 
 MICRO, MACRO = "AUC of all frames in a row", "mean of the clips' own AUC"
 INTERVAL = "95 % interval over clips, or null below five clips"
@@ -52,8 +52,8 @@ class DetectorAuc(Auc):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result(JsonRecord):
-    """All of ``auc.json``."""
+class StudentNumbers(JsonRecord):
+    """AUC of the student and its teachers."""
 
     dataset: str = key("its name")
     student: DetectorAuc = key("the numbers of the student, see below")
@@ -62,6 +62,21 @@ class Result(JsonRecord):
     student_minus_teachers_mean: AucWithIntervals = optional(
         "only with labels: difference of AUC, with intervals that draw the same clips for both"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorNumbers(JsonRecord):
+    """AUC of a frame-level detector alone."""
+
+    dataset: str = key("its name")
+    detector: str = key("name of the frame-level detector")
+    scores: DetectorAuc = key("its numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(JsonRecord):
+    """What is said beside the numbers."""
+
     trivial: dict[str, Auc] = key(
         "AUC of each score that needs no model: `boxes`, `not_person`, `box_height`, `speed`, `frame_difference`, "
         "`local_difference`"
@@ -92,3 +107,17 @@ class Result(JsonRecord):
         list,
     )
     note: str = optional("only without labels: says so")
+
+    def complaints(self) -> list[str]:
+        """Return what a user must be told, a line each."""
+        return [*self.warnings, *([] if self.note is ABSENT else [self.note])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Evaluation, StudentNumbers):
+    """All of ``auc.json``, where the numbers come first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorResult(Evaluation, DetectorNumbers):
+    """All of the ``auc.json`` in the folder of a frame-level detector."""

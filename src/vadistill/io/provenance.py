@@ -71,18 +71,19 @@ def data_fingerprint(clips: Mapping[str, str | None]) -> str | None:
     return hashlib.sha256(json.dumps(sorted(clips.items())).encode()).hexdigest()[:16]
 
 
-def provenance(settings: dict[str, Any], detector: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+def provenance(settings: dict[str, Any], detector: Mapping[str, Any] | None, data: dict[str, Any]) -> dict[str, Any]:
     """Return what identifies a run beside its settings.
 
     Args:
         settings: Of all stages, by section.
-        detector: What is known of it.
+        detector: What is known of the object detector, where one was used.
         data: Fingerprints of the data.
     """
+    known = detector and {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]}
     return {
         "seeds": seeds(settings),
         "packages": package_versions(),
         "git_revision": git_revision(),
-        "detector": {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]},
+        "detector": known,
         "data": data,
     }

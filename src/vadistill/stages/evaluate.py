@@ -3,32 +3,21 @@
 import logging
 from dataclasses import replace
 
-from vadistill.datasets.labels import describe_labels, labels_of_clips
-from vadistill.evaluation.auc_json import ClipAuc, DetectorAuc, Result
+from vadistill.datasets.labels import labels_of_clips
+from vadistill.evaluation.auc_json import Result
+from vadistill.evaluation.evaluated import circumstances, evaluated
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.health import complaints_of_maps
-from vadistill.evaluation.metrics import FrameLabels, FrameScores, smooth
-from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, difference, frame_auc_of_protocols, in_short, record
-from vadistill.evaluation.results import data_of, map_maxima, read_teachers, used_settings
+from vadistill.evaluation.protocols import difference, in_short
+from vadistill.evaluation.results import map_maxima, read_teachers, used_settings
 from vadistill.io.files import write_json
-from vadistill.io.frame_scores import read_shards
 from vadistill.io.hdf5 import json_attribute
 from vadistill.io.json_records import ABSENT
 from vadistill.io.maps import MapStore
-from vadistill.io.provenance import provenance
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
-
-
-def evaluated(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> DetectorAuc:
-    """Return the AUC of some frame scores under every protocol; without labels the smoothed scores themselves."""
-    if labels is not None:
-        return frame_auc_of_protocols(scores, labels, sigma)
-    smoothed = {clip: smooth(values, sigma).round(5).tolist() for clip, values in scores.items()}
-    per_clip = {clip: ClipAuc(frames=len(values), scores=values) for clip, values in smoothed.items()}
-    return DetectorAuc(micro_auc=None, macro_auc=None, per_clip=per_clip)
 
 
 def main(args) -> None:
@@ -50,27 +39,16 @@ def main(args) -> None:
         warnings += complaints_of_maps(name, by_resolution)
     mean = mean_scores(teacher.scores for teacher in found.values())
     settings, detector = used_settings(args.student, args.scores, args.calibrations[0])
-    note = f"{args.settings['path']} has no labels for its test clips: scores only, no AUC"
     result = Result(
         dataset=args.dataset,
         student=replace(evaluated(raw, labels, sigma), by_resolution=by_map),
         teachers=teachers,
         teachers_mean=evaluated(mean, labels, sigma),
         student_minus_teachers_mean=ABSENT if labels is None else difference(raw, mean, labels, sigma),
-        trivial={name: in_short(part, labels, sigma) for name, part in read_shards(args.trivial).items()},
-        frames=sum(student.frames.values()),
-        clips=len(student.frames),
-        repaired_frames=student.repaired,
-        left_out_clips=args.settings.get("left_out_clips", {}),
-        labels=describe_labels(args.settings["layout"], args.settings["path"]),
-        protocol=record(DEFAULT, sigma),
-        protocols={name: record(name, sigma) for name in PROTOCOLS},
-        settings={**settings, "evaluation": args.settings["evaluation"]},
-        provenance=provenance(settings, detector, data_of(args.student, args.settings.get("labels", {}))),
         warnings=warnings,
-        note=note if labels is None else ABSENT,
+        **circumstances(args.settings, args.student, args.trivial, labels, sigma, settings, detector),
     )
-    for line in [*warnings, *([note] if labels is None else [])]:
+    for line in result.complaints():
         log.warning(line)
     write_json(args.output, result.content())
 
