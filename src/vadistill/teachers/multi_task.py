@@ -6,7 +6,6 @@ errors score the object.
 """
 
 import logging
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import missing_weights
 from vadistill.teachers.proxy_tasks import IMAGENET, MIDDLE, PROXY_TASKS, Distillation, Task, without_middle
 from vadistill.training.device import autocast, in_layout
+from vadistill.training.schedule import cosine
 
 log = logging.getLogger(__name__)
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
@@ -122,13 +122,11 @@ class MultiTask(Teacher):
         settings = self.settings
         optimiser = torch.optim.Adam(self.parameters(), lr=settings.learning_rate)
         losses = partial(self._loss, True), partial(self._loss, False)
-        cosine = settings.schedule == "cosine"
-        return [Phase("tasks", settings.epochs, optimiser, [self], *losses, rate=self._falling if cosine else None)]
+        rate = self._falling if settings.schedule == "cosine" else None
+        return [Phase("tasks", settings.epochs, optimiser, [self], *losses, rate=rate)]
 
     def _falling(self, epoch: int) -> float:
-        """Return the learning rate of an epoch: half a cosine (arXiv 1608.03983, equation 5, without restarts)."""
-        settings = self.settings
-        return settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+        return self.settings.learning_rate * cosine(epoch, self.settings.epochs)
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return of the chosen tasks P(backward), P(intermittent), mean absolute errors of middle crop and classes.
