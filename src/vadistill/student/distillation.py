@@ -1,7 +1,6 @@
 """One training step of the student, its total loss, and one discriminator per teacher (arXiv 2211.15597, eq 3 to 7)."""
 
 import copy
-import math
 from collections.abc import Mapping
 
 import torch
@@ -22,8 +21,7 @@ from vadistill.student.network import AnomalyMaps, Student
 from vadistill.training.device import autocast, in_layout
 from vadistill.training.meters import finite
 from vadistill.training.run import Stateful
-
-WARM_UP = 0.1  # share of a training in which the cosine schedule's learning rate rises
+from vadistill.training.schedule import set_rate, stepped, warmed_cosine
 
 
 class Distiller:
@@ -97,13 +95,10 @@ class Distiller:
         """Set the student's learning rate, given the epoch from 0 and the share of it that is done."""
         settings = self.settings
         if settings.schedule == "step":
-            factor = settings.decay ** (epoch // settings.decay_every)
+            factor = stepped(epoch, settings.decay_every, settings.decay)
         else:
-            progress = (epoch + done) / settings.epochs
-            rest = (progress - WARM_UP) / (1 - WARM_UP)
-            factor = progress / WARM_UP if rest < 0 else (1 + math.cos(math.pi * rest)) / 2
-        for group in self.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * factor
+            factor = warmed_cosine((epoch + done) / settings.epochs)
+        set_rate(self.optimiser, settings.learning_rate * factor)
 
     def step(
         self,

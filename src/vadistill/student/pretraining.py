@@ -12,6 +12,7 @@ from vadistill.student.training import batch_name
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import Stateful, TrainingPhase
+from vadistill.training.schedule import set_rate, stepped_in_turn
 from vadistill.windows.loader import FrameWindows, loader
 
 
@@ -20,9 +21,9 @@ def pretraining_phase(
 ) -> TrainingPhase:
     """Return the pre-training as the one phase of its training; the network is on the device."""
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.decay_every, settings.decay)
 
     def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
+        set_rate(optimiser, stepped_in_turn(settings.learning_rate, epoch, settings.decay_every, settings.decay))
         started, averages = time.monotonic(), Averages()
         order = windows.epoch_order(epoch, settings.frame_stride, generator)
         network.train()
@@ -35,10 +36,9 @@ def pretraining_phase(
             finite(loss, batch_name(windows, order, settings.batch, epoch, step)).backward()
             optimiser.step()
             averages.add({"train_loss": loss.detach()}, len(frames))
-        schedule.step()
         return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}
 
-    parts: dict[str, Stateful] = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Stateful] = {"network": network, "optimiser": optimiser}
     return TrainingPhase("pretraining", settings.epochs, parts, train_epoch)
 
 

@@ -6,35 +6,24 @@ errors score the object.
 """
 
 import logging
-import math
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vadistill.settings import TASKS
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import missing_weights
+from vadistill.teachers.proxy_tasks import IMAGENET, MIDDLE, PROXY_TASKS, Distillation, Task, without_middle
 from vadistill.training.device import autocast, in_layout
+from vadistill.training.schedule import cosine
 
 log = logging.getLogger(__name__)
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
-MIDDLE = 3
 CONVOLUTIONS = {"shallow": 1, "deep": 2, "deeper": 3}
-PROBABILITIES = ("arrow", "irregularity")
-VIEWS = {
-    "arrow": ("forward", "backward"),
-    "irregularity": ("forward", "intermittent"),
-    "middle_box": (),
-    "distillation": ("forward", "backward"),
-}
-IMAGENET = 1000  # classes
 IMAGENET_SAMPLE, CHUNK = 2000, 64  # objects
 
 
@@ -57,24 +46,6 @@ class SharedNetwork(nn.Module):
         return self.layers(sequences).mean(dim=2)
 
 
-def _flat_head(features: int, width: int, cells: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(features, width, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(width * (cells // 2) ** 2, outputs),
-    )
-
-
-def _image_head(widths: tuple[int, ...]) -> nn.Sequential:
-    stages = [
-        nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1), nn.ReLU())
-        for before, after in pairwise(widths)
-    ]
-    return nn.Sequential(*stages, nn.Conv2d(widths[-1], 3, 3, padding=1))
-
-
 class MultiTask(Teacher):
     """The teacher ``multi_task``.
 
@@ -90,29 +61,26 @@ class MultiTask(Teacher):
 
     def __init__(self, settings: Any, classes: int, scenes: int = 1) -> None:
         super().__init__(settings, classes, scenes)
-        self.settings, self.classes = settings, classes
+        self.settings = settings
         self.imagenet: Callable[[Tensor], Tensor] | None = None
-        self.terms = self.score_terms = tuple(task for task in TASKS if task in settings.tasks)
-        self.probabilities = tuple(task for task in self.terms if task in PROBABILITIES)
-        wide = settings.width == "wide"
-        widths = (32, 64, 64) if wide else (16, 32, 32)
-        flat = partial(_flat_head, widths[-1], widths[-1], settings.crop // 8)
+        widths = (32, 64, 64) if settings.width == "wide" else (16, 32, 32)
         self.shared = SharedNetwork(widths, CONVOLUTIONS[settings.depth])
         in_layout(self.shared, torch.channels_last_3d)  # nearly twice as fast on a CPU
-        if "arrow" in self.terms:
-            self.arrow = flat(2)
-        if "irregularity" in self.terms:
-            self.irregularity = flat(2)
-        if "middle_box" in self.terms:
-            self.middle_box = _image_head((64, 64, 32, 16) if wide else (32, 32, 16, 16))
-        if "distillation" in self.terms:
-            self.distillation = flat(classes + IMAGENET * settings.imagenet)
+        self._tasks: dict[str, Task] = {
+            task.name: task(settings, widths[-1], classes) for task in PROXY_TASKS if task.name in settings.tasks
+        }
+        for name, task in self._tasks.items():
+            self.add_module(name, task)
+        self._views = {view for task in self._tasks.values() for view in task.views}
+        self.terms = self.score_terms = tuple(self._tasks)
+        self.probabilities = tuple(name for name, task in self._tasks.items() if task.probability)
+        if Distillation.name in self._tasks:
             self.register_buffer("imagenet_mean", torch.zeros(IMAGENET))
             self.register_buffer("imagenet_deviation", torch.ones(IMAGENET))
 
     def training_crops(self) -> CropRequest:
         """Return seven neighbouring crops and, for the irregularity, an intermittent sequence."""
-        return self._crops(irregular=self.settings.max_skip if "irregularity" in self.terms else 0)
+        return self._crops(irregular=self.settings.max_skip if "intermittent" in self._views else 0)
 
     def scoring_crops(self) -> CropRequest:
         """Return seven neighbouring crops."""
@@ -147,20 +115,18 @@ class MultiTask(Teacher):
 
     def _distilled(self) -> Callable[[Tensor], Tensor] | None:
         """Return what gives ResNet-50's outputs, where they are distilled."""
-        return self.imagenet if self.settings.imagenet and "distillation" in self.terms else None
+        return self.imagenet if self.settings.network else None
 
     def phases(self) -> list[Phase]:
         """Return the one phase in which all tasks are learned together."""
         settings = self.settings
         optimiser = torch.optim.Adam(self.parameters(), lr=settings.learning_rate)
         losses = partial(self._loss, True), partial(self._loss, False)
-        cosine = settings.schedule == "cosine"
-        return [Phase("tasks", settings.epochs, optimiser, [self], *losses, rate=self._falling if cosine else None)]
+        rate = self._falling if settings.schedule == "cosine" else None
+        return [Phase("tasks", settings.epochs, optimiser, [self], *losses, rate=rate)]
 
     def _falling(self, epoch: int) -> float:
-        """Return the learning rate of an epoch: half a cosine (arXiv 1608.03983, equation 5, without restarts)."""
-        settings = self.settings
-        return settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+        return self.settings.learning_rate * cosine(epoch, self.settings.epochs)
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return of the chosen tasks P(backward), P(intermittent), mean absolute errors of middle crop and classes.
@@ -168,25 +134,13 @@ class MultiTask(Teacher):
         The mean of the four, (N, 4), is the object's score (arXiv 2011.07491, inference). The features are the shared
         network's, their mean over the crop; with the middle box as the only task, those of the six other crops.
         """
-        sequences = _sequences(batch["colour"])
-        features = self._trunk(sequences) if any(VIEWS[task] for task in self.terms) else None
-        measured = []
-        for task in self.terms:
-            if task in PROBABILITIES:
-                measured.append(getattr(self, task)(features).softmax(1)[:, 1])
-            elif task == "middle_box":
-                target, made, of_others = self._middle(sequences)
-                measured.append((target - made).abs().mean((1, 2, 3)))
-            else:
-                made = self.distillation(features)[:, : self.classes]
-                measured.append((made - batch["probabilities"]).abs().mean(1))
-        return torch.stack(measured, dim=1), (of_others if features is None else features).mean((2, 3))
-
-    def _middle(self, sequences: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the middle crops (N, 3, S, S), their prediction from the six others, and the features of these."""
-        others = torch.cat([sequences[:, :, :MIDDLE], sequences[:, :, MIDDLE + 1 :]], dim=2)
-        features = self._trunk(others)
-        return sequences[:, :, MIDDLE], self.middle_box(features), features
+        sequences, features = _sequences(batch["colour"]), {}
+        if "forward" in self._views:
+            features["forward"] = self._trunk(sequences)
+        if "others" in self._views:
+            features["others"] = self._trunk(without_middle(sequences))
+        measured = [task.measure(features[task.views[0]], sequences, batch) for task in self._tasks.values()]
+        return torch.stack(measured, dim=1), next(iter(features.values())).mean((2, 3))
 
     def _trunk(self, sequences: Tensor) -> Tensor:
         """Return the shared features; in bfloat16 scores correlate to 0.99999 with those in float32."""
@@ -194,29 +148,19 @@ class MultiTask(Teacher):
             return self.shared(sequences).float()
 
     def _loss(self, training: bool, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Joint loss L1 + L2 + L3 + w L4 (arXiv 2011.07491) of the chosen tasks."""
+        """Return the joint loss L1 + L2 + L3 + w L4 (arXiv 2011.07491) of the chosen tasks, and what is logged."""
         sequences = {"colour": _sequences(batch["colour"])}
-        if "irregularity" in self.terms:
+        if "intermittent" in self._views:
             sequences["irregular"] = _sequences(batch["irregular"])
         if training:
             sequences = self._augmented(sequences, rng)
-        features, losses, logged = self._features(**sequences), {}, {}
-        for task in self.terms:
-            seen = [features[view] for view in VIEWS[task]]
-            if task in PROBABILITIES:
-                logits = getattr(self, task)(torch.cat(seen))
-                labels = torch.arange(2, device=logits.device).repeat_interleave(len(seen[0]))
-                losses[task] = F.cross_entropy(logits, labels)
-                logged[f"{task}_accuracy"] = (logits.argmax(1) == labels).float().mean()
-            elif task == "middle_box":
-                target, made, _ = self._middle(sequences["colour"])
-                losses[task] = F.l1_loss(made, target)
-            else:
-                parts = self._distillation_losses(self.distillation(torch.cat(seen)), batch)
-                losses[task] = torch.stack(list(parts.values())).sum()
-                logged |= parts
-        weights = {"distillation": self.settings.distillation_weight}
-        loss = torch.stack([weights.get(name, 1.0) * part for name, part in losses.items()]).sum()
+        features, batch = self._features(**sequences), batch | self._imagenet_targets(batch)
+        losses: dict[str, Tensor] = {}
+        logged: dict[str, Tensor] = {}
+        for name, task in self._tasks.items():
+            losses[name], parts = task.loss([features[view] for view in task.views], sequences["colour"], batch)
+            logged |= parts
+        loss = torch.stack([task.weight * losses[name] for name, task in self._tasks.items()]).sum()
         return {"loss": loss, **{name: part.detach() for name, part in (losses | logged).items()}}
 
     def _features(self, colour: Tensor, irregular: Tensor | None = None) -> dict[str, Tensor]:
@@ -229,28 +173,20 @@ class MultiTask(Teacher):
         views = {"forward": colour[:half], "backward": colour[-half:].flip(2)}
         if irregular is not None:
             views["intermittent"] = irregular[-half:]
-        needed = [view for view in views if any(view in VIEWS[task] for task in self.terms)]
-        if not needed:
+        features, needed = {}, [view for view in views if view in self._views]
+        if needed:
+            together = self.shared(torch.cat([views[view] for view in needed]))
+            features = dict(zip(needed, together.split(half), strict=True))
+        if "others" in self._views:
+            features["others"] = self._trunk(without_middle(colour))
+        return features
+
+    def _imagenet_targets(self, batch: Batch) -> Batch:
+        """Return ResNet-50's outputs for the middle crops, standardised, as ``imagenet``, where they are distilled."""
+        if (imagenet := self._distilled()) is None:
             return {}
-        features = self.shared(torch.cat([views[view] for view in needed]))
-        return dict(zip(needed, features.split(half), strict=True))
-
-    def _distillation_losses(self, made: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return the two parts of L4 (arXiv 2011.07491): mean absolute errors of class scores and ResNet-50's outputs.
-
-        Targets are those of the objects as they are, not mirrored nor changed in brightness.
-        """
-        half = len(made) // 2
-
-        def error(made: Tensor, target: Tensor) -> Tensor:
-            return F.l1_loss(made, torch.cat([target[:half], target[-half:]]))
-
-        losses = {"classes": error(made[:, : self.classes], batch["probabilities"])}
-        if (imagenet := self._distilled()) is not None:
-            outputs = imagenet(_sequences(batch["colour"][:, MIDDLE : MIDDLE + 1])[:, :, 0])
-            standardised = (outputs - self.imagenet_mean) / self.imagenet_deviation
-            losses["imagenet"] = error(made[:, self.classes :], standardised)
-        return losses
+        outputs = imagenet(_sequences(batch["colour"][:, MIDDLE : MIDDLE + 1])[:, :, 0])
+        return {"imagenet": (outputs - self.imagenet_mean) / self.imagenet_deviation}
 
     def _augmented(self, sequences: dict[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
         """Mirror half of the objects and change brightness and contrast, alike in all sequences of an object."""

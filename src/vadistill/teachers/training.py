@@ -14,6 +14,7 @@ from vadistill.teachers.loader import TrainingObjects
 from vadistill.training.device import autocast
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import EarlyStopping, Stateful, TrainingPhase, TrainingRun
+from vadistill.training.schedule import set_rate
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,7 @@ class TeacherTraining:
         if epoch == 0:
             phase.start()
         if phase.rate:
-            for group in phase.optimiser.param_groups:
-                group["lr"] = phase.rate(epoch)
+            set_rate(phase.optimiser, phase.rate(epoch))
         begun = time.monotonic()
         if epoch and teacher.redraw:
             self._objects = {}  # the old sample goes before the new one comes

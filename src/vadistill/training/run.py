@@ -23,7 +23,7 @@ SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all met
 
 
 class Stateful(Protocol):
-    """A module, optimiser, scheduler or anything else that can be saved and restored."""
+    """A module, optimiser or anything else that can be saved and restored."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state."""
