@@ -220,7 +220,7 @@ def test_a_variant_with_another_detector_shares_frames_only():
     shared = {
         product for product in PRODUCTS if shared_from(VARIED, "detected", product, "test", "multi_task") == "base"
     }
-    assert shared == {"frames", "moving", "pretrained"}
+    assert shared == {"frames", "moving", "motion", "pretrained"}
 
 
 def test_other_synthetic_anomalies_change_the_validation_split_only():

@@ -10,6 +10,7 @@ PLACES = {
     "frames": "frames/train/train_01.h5",
     "detections": "detections/train/{shard}.h5",
     "moving": "moving/train/{shard}.h5",
+    "motion": "motion/train/{shard}.h5",
     "model": "teachers/multi_task/model.pt",
     "scores": "object_scores/multi_task/train/{shard}.h5",
     "calibration": "teachers/multi_task/calibration.json",

@@ -1,0 +1,30 @@
+"""Stored motion: one HDF5 file a shard, one group a clip with ``mean`` and ``highest`` (``geometry.motion.Motion``)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import h5py
+
+from vadistill.geometry.motion import Motion
+from vadistill.io.hdf5 import read_array, reading, write_array, write_attributes
+
+
+def write_clip(file: h5py.File, motion: Motion) -> None:
+    """Add one clip's motion to an open file."""
+    group = file.create_group(motion.clip)
+    write_attributes(group, height=motion.size[0], width=motion.size[1])
+    write_array(group, "mean", motion.mean)
+    write_array(group, "highest", motion.highest)
+
+
+def read_shards(paths: Sequence[Path]) -> Iterator[Motion]:
+    """Read the motion of every clip of the given shards, one clip at a time.
+
+    Raises:
+        InputError: A file is missing, damaged or no motion.
+    """
+    for path in paths:
+        with reading(path) as file:
+            for clip, group in file.items():
+                size = (int(group.attrs["height"]), int(group.attrs["width"]))
+                yield Motion(clip, size, read_array(group["mean"]), read_array(group["highest"]))
