@@ -19,7 +19,7 @@ from vadistill.settings import ObjectsConfig
 
 pytestmark = pytest.mark.workflow
 TEACHERS = ("background_agnostic", "multi_task", "flow_neighbours")
-TRIVIAL = {"boxes", "not_person", "box_height", "speed", "frame_difference", "local_difference"}
+TRIVIAL = {"boxes", "not_person", "box_height", "speed", "frame_difference", "local_difference", "flow_by_row"}
 
 
 @pytest.fixture(scope="module")

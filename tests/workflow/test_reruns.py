@@ -55,8 +55,9 @@ def test_an_ablation_shares_what_lies_before_the_student(finished):
                                       "score_objects", "calibrate_teacher", *MAPPED}),
         ("validation", {"seed": 5}, {"make_synthetic_clip", *DISTILLED}),
         ("synthetic", {"seed": 5}, {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", *MAPPED}),
-        ("frames", {"quality": 90}, {"extract_frames", "detect_objects", "find_moving", "train_teacher",
-                                     "score_objects", "score_trivially", "calibrate_teacher", "pretrain_student",
+        ("motion", {"step": 2}, {"compute_motion", "score_trivially", "evaluate"}),
+        ("frames", {"quality": 90}, {"extract_frames", "compute_motion", "detect_objects", "find_moving",
+                                     "train_teacher", "score_objects", "score_trivially", "calibrate_teacher", "pretrain_student",
                                      "make_synthetic_clip", *MAPPED}),
         ("detection", {"iou": 0.5}, {"detect_objects", "make_synthetic_clip", "find_moving", "train_teacher",
                                      "score_objects", "score_trivially", "calibrate_teacher", *MAPPED}),
@@ -104,8 +105,8 @@ def test_the_content_of_a_pretrained_network_is_among_the_settings(finished):
 def test_synthetic_anomalies_rerun_the_validation_split_only(finished):
     config = finished.changed(override("validation", seed=5))
     rules = finished.planned("results/tiny/teachers_validation.csv", config=[config])
-    assert rules == {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", "score_trivially",
-                     "build_maps", "evaluate_teachers"}  # fmt: skip
+    assert rules == {"make_synthetic_clip", "compute_motion", "detect_objects", "find_moving", "score_objects",
+                     "score_trivially", "build_maps", "evaluate_teachers"}  # fmt: skip
     assert finished.planned("results/tiny/teachers_test.csv", config=[config]) == set()
     last = finished.changed(override("validation", seed=5) + "    distillation: {selection: last}\n")
     assert finished.planned(TARGET, config=[last]) == DISTILLED, "a student that is not selected by it"

@@ -1,8 +1,14 @@
 """Motion on a coarse grid of the frame: how fast, and where to, its cells move, without any object."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+# In heights of the frame; below it lie the errors of dense flow where nothing moves.
+MOVING = 0.003
+USUAL_PERCENTILE = 95
+LEAST = 50  # moving cells of a row; one with fewer takes the usual speed of rows around it
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,19 @@ class Motion:
     def __len__(self) -> int:
         return len(self.highest)
 
+    @property
+    def speed(self) -> np.ndarray:
+        """The speed (T, R, C) of the cells, see ``cell_speed``."""
+        return cell_speed(self.highest)
+
+
+def cell_speed(highest: np.ndarray) -> np.ndarray:
+    """Return the speed (T, R, C) of cells: of the highest speeds (T, 2, R, C) in both directions, the smaller one.
+
+    Where an object just leaves or arrives, only one of the two directions sees it move.
+    """
+    return highest.min(1)
+
 
 def cell_edges(length: int, cells: int) -> np.ndarray:
     """Return where the cells of a side begin, and at last where it ends: (cells + 1,) whole pixels."""
@@ -50,3 +69,20 @@ def by_cell(flow: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np.n
     speed = np.hypot(flow[..., 0], flow[..., 1])
     highest = np.maximum.reduceat(np.maximum.reduceat(speed, top, axis=0), left, axis=1)
     return total / np.outer(height, width)[..., None] / len(flow), highest / len(flow)
+
+
+def usual_speed(speeds: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the usual speed (R,) by row of cells: the 95th percentile of its moving cells.
+
+    Distant people are slower in the picture. Rows where hardly anything moves lie between those where something does,
+    or are as the nearest of them; where nothing moves at all, the usual speed is ``MOVING``.
+
+    Args:
+        speeds: (T, R, C) speed of the cells of each clip.
+    """
+    rows = range(speeds[0].shape[1])
+    moving = [np.concatenate([speed[:, row][speed[:, row] >= MOVING] for speed in speeds]) for row in rows]
+    known = [row for row in rows if len(moving[row]) >= LEAST]
+    if not known:
+        return np.full(len(rows), MOVING)
+    return np.interp(rows, known, [np.percentile(moving[row].astype(np.float64), USUAL_PERCENTILE) for row in known])

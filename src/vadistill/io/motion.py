@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
+import numpy as np
 
-from vadistill.geometry.motion import Motion
+from vadistill.geometry.motion import Motion, cell_speed
 from vadistill.io.hdf5 import read_array, reading, write_array, write_attributes
 
 
@@ -15,6 +16,14 @@ def write_clip(file: h5py.File, motion: Motion) -> None:
     write_attributes(group, height=motion.size[0], width=motion.size[1])
     write_array(group, "mean", motion.mean)
     write_array(group, "highest", motion.highest)
+
+
+def read_speeds(paths: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:
+    """Read each clip's name and the speed (T, R, C) float16 of its cells alone; errors as in ``read_shards``."""
+    for path in paths:
+        with reading(path) as file:
+            for clip, group in file.items():
+                yield clip, cell_speed(read_array(group["highest"]))
 
 
 def read_shards(paths: Sequence[Path]) -> Iterator[Motion]:

@@ -22,7 +22,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
     "train_teacher": (2, ("objects", "held_out", "{teacher}")),
     "score_objects": (3, ("objects",)),
-    "score_trivially": (1, ("objects",)),
+    "score_trivially": (2, ("objects",)),
     "calibrate_teacher": (3, ("calibration",)),
     "build_maps": (2, ("maps",)),
     "evaluate_teachers": (2, ("evaluation",)),
@@ -55,7 +55,7 @@ PRODUCTS: dict[str, tuple[str, ...]] = {
     "scores": _SCORED,
     "calibration": (*_SCORED, "calibrate_teacher"),
     "maps": (*_SCORED, "calibrate_teacher", "build_maps"),
-    "trivial": (*_DETECTED, "score_trivially"),
+    "trivial": (*_DETECTED, "compute_motion", "score_trivially"),
     "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
 }
 
