@@ -43,6 +43,7 @@ SETTINGS = '''@dataclass(frozen=True)
 class ToyAreaConfig:
     """Teacher: how unusual the area of an object's box is."""
 
+    of: ClassVar[Judged] = "boxes"
     terms: ClassVar[tuple[str, ...]] = ("unusual_area",)
     network: ClassVar[str] = ""
 
@@ -116,7 +117,7 @@ def project(tmp_path_factory):
     (package / "teachers/toy_area.py").write_text(TEACHER)
     settings = package / "settings/teachers.py"
     settings.write_text(settings.read_text().replace("# By name, in the order of all tables.", SETTINGS))
-    add_line(settings, '    "flow_neighbours": FlowNeighboursConfig,\n', '    "toy_area": ToyAreaConfig,\n')
+    add_line(settings, '    "flow_cells": FlowCellsConfig,\n', '    "toy_area": ToyAreaConfig,\n')
     demo = DemoConfig(seed=3, train_clips=2, test_clips=1, frames=FRAMES, height=96, width=160)
     for folder, split, number in (("normal", "train", 1), ("normal", "train", 2), ("watched", "test", 1)):
         frames, masks, _ = zip(*render_clip(demo, split, f"{split}_{number:02d}"), strict=True)

@@ -4,7 +4,7 @@ from functools import wraps
 from vadistill.datasets.catalogue import Catalogue
 from vadistill.datasets.raw_files import RAW
 from vadistill.datasets.rule_settings import rule_settings
-from vadistill.settings import TEACHERS
+from vadistill.settings import TEACHERS, teachers_of
 
 from snakemake.logging import logger
 

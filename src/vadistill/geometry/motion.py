@@ -1,7 +1,7 @@
 """Motion on a coarse grid of the frame: how fast, and where to, its cells move, without any object."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,9 +35,18 @@ class Motion:
         return len(self.highest)
 
     @property
+    def cells(self) -> tuple[int, int]:
+        """Rows R and columns C."""
+        return self.highest.shape[2], self.highest.shape[3]
+
+    @property
     def speed(self) -> np.ndarray:
         """The speed (T, R, C) of the cells, see ``cell_speed``."""
         return cell_speed(self.highest)
+
+    def part(self, start: int, end: int) -> "Motion":
+        """Return the frames from ``start`` to before ``end``, as far as there are any."""
+        return replace(self, mean=self.mean[start:end], highest=self.highest[start:end])
 
 
 def cell_speed(highest: np.ndarray) -> np.ndarray:

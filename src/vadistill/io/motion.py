@@ -18,6 +18,12 @@ def write_clip(file: h5py.File, motion: Motion) -> None:
     write_array(group, "highest", motion.highest)
 
 
+def clip_names(path: Path) -> list[str]:
+    """Return the names of the clips in a file; errors as in ``read_shards``."""
+    with reading(path) as file:
+        return list(file)
+
+
 def read_speeds(paths: Sequence[Path]) -> Iterator[tuple[str, np.ndarray]]:
     """Read each clip's name and the speed (T, R, C) float16 of its cells alone; errors as in ``read_shards``."""
     for path in paths:

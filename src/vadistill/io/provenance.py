@@ -76,13 +76,13 @@ def provenance(settings: dict[str, Any], detector: dict[str, Any], data: dict[st
 
     Args:
         settings: Of all stages, by section.
-        detector: What is known of it.
+        detector: What is known of it; empty where no teacher looked at boxes.
         data: Fingerprints of the data.
     """
     return {
         "seeds": seeds(settings),
         "packages": package_versions(),
         "git_revision": git_revision(),
-        "detector": {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]},
+        "detector": detector and {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]},
         "data": data,
     }

@@ -28,9 +28,11 @@ from vadistill.settings.teachers import (
     TEACHERS,
     BackgroundAgnosticConfig,
     CalibrationConfig,
+    FlowCellsConfig,
     FlowNeighboursConfig,
     MapsConfig,
     MultiTaskConfig,
+    teachers_of,
 )
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "DetectionConfig",
     "DistillationConfig",
     "EvaluationConfig",
+    "FlowCellsConfig",
     "FlowNeighboursConfig",
     "FramesConfig",
     "HeldOutConfig",
@@ -64,5 +67,6 @@ __all__ = [
     "ValidationConfig",
     "canonical",
     "section",
+    "teachers_of",
     "told",
 ]

@@ -7,7 +7,7 @@ param of its rule, so that a changed setting reruns exactly the stages that read
 from typing import Any
 
 from vadistill.errors import InputError
-from vadistill.settings import SECTIONS, TEACHERS, canonical, section, told
+from vadistill.settings import SECTIONS, TEACHERS, canonical, section, teachers_of, told
 
 # What each stage reads; {teacher} is the name of the teacher it is run for. A version is raised by an intended
 # change of the stage's algorithm, which then reruns it.
@@ -22,6 +22,8 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
     "train_teacher": (2, ("objects", "held_out", "{teacher}")),
     "score_objects": (3, ("objects",)),
+    "train_cells": (1, ("held_out", "{teacher}")),
+    "score_cells": (1, ()),
     "score_trivially": (2, ("objects",)),
     "calibrate_teacher": (3, ("calibration",)),
     "build_maps": (2, ("maps",)),
@@ -44,6 +46,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
 _SCORED = (*_DETECTED, "train_teacher", "score_objects")
+_CELLS_SCORED = ("generate_demo", "extract_frames", "compute_motion", "train_cells", "score_cells")
 # The sections that only the student depends on.
 STUDENT = ("synthetic", "student", "pretraining", "distillation")
 PRODUCTS: dict[str, tuple[str, ...]] = {
@@ -57,6 +60,13 @@ PRODUCTS: dict[str, tuple[str, ...]] = {
     "maps": (*_SCORED, "calibrate_teacher", "build_maps"),
     "trivial": (*_DETECTED, "compute_motion", "score_trivially"),
     "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
+}
+# The products of a teacher of cells, where they come from other stages.
+CELL_PRODUCTS: dict[str, tuple[str, ...]] = {
+    "model": _CELLS_SCORED[:-1],
+    "scores": _CELLS_SCORED,
+    "calibration": (*_CELLS_SCORED, "calibrate_teacher"),
+    "maps": (*_CELLS_SCORED, "calibrate_teacher", "build_maps"),
 }
 
 
@@ -124,7 +134,8 @@ def shared_from(config: dict[str, Any], dataset: str, product: str, split: str =
     own = config["datasets"].get(dataset, {})
     if "variant_of" not in own:
         return dataset
-    stages = PRODUCTS[product]
+    cells = product in CELL_PRODUCTS and teacher in teachers_of("cells")
+    stages = (CELL_PRODUCTS if cells else PRODUCTS)[product]
     if product != "moving" and not dataset_section(config, dataset, "objects").moving:
         stages = tuple(stage for stage in stages if stage != "find_moving")
     made = split in ("validation", "synthetic")
@@ -132,8 +143,8 @@ def shared_from(config: dict[str, Any], dataset: str, product: str, split: str =
         stages = (*stages, "detect_objects", f"make_{split}_clip")
 
     def made_by(name: str) -> list[str]:
-        # Which clips are held out, and where an object is misplaced, follows from the scenes.
-        scene = dataset_section(config, name, "objects").scene if made else ""
+        # Which clips are held out, where an object is misplaced, and what is usual for a cell follows from the scenes.
+        scene = dataset_section(config, name, "objects").scene if made or cells else ""
         return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
 
     mine = made_by(dataset)
