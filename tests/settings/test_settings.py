@@ -120,6 +120,11 @@ def test_every_teacher_is_found_by_its_name():
         (("multi_task", "tasks"), ["arow"], "multi_task.tasks"),
         (("distillation", "teachers"), ["teacher_x"], "unknown teacher 'teacher_x'"),
         (("distillation", "teachers"), [], "distillation.teachers"),
+        (
+            ("datasets", "avenue", "distillation"),
+            {"teachers": ["flow_cells", "multi_task"], "feature_weight": 0.1},
+            "datasets.avenue.distillation.feature_weight is 0.1, and of its teachers some look at boxes",
+        ),
         (("maps", "resolutions"), [1, 0], "maps.resolutions"),
         (("calibration", "low_percentile"), 99.9, "low percentile"),
         (("synthetic", "pace"), [4.0, 2.0], "synthetic.pace is [4, 2]; expected the smaller"),
@@ -221,6 +226,23 @@ def test_a_variant_with_another_detector_shares_frames_only():
         product for product in PRODUCTS if shared_from(VARIED, "detected", product, "test", "multi_task") == "base"
     }
     assert shared == {"frames", "moving", "motion", "pretrained"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ({"detection": {"image_size": 320}, "objects": {"confidence": 0.1}}, True),
+        ({"flow_neighbours": {"seed": 1}}, True),
+        ({"flow_cells": {"neighbours": 3}}, False),
+        ({"motion": {"step": 2}}, False),
+        ({"held_out": {"share": 0.3}}, False),
+        ({"objects": {"scene": "(a)"}}, False),
+    ],
+)
+def test_a_teacher_of_cells_depends_on_motion_and_scenes_and_not_on_objects(changes, shared):
+    config = {**VARIED, "datasets": {**VARIED["datasets"], "other": {"variant_of": "base", **changes}}}
+    for product in ("model", "scores", "calibration", "maps"):
+        assert (shared_from(config, "other", product, "train", "flow_cells") == "base") == shared
 
 
 def test_other_synthetic_anomalies_change_the_validation_split_only():

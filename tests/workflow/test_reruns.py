@@ -77,6 +77,20 @@ def test_one_teachers_setting_leaves_the_other_teacher_alone(finished):
     assert present and finished.planned(*present, config=[config]) == set()
 
 
+def test_a_teacher_of_cells_follows_motion_and_not_objects(finished):
+    table, scores = "results/tiny/teachers_test.csv", {"score_cells", "calibrate_teacher", "build_maps"}
+    for section, values, rules in (
+        ("flow_cells", {"neighbours": 3}, {"train_cells", *scores}),
+        ("motion", {"step": 2}, {"compute_motion", "score_trivially", "train_cells", *scores}),
+    ):
+        config = finished.changed(override(section, **values))
+        assert finished.planned(table, config=[config]) == {*rules, "evaluate_teachers"}
+    made = [f"results/tiny/maps/flow_cells/{split}/{shard}.h5" for split in ("train", "test") for shard in (0, 1)]
+    present = [path for path in made if (finished.folder / path).exists()]
+    config = finished.changed(override("objects", confidence=0.2))
+    assert present and finished.planned(*present, config=[config]) == set()
+
+
 def test_the_content_of_a_pretrained_network_is_among_the_settings(finished):
     config = finished.changed(override("background_agnostic", motion="raft"))
     weights = finished.folder / "resources/weights/raft_small_C_T_V2.pth"
