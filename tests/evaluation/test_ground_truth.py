@@ -91,14 +91,14 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     teacher = stored(tmp_path / "t.h5", {"a": np.roll(right, 2, axis=2)})
     frames, box = np.arange(T), np.tile([50.0, 40, 60, 46], (T, 1))
     objects = {"a": ScoredObjects(T, SIZE, frames, box, np.linspace(0.1, 1, T))}
-    teachers = {"wrong": type("Teacher", (), {"objects": objects, "maps": teacher})}
+    teachers = {"multi_task": type("Teacher", (), {"objects": objects, "maps": teacher})}
     detectors = Detectors(student, normal, teachers, LocalisationConfig())
     assert detectors.threshold == pytest.approx(0.6 * 0.2, rel=0.01)
     found = dict(detectors.regions("a"))
-    assert found.keys() == {"student", "wrong", "teachers_mean"}
+    assert found.keys() == {"student", "multi_task", "teachers_mean"}
     rates = {name: rbdc_and_tbdc({"a": truth.tracks}, {"a": part}, T) for name, part in found.items()}
     assert (rates["student"].rbdc, rates["student"].tbdc) == (1, 1)
-    assert (rates["wrong"].rbdc, rates["teachers_mean"].tbdc) == (0, 0)
+    assert (rates["multi_task"].rbdc, rates["teachers_mean"].tbdc) == (0, 0)
     pixels = {}
     detectors.count_pixels(pixels, truth.clip, truth.mask)
-    assert pixels["student"].auc() > 0.8 > 0.6 > pixels["wrong"].auc()
+    assert pixels["student"].auc() > 0.8 > 0.6 > pixels["multi_task"].auc()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vadistill.errors import InputError
-from vadistill.evaluation.results import TeacherResult, highest
+from vadistill.evaluation.results import TeacherResult, highest, mean_objects
 from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import write_attributes, writing
@@ -75,3 +75,37 @@ def test_a_frame_scores_as_its_highest_object_and_0_without_one_as_an_empty_map(
     made = TeacherResult(found | nothing, MapStore([tmp_path / "maps.h5"])).scores
     assert {clip: values.tolist() for clip, values in made.items()} == {"a": [0, 1.7, 0, 0], "b": [0, 0]}
     assert highest(found)["a"].tolist() == made["a"].tolist()
+
+
+def scored(seed, count, side):
+    """Random boxes or cells of a few frames, sorted by frame; frame 3 has none."""
+    rng = np.random.default_rng(seed)
+    frame = np.sort(rng.choice([0, 1, 2, 4], count))
+    corner = rng.integers(0, [SIZE[1] // side, SIZE[0] // side], (count, 2)) * side
+    box = np.concatenate([corner, corner + side], 1).astype(np.float32)
+    return ScoredObjects(5, SIZE, frame, box, rng.random(count) + 0.1)
+
+
+def test_of_teachers_of_boxes_and_of_cells_a_box_has_the_mean_with_the_highest_cell_that_meets_it():
+    box, other, cells = scored(0, 12, 15), scored(0, 12, 15), scored(1, 60, 5)
+    other = ScoredObjects(5, SIZE, other.frame, other.box, other.score * 2)
+    mean = mean_objects({"flow_cells": cells, "multi_task": box, "flow_neighbours": other})
+    assert (mean.box == box.box).all() and (mean.frame == box.frame).all()
+    for row, (x1, y1, x2, y2) in enumerate(box.box):
+        met = [
+            score
+            for t, (left, top, right, bottom), score in zip(cells.frame, cells.box, cells.score, strict=True)
+            if t == box.frame[row] and left < x2 and right > x1 and top < y2 and bottom > y1
+        ]
+        assert mean.score[row] == pytest.approx((3 * box.score[row] + max(met, default=0)) / 3)
+
+
+def test_cells_far_away_or_in_other_frames_do_not_meet_a_box_and_alone_they_are_the_objects():
+    box = ScoredObjects(3, SIZE, np.array([1]), np.array([[0.0, 0, 10, 10]]), np.array([0.6]))
+    cells = ScoredObjects(3, SIZE, np.array([0, 1]), np.array([[0.0, 0, 5, 5], [10, 0, 15, 5]]), np.array([0.9, 0.8]))
+    assert mean_objects({"multi_task": box, "flow_cells": cells}).score.tolist() == [0.3]
+    alone = mean_objects({"flow_cells": cells})
+    assert alone.score.tolist() == [0.9, 0.8] and (alone.box == cells.box).all()
+    nothing = ScoredObjects(3, SIZE, np.zeros(0, int), np.zeros((0, 4)), np.zeros(0))
+    assert mean_objects({"multi_task": box, "flow_cells": nothing}).score.tolist() == [0.3]
+    assert len(mean_objects({"multi_task": nothing, "flow_cells": cells}).score) == 0

@@ -157,6 +157,6 @@ def test_a_clip_of_one_frame_without_labels_and_objects(tmp_path, clip):
 
 def test_the_teachers_boxes_have_the_mean_of_their_scores():
     one, other = (findings(box=np.arange(8), score=score).objects for score in ([0.2, 0.4], [0.6, 0.0]))
-    mean = mean_objects([one, other])
+    mean = mean_objects({"multi_task": one, "flow_neighbours": other})
     np.testing.assert_allclose(mean.score, [0.4, 0.2])
     assert (mean.box == one.box).all() and mean.frames == FRAMES

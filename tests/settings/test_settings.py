@@ -17,7 +17,7 @@ from vadistill.settings.check import check
 from vadistill.settings.schema import schema
 from vadistill.settings.stages import PRODUCTS, STAGES, all_settings, dataset_section, shared_from, stage_settings
 from vadistill.student.network import Student
-from vadistill.teachers.registry import build, teacher_class
+from vadistill.teachers.registry import build, build_of_cells, teacher_class
 
 ROOT = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -121,6 +121,11 @@ def test_every_teacher_is_found_by_its_name():
         (("multi_task", "tasks"), ["arow"], "multi_task.tasks"),
         (("distillation", "teachers"), ["teacher_x"], "unknown teacher 'teacher_x'"),
         (("distillation", "teachers"), [], "distillation.teachers"),
+        (
+            ("datasets", "avenue", "distillation"),
+            {"teachers": ["flow_cells", "multi_task"], "feature_weight": 0.1},
+            "datasets.avenue.distillation.feature_weight is 0.1, and of its teachers some look at boxes",
+        ),
         (("maps", "resolutions"), [1, 0], "maps.resolutions"),
         (("calibration", "low_percentile"), 99.9, "low percentile"),
         (("synthetic", "pace"), [4.0, 2.0], "synthetic.pace is [4, 2]; expected the smaller"),
@@ -221,7 +226,24 @@ def test_a_variant_with_another_detector_shares_frames_only():
     shared = {
         product for product in PRODUCTS if shared_from(VARIED, "detected", product, "test", "multi_task") == "base"
     }
-    assert shared == {"frames", "moving", "pretrained"}
+    assert shared == {"frames", "moving", "motion", "pretrained"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ({"detection": {"image_size": 320}, "objects": {"confidence": 0.1}}, True),
+        ({"flow_neighbours": {"seed": 1}}, True),
+        ({"flow_cells": {"neighbours": 3}}, False),
+        ({"motion": {"step": 2}}, False),
+        ({"held_out": {"share": 0.3}}, False),
+        ({"objects": {"scene": "(a)"}}, False),
+    ],
+)
+def test_a_teacher_of_cells_depends_on_motion_and_scenes_and_not_on_objects(changes, shared):
+    config = {**VARIED, "datasets": {**VARIED["datasets"], "other": {"variant_of": "base", **changes}}}
+    for product in ("model", "scores", "calibration", "maps"):
+        assert (shared_from(config, "other", product, "train", "flow_cells") == "base") == shared
 
 
 def test_other_synthetic_anomalies_change_the_validation_split_only():
@@ -255,7 +277,8 @@ def test_a_variant_has_the_settings_of_its_base_and_its_own():
 
 def test_the_terms_of_config_are_those_of_the_teachers():
     for name, settings in TEACHERS.items():
-        assert build(name, settings(), classes=3).terms == settings.terms
+        made = build(name, settings(), classes=3) if settings.of == "boxes" else build_of_cells(name, settings())
+        assert made.terms == settings.terms
 
 
 @pytest.mark.parametrize(

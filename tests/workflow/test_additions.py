@@ -50,6 +50,7 @@ SETTINGS = '''@dataclass(frozen=True)
 class ToyAreaConfig:
     """Teacher: how unusual the area of an object's box is."""
 
+    of: ClassVar[Judged] = "boxes"
     terms: ClassVar[tuple[str, ...]] = ("unusual_area",)
     network: ClassVar[str] = ""
 
@@ -181,7 +182,7 @@ def project(tmp_path_factory):
     (package / "teachers/toy_area.py").write_text(TEACHER)
     settings = package / "settings/teachers.py"
     settings.write_text(settings.read_text().replace("# By name, in the order of all tables.", SETTINGS))
-    add_line(settings, '    "flow_neighbours": FlowNeighboursConfig,\n', '    "toy_area": ToyAreaConfig,\n')
+    add_line(settings, '    "flow_cells": FlowCellsConfig,\n', '    "toy_area": ToyAreaConfig,\n')
     (package / "frame_level/toy_change.py").write_text(DETECTOR)
     settings = package / "settings/detectors.py"
     own = settings.read_text().replace("# By name, in the order of all tables.", DETECTOR_SETTINGS)

@@ -19,7 +19,7 @@ from vadistill.settings import ObjectsConfig
 
 pytestmark = pytest.mark.workflow
 TEACHERS = ("background_agnostic", "multi_task", "flow_neighbours")
-TRIVIAL = {"boxes", "not_person", "box_height", "speed", "frame_difference", "local_difference"}
+TRIVIAL = {"boxes", "not_person", "box_height", "speed", "frame_difference", "local_difference", "flow_by_row"}
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,17 @@ def test_the_student_learned_features_of_all_teachers(results):
         assert objects.features.shape == (len(objects.frame), width) and np.ptp(objects.features) > 0
 
 
+def test_moving_cells_are_scored_in_every_clip(results):
+    for split, clips in (("train", 3), ("test", 2)):
+        scored = list(object_scores.read_shards(sorted((results / f"object_scores/flow_cells/{split}").glob("*.h5"))))
+        assert len(scored) == clips and all(len(clip.frame) and np.ptp(clip.terms) > 0 for clip in scored)
+
+
 def test_heavy_rules_are_benchmarked_and_logged(results):
-    for rule in ("extract_frames", "detect_objects", "find_moving", "train_teacher", "score_objects", "build_maps"):
+    for rule in (
+        *("extract_frames", "detect_objects", "find_moving", "compute_motion"),
+        *("train_teacher", "score_objects", "train_cells", "score_cells", "build_maps"),
+    ):
         assert list((results / "benchmarks" / rule).rglob("*.tsv"))
         assert all(path.stat().st_size for path in (results / "logs" / rule).rglob("*.log"))
     for rule in ("pretrain_student", "distill_student", "score_frames/test"):
@@ -169,9 +178,13 @@ def test_the_teachers_table_has_every_teacher_term_set_and_trivial_score(results
     assert set(table["split"]) == {split}
     every = table[table["kind"] == "all"]
     teachers = every[every["group"] == "teacher"]
-    assert set(teachers["name"]) == set(TEACHERS) and set(teachers["level"]) == {"object", "filtered", "map"}
+    assert set(teachers["name"]) == {*TEACHERS, "flow_cells"} and set(teachers["level"]) == {
+        "object",
+        "filtered",
+        "map",
+    }
     assert "multi_task.arrow" in set(every[every["group"] == "term"]["name"])
-    assert len(every[(every["group"] == "together") & (every["level"] == "object")]) == 4
+    assert len(every[(every["group"] == "together") & (every["level"] == "object")]) == 11
     assert set(every[every["group"] == "trivial"]["name"]) <= TRIVIAL
     assert set(table["kind"]) == ({"all"} if split == "test" else {"all", "pasted", "misplaced", "fast", "backward"})
     assert table["micro_auc"].between(0, 1).all()
@@ -218,6 +231,7 @@ def test_the_spread_joins_the_variants(results):
     assert set(table["variant"]) == {"tiny", "tiny_seed1"} and set(table["split"]) == {"validation", "test"}
     assert not (results.parent / "tiny_seed1/frames").exists(), "a variant shares what it does not change"
     assert (results.parent / "tiny_seed1/teachers/flow_neighbours/model.pt").exists()
+    assert not (results.parent / "tiny_seed1/teachers/flow_cells").exists()
     assert not (results.parent / "tiny_seed1/teachers/multi_task").exists()
 
 

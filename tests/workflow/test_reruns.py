@@ -55,9 +55,10 @@ def test_an_ablation_shares_what_lies_before_the_student(finished):
                                       "score_objects", "calibrate_teacher", *MAPPED}),
         ("validation", {"seed": 5}, {"make_synthetic_clip", *DISTILLED}),
         ("synthetic", {"seed": 5}, {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", *MAPPED}),
-        ("frames", {"quality": 90}, {"extract_frames", "detect_objects", "find_moving", "train_teacher",
-                                     "score_objects", "score_trivially", "calibrate_teacher", "pretrain_student",
-                                     "make_synthetic_clip", *MAPPED}),
+        ("motion", {"step": 2}, {"compute_motion", "score_trivially", "evaluate"}),
+        ("frames", {"quality": 90}, {"extract_frames", "compute_motion", "detect_objects", "find_moving",
+                                     "train_teacher", "score_objects", "score_trivially", "calibrate_teacher",
+                                     "pretrain_student", "make_synthetic_clip", *MAPPED}),
         ("detection", {"iou": 0.5}, {"detect_objects", "make_synthetic_clip", "find_moving", "train_teacher",
                                      "score_objects", "score_trivially", "calibrate_teacher", *MAPPED}),
     ],
@@ -73,6 +74,20 @@ def test_one_teachers_setting_leaves_the_other_teacher_alone(finished):
         f"results/tiny/maps/background_agnostic/{split}/{shard}.h5" for split in ("train", "test") for shard in (0, 1)
     ]
     present = [path for path in other if (finished.folder / path).exists()]
+    assert present and finished.planned(*present, config=[config]) == set()
+
+
+def test_a_teacher_of_cells_follows_motion_and_not_objects(finished):
+    table, scores = "results/tiny/teachers_test.csv", {"score_cells", "calibrate_teacher", "build_maps"}
+    for section, values, rules in (
+        ("flow_cells", {"neighbours": 3}, {"train_cells", *scores}),
+        ("motion", {"step": 2}, {"compute_motion", "score_trivially", "train_cells", *scores}),
+    ):
+        config = finished.changed(override(section, **values))
+        assert finished.planned(table, config=[config]) == {*rules, "evaluate_teachers"}
+    made = [f"results/tiny/maps/flow_cells/{split}/{shard}.h5" for split in ("train", "test") for shard in (0, 1)]
+    present = [path for path in made if (finished.folder / path).exists()]
+    config = finished.changed(override("objects", confidence=0.2))
     assert present and finished.planned(*present, config=[config]) == set()
 
 
@@ -104,8 +119,8 @@ def test_the_content_of_a_pretrained_network_is_among_the_settings(finished):
 def test_synthetic_anomalies_rerun_the_validation_split_only(finished):
     config = finished.changed(override("validation", seed=5))
     rules = finished.planned("results/tiny/teachers_validation.csv", config=[config])
-    assert rules == {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", "score_trivially",
-                     "build_maps", "evaluate_teachers"}  # fmt: skip
+    assert rules == {"make_synthetic_clip", "compute_motion", "detect_objects", "find_moving", "score_objects",
+                     "score_trivially", "build_maps", "evaluate_teachers"}  # fmt: skip
     assert finished.planned("results/tiny/teachers_test.csv", config=[config]) == set()
     last = finished.changed(override("validation", seed=5) + "    distillation: {selection: last}\n")
     assert finished.planned(TARGET, config=[last]) == DISTILLED, "a student that is not selected by it"

@@ -4,7 +4,7 @@ from functools import wraps
 from vadistill.datasets.catalogue import Catalogue
 from vadistill.datasets.raw_files import RAW
 from vadistill.datasets.rule_settings import rule_settings
-from vadistill.settings import DETECTORS, MODEL, TEACHERS
+from vadistill.settings import DETECTORS, MODEL, TEACHERS, teachers_of
 
 from snakemake.logging import logger
 
@@ -111,6 +111,12 @@ tabled_splits = branch(about("labelled"), then=["validation", "test"], otherwise
 
 def selected_on_validation(wildcards):
     return configured("distillation.selection")(wildcards) == "validation"
+
+
+@in_one_line
+def training_motion(wildcards):
+    """The motion of all training clips, also for a shard of them."""
+    return DATA[wildcards.dataset].files("motion", "train")
 
 
 @in_one_line

@@ -1,4 +1,4 @@
-# Objects to teachers, teachers to scores, scores to anomaly maps.
+# Objects to teachers, teachers to scores, scores to anomaly maps; the objects of a teacher of cells are moving cells.
 rule train_teacher:
     input:
         frames=files("frames", "train"),
@@ -12,6 +12,8 @@ rule train_teacher:
         "results/{dataset}/logs/train_teacher/{teacher}.log",
     benchmark:
         "results/{dataset}/benchmarks/train_teacher/{teacher}.tsv"
+    wildcard_constraints:
+        teacher="|".join(teachers_of("boxes")),
     conda:
         "../../envs/vadistill.yaml"
     threads: workflow.cores
@@ -39,6 +41,8 @@ rule score_objects:
         "results/{dataset}/logs/score_objects/{teacher}/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/score_objects/{teacher}/{split}/{shard}.tsv"
+    wildcard_constraints:
+        teacher="|".join(teachers_of("boxes")),
     conda:
         "../../envs/vadistill.yaml"
     threads: workflow.cores
@@ -51,6 +55,52 @@ rule score_objects:
         "python -m vadistill.stages.score_objects --settings {params.settings:q} --teacher {wildcards.teacher}"
         " --model {input.model:q} --frames {input.frames:q} --detections {input.detections:q}"
         " --moving {input.moving:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule train_cells:
+    input:
+        motion=files("motion", "train"),
+    output:
+        "results/{dataset}/teachers/{teacher}/model.pt",
+    log:
+        "results/{dataset}/logs/train_cells/{teacher}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/train_cells/{teacher}.tsv"
+    wildcard_constraints:
+        teacher="|".join(teachers_of("cells")),
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(4000),
+    params:
+        settings=settings("train_cells"),
+    shell:
+        "python -m vadistill.stages.train_cells --settings {params.settings:q} --teacher {wildcards.teacher}"
+        " --motion {input.motion:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule score_cells:
+    input:
+        model=files("model"),
+        motion=files("motion"),
+    output:
+        "results/{dataset}/object_scores/{teacher}/{split}/{shard}.h5",
+    log:
+        "results/{dataset}/logs/score_cells/{teacher}/{split}/{shard}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/score_cells/{teacher}/{split}/{shard}.tsv"
+    wildcard_constraints:
+        teacher="|".join(teachers_of("cells")),
+    conda:
+        "../../envs/vadistill.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=memory(4000),
+    params:
+        settings=settings("score_cells"),
+    shell:
+        "python -m vadistill.stages.score_cells --settings {params.settings:q} --teacher {wildcards.teacher}"
+        " --model {input.model:q} --motion {input.motion:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule calibrate_teacher:
@@ -98,6 +148,8 @@ rule score_trivially:
         frames=files("frames"),
         detections=files("detections"),
         moving=branch(configured("objects.moving"), then=files("moving")),
+        motion=files("motion"),
+        normal=training_motion,
     output:
         "results/{dataset}/trivial/{split}/{shard}.h5",
     log:
@@ -112,7 +164,8 @@ rule score_trivially:
         settings=settings("score_trivially"),
     shell:
         "python -m vadistill.stages.score_trivially --settings {params.settings:q} --frames {input.frames:q}"
-        " --detections {input.detections:q} --moving {input.moving:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --detections {input.detections:q} --moving {input.moving:q} --motion {input.motion:q} --normal {input.normal:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule evaluate_teachers:

@@ -24,6 +24,7 @@ FILES = {
     "boxes": "{split}/{clip}.npy",
     "detections": "detections/{split}/{shard}.h5",
     "moving": "moving/{split}/{shard}.h5",
+    "motion": "motion/{split}/{shard}.h5",
     "model": "teachers/{teacher}/model.pt",
     "scores": "object_scores/{teacher}/{split}/{shard}.h5",
     "calibration": "teachers/{teacher}/calibration.json",

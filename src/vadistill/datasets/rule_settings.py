@@ -54,6 +54,11 @@ def _of_training(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     return {"resources": content} if content else {}
 
 
+def _of_cells(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
+    """Which scene a clip shows; what else counts as an object is nothing to cells."""
+    return {"scene": data.section("objects").scene}
+
+
 def _of_calibration(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     return {"fitted_on": data.calibrated_on}
 
@@ -109,6 +114,8 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "make_synthetic_clip": _of_synthetic,
     "detect_objects": _of_detection,
     "train_teacher": _of_training,
+    "train_cells": _of_cells,
+    "score_cells": _of_cells,
     "calibrate_teacher": _of_calibration,
     "distill_student": _of_distillation,
     "train_detector": _of_detector,

@@ -1,6 +1,6 @@
 """What the detectors say about the clips of a split: scored objects, frame scores and the settings behind them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from vadistill.evaluation.localisation import PixelCounts, box_regions, enlarge,
 from vadistill.evaluation.mean_filter import filtered_frame_scores
 from vadistill.evaluation.metrics import FrameScores, frame_scores_from_objects
 from vadistill.evaluation.rbdc_tbdc import Regions
+from vadistill.geometry.boxes import overlaps
 from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import object_scores
 from vadistill.io.hdf5 import attribute, by_teacher, json_attribute, read_attribute, reading
@@ -20,7 +21,7 @@ from vadistill.io.object_scores import columns_of
 from vadistill.io.provenance import data_fingerprint
 from vadistill.maps.calibration import Calibrator
 from vadistill.maps.calibration_file import read_calibration
-from vadistill.settings import LocalisationConfig
+from vadistill.settings import TEACHERS, LocalisationConfig
 
 ObjectsByClip = dict[str, ScoredObjects]
 """Scored objects by clip."""
@@ -55,9 +56,30 @@ def scored_objects(scores: list[Path], calibrator: Calibrator) -> ObjectsByClip:
     }
 
 
-def mean_objects(parts: Sequence[ScoredObjects]) -> ScoredObjects:
-    """Return the objects of one clip with the mean of several teachers' scores."""
-    return replace(parts[0], score=np.mean([part.score for part in parts], axis=0))
+def mean_objects(parts: Mapping[str, ScoredObjects]) -> ScoredObjects:
+    """Return the objects of one clip with the mean of several teachers' scores.
+
+    A teacher of cells gives a box the score of ``highest_meeting``. Where all teachers are of cells, these are the
+    objects.
+
+    Args:
+        parts: Objects by teacher; all boxes, and all cells, are the same and sorted by frame.
+    """
+    judged = {name: TEACHERS[name].of for name in parts}
+    of = "boxes" if "boxes" in judged.values() else "cells"
+    objects = next(part for name, part in parts.items() if judged[name] == of)
+    scores = [part.score if judged[name] == of else highest_meeting(objects, part) for name, part in parts.items()]
+    return replace(objects, score=np.mean(scores, axis=0))
+
+
+def highest_meeting(objects: ScoredObjects, cells: ScoredObjects) -> np.ndarray:
+    """Return for each object (N,) the highest score of the cells of its frame that it meets, 0 without one."""
+    found = np.zeros(len(objects.frame))
+    for t in np.unique(objects.frame):
+        here, there = (slice(*np.searchsorted(part.frame, (t, t + 1))) for part in (objects, cells))
+        shared, _, _ = overlaps(objects.box[here], cells.box[there])
+        found[here] = np.where(shared > 0, cells.score[there], 0).max(axis=1, initial=0)
+    return found
 
 
 def object_regions(objects: ScoredObjects, cell: int, side: int, span: int) -> Regions:
@@ -123,13 +145,14 @@ def read_teachers(scores: list[Path], maps: list[Path], calibrations: list[Path]
 
 
 def used_settings(student: Path, scores: list[Path], calibration: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings that made the results, by section, and what is known of the detector."""
+    """Return the settings that made the results, by section, and what is known of the detector, if one was asked."""
     settings: dict[str, Any] = json_attribute(student, "model_settings")
+    detector: dict[str, Any] = {}
     for files in by_teacher(scores).values():
         settings |= json_attribute(files[0], "settings")
         settings |= {attribute(files[0], "teacher"): json_attribute(files[0], "model_settings")}
-    detector = json_attribute(scores[0], "detector")
-    settings |= detector["settings"] | {"calibration": read_calibration(calibration)["settings"]}
+        detector |= json_attribute(files[0], "detector")
+    settings |= detector.get("settings", {}) | {"calibration": read_calibration(calibration)["settings"]}
     return {name: values for name, values in settings.items() if isinstance(values, Mapping)}, detector
 
 
@@ -170,7 +193,7 @@ class Detectors:
         yield "student", map_regions(maps, self.sizes[clip][1:], self.threshold)
         for name, by_clip in self.objects.items():
             yield name, object_regions(by_clip[clip], *self.volume)
-        together = mean_objects([by_clip[clip] for by_clip in self.objects.values()])
+        together = mean_objects({name: by_clip[clip] for name, by_clip in self.objects.items()})
         yield "teachers_mean", object_regions(together, *self.volume)
 
     def count_pixels(self, pixels: dict[str, PixelCounts], clip: str, masks: np.ndarray) -> None:

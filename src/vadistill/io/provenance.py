@@ -76,7 +76,7 @@ def provenance(settings: dict[str, Any], detector: Mapping[str, Any] | None, dat
 
     Args:
         settings: Of all stages, by section.
-        detector: What is known of the object detector, where one was used.
+        detector: What is known of the object detector, where one was used; else empty or None.
         data: Fingerprints of the data.
     """
     known = detector and {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]}

@@ -1,6 +1,6 @@
 """A clip with what its detectors say laid over it: heat, boxes, ground truth and score curves, picture by picture."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,20 +62,21 @@ class Findings:
 
 
 def findings_of(
-    clip: str, student: MapStore, teachers: Collection[ObjectsByClip], sigma: float, labels: ClipLabels | None
+    clip: str, student: MapStore, teachers: Mapping[str, ObjectsByClip], sigma: float, labels: ClipLabels | None
 ) -> Findings:
     """Return what the student and its teachers say of a clip, and the truth.
 
     Args:
         clip: Name of the clip.
         student: The student's maps and scores.
-        teachers: Scored objects of each teacher.
+        teachers: Scored objects of each teacher, by its name.
         sigma: Of the smoothing of the curves, in frames.
         labels: Ground truth of the clip, or None where unknown.
     """
     finest = max(student.resolutions(clip))
-    objects = [by_clip[clip] for by_clip in teachers]
-    scores = {STUDENT: student.score(clip), TEACHERS: mean_scores([highest({clip: o}) for o in objects])[clip]}
+    objects = {name: by_clip[clip] for name, by_clip in teachers.items()}
+    together = mean_scores(highest({clip: part}) for part in objects.values())
+    scores = {STUDENT: student.score(clip), TEACHERS: together[clip]}
     return Findings(
         student.read(clip, (finest,))[finest],
         mean_objects(objects),

@@ -14,6 +14,7 @@ from vadistill.settings.data import (
     DetectionConfig,
     FramesConfig,
     HeldOutConfig,
+    MotionConfig,
     MovingConfig,
     ObjectsConfig,
     SyntheticConfig,
@@ -28,9 +29,11 @@ from vadistill.settings.teachers import (
     TEACHERS,
     BackgroundAgnosticConfig,
     CalibrationConfig,
+    FlowCellsConfig,
     FlowNeighboursConfig,
     MapsConfig,
     MultiTaskConfig,
+    teachers_of,
 )
 
 __all__ = [
@@ -51,11 +54,13 @@ __all__ = [
     "DetectionConfig",
     "DistillationConfig",
     "EvaluationConfig",
+    "FlowCellsConfig",
     "FlowNeighboursConfig",
     "FramesConfig",
     "HeldOutConfig",
     "LocalisationConfig",
     "MapsConfig",
+    "MotionConfig",
     "MovingConfig",
     "MultiTaskConfig",
     "ObjectsConfig",
@@ -65,5 +70,6 @@ __all__ = [
     "ValidationConfig",
     "canonical",
     "section",
+    "teachers_of",
     "told",
 ]

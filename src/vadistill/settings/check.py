@@ -7,7 +7,14 @@ from typing import Any
 import jsonschema
 
 from vadistill.errors import InputError
-from vadistill.settings import TEACHERS, CalibrationConfig, ValidationConfig, section
+from vadistill.settings import (
+    TEACHERS,
+    CalibrationConfig,
+    DistillationConfig,
+    ValidationConfig,
+    section,
+    teachers_of,
+)
 from vadistill.settings.paths import expand_paths
 from vadistill.settings.schema import schema
 from vadistill.settings.sections import PATHS
@@ -32,6 +39,7 @@ def check(config: dict[str, Any]) -> None:
         for place, values in ((name, dataset), (None, config)):
             _check_teachers(place, values)
         _check_paths(config, name)
+        _check_hints(name, dataset_section(config, name, "distillation"))
         _check_calibration(name, dataset_section(config, name, "calibration"))
         _check_scene(name, dataset_section(config, name, "objects").scene)
         for made in ("validation", "synthetic"):
@@ -70,6 +78,16 @@ def _check_teachers(dataset: str | None, values: dict[str, Any]) -> None:
     for teacher in values.get("distillation", {}).get("teachers", ()):
         if teacher not in TEACHERS:
             raise InputError(f"config: {place}: unknown teacher '{teacher}'; known are {', '.join(TEACHERS)}")
+
+
+def _check_hints(dataset: str, distillation: DistillationConfig) -> None:
+    """The features of several teachers are of the same objects."""
+    judged = {TEACHERS[teacher].of for teacher in distillation.teachers}
+    if distillation.feature_weight and len(judged) > 1:
+        raise InputError(
+            f"config: datasets.{dataset}.distillation.feature_weight is {distillation.feature_weight:g}, and of its "
+            f"teachers some look at boxes and some at cells ({', '.join(teachers_of('cells'))}); expected 0"
+        )
 
 
 def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> None:

@@ -95,6 +95,17 @@ class MovingConfig:
 
 
 @dataclass(frozen=True)
+class MotionConfig:
+    """Dense flow (DIS) by cells of the frame, for what needs motion and no objects."""
+
+    step: int = number(3, "frames between a frame and the earlier and the later one that flow leads to", 1)
+    preset: Literal["ultrafast", "fast", "medium"] = option("medium", "of DIS: faster or more exact")
+    rows: int = number(20, "of cells", 1)
+    columns: int = number(30, "of cells", 1)
+    height: int = number(0, "pixels of the frames that flow is measured on; 0: as they are stored", 0)
+
+
+@dataclass(frozen=True)
 class HeldOutConfig:
     """The training clips that no teacher is fitted on: they stop the training early and make the validation split."""
 

@@ -7,7 +7,7 @@ param of its rule, so that a changed setting reruns exactly the stages that read
 from typing import Any
 
 from vadistill.errors import InputError
-from vadistill.settings import SECTIONS, TEACHERS, canonical, section, told
+from vadistill.settings import SECTIONS, TEACHERS, canonical, section, teachers_of, told
 
 # What each stage reads; {of} is the name of the teacher, or frame-level detector, that it is run for. A version is
 # raised by an intended change of the stage's algorithm, which then reruns it.
@@ -17,11 +17,14 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "extract_frames": (1, ("frames",)),
     "detect_objects": (1, ("detection",)),
     "find_moving": (1, ("moving",)),
+    "compute_motion": (1, ("motion",)),
     "make_validation_clip": (2, ("frames", "held_out", "validation")),
     "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
     "train_teacher": (2, ("objects", "held_out", "{of}")),
     "score_objects": (3, ("objects",)),
-    "score_trivially": (1, ("objects",)),
+    "train_cells": (1, ("held_out", "{teacher}")),
+    "score_cells": (1, ()),
+    "score_trivially": (2, ("objects",)),
     "calibrate_teacher": (3, ("calibration",)),
     "build_maps": (2, ("maps",)),
     "evaluate_teachers": (2, ("evaluation",)),
@@ -45,18 +48,27 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
 _SCORED = (*_DETECTED, "train_teacher", "score_objects")
+_CELLS_SCORED = ("generate_demo", "extract_frames", "compute_motion", "train_cells", "score_cells")
 # The sections that only the student depends on.
 STUDENT = ("synthetic", "student", "pretraining", "distillation")
 PRODUCTS: dict[str, tuple[str, ...]] = {
     "frames": ("generate_demo", "extract_frames"),
     "detections": _DETECTED[:3],
     "moving": ("generate_demo", "extract_frames", "find_moving"),
+    "motion": ("generate_demo", "extract_frames", "compute_motion"),
     "model": (*_DETECTED, "train_teacher"),
     "scores": _SCORED,
     "calibration": (*_SCORED, "calibrate_teacher"),
     "maps": (*_SCORED, "calibrate_teacher", "build_maps"),
-    "trivial": (*_DETECTED, "score_trivially"),
+    "trivial": (*_DETECTED, "compute_motion", "score_trivially"),
     "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
+}
+# The products of a teacher of cells, where they come from other stages.
+CELL_PRODUCTS: dict[str, tuple[str, ...]] = {
+    "model": _CELLS_SCORED[:-1],
+    "scores": _CELLS_SCORED,
+    "calibration": (*_CELLS_SCORED, "calibrate_teacher"),
+    "maps": (*_CELLS_SCORED, "calibrate_teacher", "build_maps"),
 }
 
 
@@ -127,7 +139,8 @@ def shared_from(config: dict[str, Any], dataset: str, product: str, split: str =
     own = config["datasets"].get(dataset, {})
     if "variant_of" not in own:
         return dataset
-    stages = PRODUCTS[product]
+    cells = product in CELL_PRODUCTS and teacher in teachers_of("cells")
+    stages = (CELL_PRODUCTS if cells else PRODUCTS)[product]
     if product != "moving" and not dataset_section(config, dataset, "objects").moving:
         stages = tuple(stage for stage in stages if stage != "find_moving")
     made = split in ("validation", "synthetic")
@@ -135,8 +148,8 @@ def shared_from(config: dict[str, Any], dataset: str, product: str, split: str =
         stages = (*stages, "detect_objects", f"make_{split}_clip")
 
     def made_by(name: str) -> list[str]:
-        # Which clips are held out, and where an object is misplaced, follows from the scenes.
-        scene = dataset_section(config, name, "objects").scene if made else ""
+        # Which clips are held out, where an object is misplaced, and what is usual for a cell follows from the scenes.
+        scene = dataset_section(config, name, "objects").scene if made or cells else ""
         return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
 
     mine = made_by(dataset)

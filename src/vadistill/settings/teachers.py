@@ -8,6 +8,7 @@ from vadistill.settings.fields import number, option, path
 Task = Literal["arrow", "irregularity", "middle_box", "distillation"]
 TASKS: tuple[Task, ...] = get_args(Task)
 MotionAnomaly = Literal["longer_gap", "affine", "rotated", "shuffled"]
+Judged = Literal["boxes", "cells"]
 
 
 class TeacherSettings(Protocol):
@@ -15,9 +16,11 @@ class TeacherSettings(Protocol):
 
     Attributes:
         terms: What it measures of an object.
+        of: What its objects are: boxes of the detector, or moving cells of the frame.
     """
 
     terms: ClassVar[tuple[str, ...]]
+    of: ClassVar[Judged]
 
     @property
     def network(self) -> str:
@@ -28,6 +31,7 @@ class TeacherSettings(Protocol):
 class BackgroundAgnosticConfig:
     """Teacher: auto-encoders, adversarial training on pseudo-anomalies, classifiers (arXiv 2008.12328)."""
 
+    of: ClassVar[Judged] = "boxes"
     terms: ClassVar[tuple[str, ...]] = (
         "appearance",
         "past",
@@ -82,6 +86,7 @@ class BackgroundAgnosticConfig:
 class MultiTaskConfig:
     """Teacher: self-supervised multi-task learning on object sequences (arXiv 2011.07491)."""
 
+    of: ClassVar[Judged] = "boxes"
     terms: ClassVar[tuple[str, ...]] = TASKS
 
     crop: Literal[32, 64] = option(64, "side of the crops in pixels")
@@ -116,6 +121,7 @@ class MultiTaskConfig:
 class FlowNeighboursConfig:
     """Teacher without training: nearest normal neighbours of an object's motion and size."""
 
+    of: ClassVar[Judged] = "boxes"
     terms: ClassVar[tuple[str, ...]] = ("distance",)
 
     crop: Literal[32, 64] = option(32, "side of the crops in pixels")
@@ -135,6 +141,22 @@ class FlowNeighboursConfig:
         return ""
 
 
+@dataclass(frozen=True)
+class FlowCellsConfig:
+    """Teacher without boxes and training: nearest normal neighbours of the motion of a cell."""
+
+    of: ClassVar[Judged] = "cells"
+    terms: ClassVar[tuple[str, ...]] = ("distance",)
+
+    neighbours: int = number(5, "nearest neighbours whose distances are averaged", 1)
+    max_cells: int = number(12000, "moving cells of training clips kept; more are thinned out evenly", 1)
+
+    @property
+    def network(self) -> str:
+        """The pre-trained network that it wants: none."""
+        return ""
+
+
 # By name, in the order of all tables. The class <Name> in vadistill.teachers.<name> belongs to <Name>Config;
 # ``terms`` is what it measures of an object (multi_task only what it has learned), ``network`` names the pre-trained
 # network that it wants, and a setting ``image_pool`` is a folder of images that it learns from.
@@ -142,7 +164,13 @@ TEACHERS: dict[str, type[TeacherSettings]] = {
     "background_agnostic": BackgroundAgnosticConfig,
     "multi_task": MultiTaskConfig,
     "flow_neighbours": FlowNeighboursConfig,
+    "flow_cells": FlowCellsConfig,
 }
+
+
+def teachers_of(judged: Judged) -> list[str]:
+    """Return the names of the teachers whose objects are boxes, or cells."""
+    return [name for name, settings in TEACHERS.items() if settings.of == judged]
 
 
 @dataclass(frozen=True)

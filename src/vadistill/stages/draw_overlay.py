@@ -22,7 +22,7 @@ def main(args) -> None:
     store, sigma = FrameStore(args.frames), section("evaluation", args.settings["evaluation"]).smoothing_sigma
     clips = {c.name: c for c in read_clips(args.settings["layout"], args.settings["path"]) if c.split == "test"}
     labels = read_labels(clips[store.clip], len(store), (store.height, store.width))
-    teachers = objects_by_teacher(args.scores, args.calibrations).values()
+    teachers = objects_by_teacher(args.scores, args.calibrations)
     overlay = Overlay(store.clip, findings_of(store.clip, MapStore([args.student]), teachers, sigma, labels))
     start = time.perf_counter()
     write_mp4(args.output, (overlay.draw(t, frame) for t, frame in enumerate(store)), store.fps or FRAME_RATE)

@@ -25,7 +25,7 @@ def panels(
     made = []
     for clip, t in places:
         store = stores[clip]
-        found = mean_objects([by_clip[clip] for by_clip in objects.values()])
+        found = mean_objects({name: by_clip[clip] for name, by_clip in objects.items()})
         here = found.frame == t
         labels = read_labels(clips[clip], len(store), (store.height, store.width))
         mask = None if labels is None or labels.mask is None else labels.mask[t]

@@ -29,7 +29,7 @@ MOMENTS = {"hit": (True, True), "miss": (True, False), "false alarm": (False, Tr
 
 
 def moments(
-    args, scores: FrameScores, labels: FrameLabels | None, student: MapStore, teachers: list[ObjectsByClip]
+    args, scores: FrameScores, labels: FrameLabels | None, student: MapStore, teachers: dict[str, ObjectsByClip]
 ) -> list[Picture]:
     """Return the student's most confident hits, misses and false alarms; without labels its highest frames."""
     stores, sigma = frame_stores(args.frames), section("evaluation", args.settings["evaluation"]).smoothing_sigma
@@ -63,7 +63,7 @@ def main(args) -> None:
         LocalisationResult.read(args.localisation[0]) if args.localisation else None,
         scores,
         labels,
-        moments(args, scores["student"], labels, student, list(teachers.values())),
+        moments(args, scores["student"], labels, student, teachers),
         read_trainings(args.student, args.calibrations),
         read_timings(args.output.parent / "benchmarks"),
     )

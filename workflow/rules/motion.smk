@@ -1,0 +1,19 @@
+# Frames to motion by cells, which needs no objects.
+rule compute_motion:
+    input:
+        frames=files("frames"),
+    output:
+        "results/{dataset}/motion/{split}/{shard}.h5",
+    log:
+        "results/{dataset}/logs/compute_motion/{split}/{shard}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/compute_motion/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(2000),
+    params:
+        settings=settings("compute_motion"),
+    shell:
+        "python -m vadistill.stages.compute_motion --settings {params.settings:q} --frames {input.frames:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
