@@ -79,7 +79,7 @@ class Evaluation(JsonRecord):
 
     trivial: dict[str, Auc] = key(
         "AUC of each score that needs no model: `boxes`, `not_person`, `box_height`, `speed`, `frame_difference`, "
-        "`local_difference`"
+        "`local_difference`, `flow_by_row`"
     )
     frames: int = key("how many test frames were scored")
     clips: int = key("how many test clips were scored")

@@ -56,6 +56,6 @@ def circumstances(
         "protocol": record(DEFAULT, sigma),
         "protocols": {name: record(name, sigma) for name in PROTOCOLS},
         "settings": {**settings, "evaluation": evaluation["evaluation"]},
-        "provenance": provenance(settings, detector, data_of(scored, evaluation.get("labels", {}))),
+        "provenance": provenance(settings, detector or {}, data_of(scored, evaluation.get("labels", {}))),
         "note": note if labels is None else ABSENT,
     }

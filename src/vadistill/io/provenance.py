@@ -71,12 +71,12 @@ def data_fingerprint(clips: Mapping[str, str | None]) -> str | None:
     return hashlib.sha256(json.dumps(sorted(clips.items())).encode()).hexdigest()[:16]
 
 
-def provenance(settings: dict[str, Any], detector: Mapping[str, Any] | None, data: dict[str, Any]) -> dict[str, Any]:
+def provenance(settings: dict[str, Any], detector: Mapping[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Return what identifies a run beside its settings.
 
     Args:
         settings: Of all stages, by section.
-        detector: What is known of the object detector, where one was used; else empty or None.
+        detector: What is known of the object detector; empty where none was used.
         data: Fingerprints of the data.
     """
     known = detector and {"weights": settings["detection"]["weights"], "sha256": detector["weights_sha256"]}

@@ -22,7 +22,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "make_synthetic_clip": (1, ("frames", "held_out", "synthetic")),
     "train_teacher": (2, ("objects", "held_out", "{of}")),
     "score_objects": (3, ("objects",)),
-    "train_cells": (1, ("held_out", "{teacher}")),
+    "train_cells": (1, ("held_out", "{of}")),
     "score_cells": (1, ()),
     "score_trivially": (2, ("objects",)),
     "calibrate_teacher": (3, ("calibration",)),
