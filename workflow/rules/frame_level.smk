@@ -24,6 +24,26 @@ rule train_detector:
         " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
+rule pack_cells:
+    input:
+        model=files("model", teachers="flow_cells"),
+        calibration=files("calibration", teachers="flow_cells"),
+        frames=files("frames", "train"),
+    output:
+        "results/{dataset}/flow_cells/packed.pt",
+    log:
+        "results/{dataset}/logs/pack_cells.log",
+    benchmark:
+        "results/{dataset}/benchmarks/pack_cells.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=settings("pack_cells"),
+    shell:
+        "python -m vadistill.stages.pack_cells --settings {params.settings:q} --model {input.model:q}"
+        " --calibration {input.calibration:q} --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
 rule score_frames:
     input:
         model=trained_detector,

@@ -1,5 +1,6 @@
-"""The motion of a clip, by cells, from its frames."""
+"""The motion of frames, by cells, from the frames around them."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import cv2
@@ -16,6 +17,35 @@ PRESETS = {
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
+ByCell = tuple[np.ndarray, np.ndarray]  # (2, R, C, 2) and (2, R, C) float16: ``Motion`` of one frame
+
+
+class Flow:
+    """DIS flow from frames to an earlier and to a later one, by cells."""
+
+    def __init__(self, settings: MotionConfig) -> None:
+        """Take how motion is measured."""
+        self.settings = settings
+        self._flow = dis_flow(PRESETS[settings.preset])
+
+    def gray(self, frame: np.ndarray) -> np.ndarray:
+        """Return a frame (H, W, 3) uint8 BGR as flow is measured in it: gray, and of the height that is asked for."""
+        height, width = frame.shape[:2]
+        if wanted := self.settings.height:
+            frame = resize(frame, (wanted, round(width * wanted / height)))
+        return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+
+    def between(self, earlier: np.ndarray, present: np.ndarray, later: np.ndarray) -> ByCell:
+        """Return the motion by cells of the present one of three images that ``gray`` returned."""
+        rows, columns = self.settings.rows, self.settings.columns
+        cells = [by_cell(self._flow(present, other), rows, columns) for other in (earlier, later)]
+        mean, highest = (np.stack(part).astype(np.float16) for part in zip(*cells, strict=True))
+        return mean, highest
+
+    def of_windows(self, windows: np.ndarray) -> Motion:
+        """Return the motion of the middle frames of windows (N, 3, H, W, 3) uint8 BGR."""
+        found = [self.between(*map(self.gray, window)) for window in windows]
+        return _joined("", windows.shape[2:4], found)
 
 
 def motion_of_clip(store: FrameStore, settings: MotionConfig) -> Motion:
@@ -26,25 +56,21 @@ def motion_of_clip(store: FrameStore, settings: MotionConfig) -> Motion:
     Raises:
         InputError: A stored frame is damaged.
     """
-    flow, size = dis_flow(PRESETS[settings.preset]), flow_size(store, settings.height)
-    offsets = (-settings.step, 0, settings.step)
+    flow, offsets = Flow(settings), (-settings.step, 0, settings.step)
 
     # A frame is asked for three times, with two other windows between.
     @lru_cache(maxsize=3 * settings.step + 3)
     def gray(t: int) -> np.ndarray:
-        return cv2.cvtColor(resize(store.read(t), size), cv2.COLOR_BGR2GRAY)
+        return flow.gray(store.read(t))
 
     @lru_cache(maxsize=1)
-    def around(earlier: int, t: int, later: int) -> tuple[np.ndarray, np.ndarray]:
-        cells = [by_cell(flow(gray(t), gray(other)), settings.rows, settings.columns) for other in (earlier, later)]
-        mean, highest = (np.stack(part).astype(np.float16) for part in zip(*cells, strict=True))
-        return mean, highest
+    def around(earlier: int, t: int, later: int) -> ByCell:
+        return flow.between(gray(earlier), gray(t), gray(later))
 
-    found = [around(*window_indices(t, len(store), offsets, "clamp")) for t in range(len(store))]
-    mean, highest = (np.stack(part) for part in zip(*found, strict=True))
-    return Motion(store.clip, (store.height, store.width), mean, highest)
+    found = (around(*window_indices(t, len(store), offsets, "clamp")) for t in range(len(store)))
+    return _joined(store.clip, (store.height, store.width), found)
 
 
-def flow_size(store: FrameStore, height: int) -> tuple[int, int]:
-    """Return the height and width in pixels at which flow is measured: of the stored shape, 0 for its own size."""
-    return (height, round(store.width * height / store.height)) if height else (store.height, store.width)
+def _joined(clip: str, size: tuple[int, int], frames: Iterable[ByCell]) -> Motion:
+    mean, highest = (np.stack(part) for part in zip(*frames, strict=True))
+    return Motion(clip, size, mean, highest)

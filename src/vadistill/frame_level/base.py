@@ -21,9 +21,11 @@ class FrameLevelDetector(ABC):
         size: Height and width of its input in pixels.
         offsets: Of the frames in its input from the judged one, (-3, 0, 3) for three frames three apart.
         resolutions: Sides g of its maps.
+        exportable: Whether its network is a graph of tensors, which other runtimes and compilers can take.
     """
 
     name: ClassVar[str]
+    exportable: ClassVar[bool] = True
     size: tuple[int, int]
     offsets: tuple[int, ...]
     resolutions: tuple[int, ...]

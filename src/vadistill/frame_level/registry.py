@@ -46,6 +46,19 @@ def read_detector(path: Path) -> TrainedDetector:
         return TrainedDetector(detector_class(model["kind"])(settings), model["weights"])
 
 
+def check_exportable(detector: FrameLevelDetector, path: Path) -> None:
+    """Refuse a detector that other runtimes and compilers cannot take.
+
+    Raises:
+        InputError: Its network is no graph of tensors.
+    """
+    if not detector.exportable:
+        raise InputError(
+            f"{path}: {detector.name} measures flow by OpenCV, which no other runtime takes; expected a detector "
+            "that is a network, or score with this file as it is"
+        )
+
+
 def load_network(
     path: Path, device: torch.device, streamlined: torch.dtype | None = None
 ) -> tuple[FrameLevelDetector, nn.Module]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vadistill.errors import InputError
-from vadistill.frame_level.registry import load_network
+from vadistill.frame_level.registry import check_exportable, load_network, read_detector
 from vadistill.inference.backend import BatchScores
 from vadistill.inference.description import Description
 
@@ -75,8 +75,9 @@ def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchB
     The first piece of frames is compiled here, which takes a minute; one of another power of two when it first comes.
 
     Raises:
-        InputError: torch finds no compiler.
+        InputError: torch finds no compiler, or the network is no graph.
     """
+    check_exportable(read_detector(model).detector, model)
     backend = folded(name, model, threads, dtype)
     # Freezing lets it repack the weights once; CUDA graphs take the launches of small kernels away.
     mode = {"options": {"freezing": True}} if backend.device.type == "cpu" else {"mode": "reduce-overhead"}

@@ -3,6 +3,7 @@
 from typing import ClassVar, Protocol
 
 from vadistill.settings.student import StudentConfig
+from vadistill.settings.teachers import FlowCellsConfig
 
 
 class DetectorSettings(Protocol):
@@ -20,4 +21,5 @@ class DetectorSettings(Protocol):
 MODEL = "model.pt"
 DETECTORS: dict[str, type[DetectorSettings]] = {
     "student": StudentConfig,
+    "flow_cells": FlowCellsConfig,
 }

@@ -32,6 +32,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
     "train_detector": (1, ("held_out", "{of}")),
+    "pack_cells": (1, ("motion", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
     "evaluate_regions": (2, ("localisation",)),

@@ -146,6 +146,7 @@ class FlowCellsConfig:
     """Teacher without boxes and training: nearest normal neighbours of the motion of a cell."""
 
     of: ClassVar[Judged] = "cells"
+    model: ClassVar[str] = "packed.pt"  # of the frame-level detector of this name
     terms: ClassVar[tuple[str, ...]] = ("distance",)
 
     neighbours: int = number(5, "nearest neighbours whose distances are averaged", 1)
