@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from stored_clips import store_of
 
-from vadistill.detection.motion import motion_of_clip
+from vadistill.detection.motion import Flow, motion_of_clip
 from vadistill.geometry.flow import dis_flow
 from vadistill.geometry.motion import by_cell, cell_edges
+from vadistill.io.frames import window_indices
 from vadistill.io.motion import read_shards
 from vadistill.settings import MotionConfig, canonical
 from vadistill.stages import compute_motion
@@ -116,3 +117,15 @@ def test_the_stage_writes_what_the_reader_reads(tmp_path):
 def test_the_stage_needs_no_torch():
     code = "import sys, vadistill.stages.compute_motion; print({'torch', 'ultralytics'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_windows_have_the_motion_of_their_clip(tmp_path):
+    store = store_of(tmp_path, "a", list(sliding_square(12)))
+    whole = motion_of_clip(store, SMALL)
+    windows = np.stack([[store.read(i) for i in window_indices(t, 12, (-2, 0, 2))] for t in range(12)])
+    made = Flow(SMALL).of_windows(windows)
+    np.testing.assert_array_equal(made.mean[2:-2], whole.mean[2:-2])
+    np.testing.assert_array_equal(made.highest[2:-2], whole.highest[2:-2])
+    for t, missing in ((0, 0), (1, 0), (10, 1), (11, 1)):
+        np.testing.assert_array_equal(made.mean[t, missing], -made.mean[t, 1 - missing])
+        assert made.speed[t].max() > 0

@@ -1,6 +1,7 @@
 """The motion of frames, by cells, from the frames around them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import cv2
@@ -18,6 +19,17 @@ PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
 ByCell = tuple[np.ndarray, np.ndarray]  # (2, R, C, 2) and (2, R, C) float16: ``Motion`` of one frame
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have OpenCV use one thread: DIS cuts its picture into as many stripes as there are, each with its own result."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 class Flow:
@@ -43,15 +55,25 @@ class Flow:
         return mean, highest
 
     def of_windows(self, windows: np.ndarray) -> Motion:
-        """Return the motion of the middle frames of windows (N, 3, H, W, 3) uint8 BGR."""
-        found = [self.between(*map(self.gray, window)) for window in windows]
+        """Return the motion of the middle frames of windows (N, 3, H, W, 3) uint8 BGR, whatever OpenCV's threads.
+
+        Where the middle frame stands for a missing one, at a clip's ends, motion is taken to go on evenly.
+        """
+        found = []
+        for window in windows:
+            with one_thread():
+                mean, highest = self.between(*map(self.gray, window))
+            for missing, other in ((0, 1), (1, 0)):
+                if np.array_equal(window[1], window[2 * missing]):
+                    mean[missing], highest[missing] = -mean[other], highest[other]
+            found.append((mean, highest))
         return _joined("", windows.shape[2:4], found)
 
 
 def motion_of_clip(store: FrameStore, settings: MotionConfig) -> Motion:
     """Return the motion of a clip, by DIS flow between gray frames.
 
-    Each frame is decoded once, and each flow computed once. The result depends on OpenCV's number of threads.
+    Each frame is decoded once, and each flow computed once.
 
     Raises:
         InputError: A stored frame is damaged.
@@ -67,7 +89,8 @@ def motion_of_clip(store: FrameStore, settings: MotionConfig) -> Motion:
     def around(earlier: int, t: int, later: int) -> ByCell:
         return flow.between(gray(earlier), gray(t), gray(later))
 
-    found = (around(*window_indices(t, len(store), offsets, "clamp")) for t in range(len(store)))
+    with one_thread():
+        found = [around(*window_indices(t, len(store), offsets, "clamp")) for t in range(len(store))]
     return _joined(store.clip, (store.height, store.width), found)
 
 

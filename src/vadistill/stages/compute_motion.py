@@ -3,8 +3,6 @@
 import logging
 import time
 
-import cv2
-
 from vadistill.detection.motion import motion_of_clip
 from vadistill.io import motion
 from vadistill.io.frames import FrameStore
@@ -18,7 +16,6 @@ log = logging.getLogger(__name__)
 def main(args) -> None:
     """Measure the motion in every frame of the given clips."""
     settings = section("motion", args.settings["motion"])
-    cv2.setNumThreads(1)  # DIS cuts its picture into as many stripes as there are threads, each with its own result
     with writing(args.output) as file:
         write_attributes(file, settings=canonical(args.settings))
         for path in args.frames:
