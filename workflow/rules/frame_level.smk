@@ -3,7 +3,7 @@ rule train_detector:
     input:
         frames=files("frames", "train"),
     output:
-        f"results/{{dataset}}/{{detector}}/{MODEL}",
+        "results/{dataset}/{detector}/model.pt",
     log:
         "results/{dataset}/logs/train_detector/{detector}.log",
     benchmark:

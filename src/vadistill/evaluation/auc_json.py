@@ -98,7 +98,8 @@ class Evaluation(JsonRecord):
         "`training_clips`: which clips were held out, and how training clips were filmed"
     )
     provenance: dict[str, Any] = key(
-        "`seeds`; `packages` with their versions; `git_revision`; `detector` with its `weights` and their `sha256`; "
+        "`seeds`; `packages` with their versions; `git_revision`; `detector` with its `weights` and their `sha256` "
+        "(empty where none was used); "
         "`data`: fingerprints of the clips for `training`, of those `scored`, and of the files of `labels`"
     )
     warnings: list[str] = later(
