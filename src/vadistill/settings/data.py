@@ -5,8 +5,9 @@ from typing import Literal, get_args
 
 from vadistill.settings.fields import interval, later, number, option, path
 
-AnomalyKind = Literal["pasted", "misplaced", "fast", "backward"]
+AnomalyKind = Literal["pasted", "misplaced", "fast", "backward", "hurried", "halting", "turning"]
 ANOMALY_KINDS: tuple[AnomalyKind, ...] = get_args(AnomalyKind)
+FIRST_KINDS = ANOMALY_KINDS[:4]
 LEAST_FRAMES = 12  # of a training clip; a shorter one is left out
 # Of data sets, each with the module of vadistill.datasets.layouts that reads it.
 LAYOUTS = {
@@ -118,7 +119,7 @@ class ValidationConfig:
 
     clips: int = number(6, "held-out clips used at most, each once for every kind", 1)
     frames: int = number(240, "frames of a clip at most", 24)
-    kinds: tuple[AnomalyKind, ...] = option(ANOMALY_KINDS, "of anomalies", minItems=1, uniqueItems=True)
+    kinds: tuple[AnomalyKind, ...] = option(FIRST_KINDS, "of anomalies", minItems=1, uniqueItems=True)
     share: float = number(0.4, "of a made clip that is abnormal", 0.1, 0.9)
     pace: tuple[float, ...] = interval((3.0, 3.0), "speed of an interval that is played fast, from .. to", 1.0)
     haste: tuple[float, ...] = interval((2.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)

@@ -4,7 +4,7 @@ The anomaly fills the middle of a made clip; before and after it, the clip is as
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut, drawn
 from vadistill.datasets.synthetic.placing import STANDING, far_place, hasty_path
+from vadistill.datasets.synthetic.replay import Moments, Replayed, moments, replay
 from vadistill.datasets.synthetic.tracks import Perspective, Track, feet, follow, motions
 from vadistill.errors import InputError
 from vadistill.geometry.boxes import overlaps
@@ -24,6 +25,7 @@ BACKWARD = 0.75  # of the abnormal share: so many frames are played backward, be
 ENLARGED = (1.0, 1.6)  # times its size, of kind ``pasted``
 TRIES = 5
 LEAST_TRACK = 8  # frames
+REPLAYED = ("hurried", "halting", "turning")
 FIGURE = 1 / 6  # height of a drawn figure, of the frame's
 
 
@@ -75,7 +77,7 @@ class Plan:
 
     source: np.ndarray
     boxes: np.ndarray
-    pasted: dict[int, Placed]
+    pasted: Mapping[int, Placed | Replayed]
 
     def render(self, t: int, frame: np.ndarray) -> np.ndarray:
         """Return frame t of the made clip, given frame ``source[t]`` of the normal one, both (H, W, 3) uint8."""
@@ -88,7 +90,8 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
     Args:
         kind: ``fast``: an interval at a higher speed. ``backward``: an interval played backward. ``misplaced``: an
             object of another moment moves where no normal object stands. ``pasted``: a still object, enlarged, slides
-            through the scene faster than is usual there.
+            through the scene faster than is usual there. ``hurried``, ``halting``, ``turning``: an object passes its own
+            path at another speed, stops on it, or goes back on it.
         clip: The normal clip; ``pasted`` and ``misplaced`` draw a figure where it has no object.
         frames: Greatest length of the made clip; it is taken from the middle of the usable frames.
         degree: How much of the clip is abnormal, and how fast it is.
@@ -111,15 +114,36 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
             source, abnormal = _backward(count, clip.usable, degree.share)
         return Plan(source, abnormal[:, None] * np.array([0, 0, *clip.size[::-1]], np.float32), {})
     source, middle = np.arange(first, first + count), _middle(count, degree.share)
-    if kind == "pasted":
-        placed = _pasted(clip, source[middle], degree.haste, rng)
+    shown = source[middle]
+    if kind in REPLAYED and (tracks := _one_after_another(clip, shown, rng)):
+        pasted = _replayed(clip, tracks, moments(kind, rng.uniform(*degree.pace)), first)
     else:
-        placed = _misplaced(clip, source[middle], rng)
-    pasted = dict(zip(range(count)[middle], placed, strict=True))
+        placed = _misplaced(clip, shown, rng) if kind == "misplaced" else _pasted(clip, shown, degree.haste, rng)
+        pasted = dict(zip(range(count)[middle], placed, strict=True))
     boxes = np.zeros((count, 4), np.float32)
     for t, one in pasted.items():
         boxes[t] = one.box(clip.size)
     return Plan(source, boxes, pasted)
+
+
+def _replayed(clip: NormalClip, tracks: list[Track], moment_of: Moments, first: int) -> dict[int, Replayed]:
+    """Return the changes by frame of the made clip, which begins with frame ``first``."""
+    empty = background(clip.read, clip.usable)
+    return {t - first: change for track in tracks for t, change in replay(track, moment_of, clip.read, empty)}
+
+
+def _one_after_another(clip: NormalClip, shown: np.ndarray, rng: np.random.Generator) -> list[Track]:
+    """Return tracks within the shown frames of which no two are in one frame: long, moving ones, not in a crowd."""
+    span = int(shown[0]), int(shown[-1]) + 1
+    tracks = [track.between(*span) for track in follow(clip.frame, clip.box)]
+    tracks = [track for track in tracks if len(track) >= 2 * LEAST_TRACK and _moves(track)]
+    worth = [len(track) * (1.02 - _track_crowding(clip, track)) * rng.uniform(0.7, 1) for track in tracks]
+    chosen: list[Track] = []
+    for i in np.argsort(worth)[::-1]:
+        start, end = tracks[i].start, tracks[i].start + len(tracks[i])
+        if all(end <= other.start or start >= other.start + len(other) for other in chosen):
+            chosen.append(tracks[i])
+    return chosen
 
 
 def _middle(count: int, share: float) -> slice:
