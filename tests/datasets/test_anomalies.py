@@ -8,14 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.datasets.synthetic.anomalies import Degree, NormalClip, plan
+from vadistill.datasets.synthetic.anomalies import REPLAYED, Degree, NormalClip, plan
 from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut
+from vadistill.datasets.synthetic.replay import moments
 from vadistill.datasets.synthetic.tracks import Perspective, feet, follow, motions
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import FrameStore, write_images
 from vadistill.io.hdf5 import writing
 from vadistill.settings import ANOMALY_KINDS
+from vadistill.settings.data import FIRST_KINDS
 from vadistill.stages import make_synthetic_clip
 
 SIZE, FRAMES, BODY, STEP = (120, 240), 100, (12, 30), 1.2
@@ -56,7 +58,7 @@ def make(kind, clip, frames=FRAMES, seed=0, pace=(3.0, 3.0), haste=(2.0, 4.0)):
     return plan(kind, clip, frames, Degree(0.4, pace, haste), np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("kind", ANOMALY_KINDS)
+@pytest.mark.parametrize("kind", FIRST_KINDS)
 @pytest.mark.parametrize("clip", [walkers, nobody])
 @pytest.mark.parametrize(("usable", "frames"), [(range(FRAMES), 60), (range(70, FRAMES), 240), (range(12), 240)])
 def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, frames):
@@ -80,7 +82,45 @@ def test_nothing_is_taken_from_other_frames_than_the_usable_ones(kind, usable, f
     clip = replace(walkers(usable), read=lambda t: read.append(t) or picture(t))
     for seed in range(3):
         make(kind, clip, frames, seed)
-    assert set(read) <= set(usable) and bool(read) == (kind in ("pasted", "misplaced"))
+    assert set(read) <= set(usable) and bool(read) == (kind not in ("fast", "backward"))
+
+
+@pytest.mark.parametrize("kind", REPLAYED)
+def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
+    made = make(kind, walkers(), 100, pace=(2.0, 2.0))
+    assert made.boxes.any(1).sum() >= 5 and set(made.pasted) >= set(np.flatnonzero(made.boxes.any(1)))
+    body, empty = np.array((30, 40, 90)), scene().astype(int)
+    for t, change in made.pasted.items():
+        rendered, others = made.render(t, picture(t)).astype(int), list(people(t))
+        where = change.hidden.box(SIZE)
+        assert any(np.abs(where - box).max() < 2.5 for box in others), "it is one of those that are there"
+        before = np.zeros(SIZE, bool)
+        for box in (made.boxes[t], *(box for box in others if np.abs(where - box).max() >= 2.5)):
+            x1, y1, x2, y2 = np.rint(box).astype(int)
+            before[max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3] = True
+        x1, y1, x2, y2 = np.rint(where).astype(int)
+        left = ~before[y1:y2, x1:x2]
+        if left.sum() > 50:
+            assert (np.abs(rendered - empty)[y1:y2, x1:x2].max(2)[left] < 25).mean() > 0.95, "it is gone"
+        if made.boxes[t].any():
+            x1, y1, x2, y2 = np.rint(made.boxes[t]).astype(int)
+            assert (np.abs(rendered[y1:y2, x1:x2] - body).max(2) < 25).mean() > 0.65, "it is there"
+        far = np.ones(SIZE, bool)
+        for box in (where, made.boxes[t]):
+            x1, y1, x2, y2 = np.rint(box).astype(int)
+            far[max(y1 - 8, 0) : y2 + 8, max(x1 - 8, 0) : x2 + 8] = False
+        np.testing.assert_array_equal(rendered[far], picture(t)[far])
+
+
+def test_moments_of_a_replayed_object():
+    def shown(kind, length, pace=2.0):
+        moment_of = moments(kind, pace)
+        return [moment_of(i, length) for i in range(length)]
+
+    assert shown("hurried", 6) == [0, 2, 4, None, None, None]
+    assert shown("hurried", 4, 1.5) == [0, 1, 3, None]
+    assert shown("halting", 6) == [0, 1, 2, 2, 2, 2]
+    assert shown("turning", 6) == [0, 1, 2, 3, 2, 1]
 
 
 def test_fast_leaps_and_backward_returns():

@@ -4,7 +4,7 @@ The anomaly fills the middle of a made clip; before and after it, the clip is as
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,7 +77,7 @@ class Plan:
 
     source: np.ndarray
     boxes: np.ndarray
-    pasted: Mapping[int, Placed | Replayed]
+    pasted: dict[int, Placed | Replayed]
 
     def render(self, t: int, frame: np.ndarray) -> np.ndarray:
         """Return frame t of the made clip, given frame ``source[t]`` of the normal one, both (H, W, 3) uint8."""
@@ -90,8 +90,8 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
     Args:
         kind: ``fast``: an interval at a higher speed. ``backward``: an interval played backward. ``misplaced``: an
             object of another moment moves where no normal object stands. ``pasted``: a still object, enlarged, slides
-            through the scene faster than is usual there. ``hurried``, ``halting``, ``turning``: an object passes its own
-            path at another speed, stops on it, or goes back on it.
+            through the scene faster than is usual there. ``hurried``, ``halting``, ``turning``: an object
+            passes its own path faster, stops on it, or goes back on it; else, as without objects, one is pasted.
         clip: The normal clip; ``pasted`` and ``misplaced`` draw a figure where it has no object.
         frames: Greatest length of the made clip; it is taken from the middle of the usable frames.
         degree: How much of the clip is abnormal, and how fast it is.
@@ -115,9 +115,10 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
         return Plan(source, abnormal[:, None] * np.array([0, 0, *clip.size[::-1]], np.float32), {})
     source, middle = np.arange(first, first + count), _middle(count, degree.share)
     shown = source[middle]
-    if kind in REPLAYED and (tracks := _one_after_another(clip, shown, rng)):
-        pasted = _replayed(clip, tracks, moments(kind, rng.uniform(*degree.pace)), first)
-    else:
+    pasted: dict[int, Placed | Replayed] = {}
+    if kind in REPLAYED:
+        pasted = _replayed(clip, shown, moments(kind, rng.uniform(*degree.pace)), first, rng)
+    if not pasted:
         placed = _misplaced(clip, shown, rng) if kind == "misplaced" else _pasted(clip, shown, degree.haste, rng)
         pasted = dict(zip(range(count)[middle], placed, strict=True))
     boxes = np.zeros((count, 4), np.float32)
@@ -126,8 +127,14 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
     return Plan(source, boxes, pasted)
 
 
-def _replayed(clip: NormalClip, tracks: list[Track], moment_of: Moments, first: int) -> dict[int, Replayed]:
-    """Return the changes by frame of the made clip, which begins with frame ``first``."""
+def _replayed(
+    clip: NormalClip, shown: np.ndarray, moment_of: Moments, first: int, rng: np.random.Generator
+) -> dict[int, Placed | Replayed]:
+    """Return the changes by frame of the made clip, which begins with frame ``first``; none without an object."""
+    tracks = _one_after_another(clip, shown, rng)
+    if not tracks:
+        log.info("no object moves for long enough: one is pasted")
+        return {}
     empty = background(clip.read, clip.usable)
     return {t - first: change for track in tracks for t, change in replay(track, moment_of, clip.read, empty)}
 

@@ -89,9 +89,14 @@ def replay(
 
 
 def _hiding(cutout: Cutout, box: np.ndarray, empty: np.ndarray) -> Cutout:
-    """Return the empty scene in the outline of an object, a little larger."""
+    """Return the empty scene in the outline of an object, or else in its box, a little larger."""
     height, width = cutout.alpha.shape
+    mask = cutout.alpha
+    if not cutout.outlined:
+        x1, y1, x2, y2 = np.rint(cutout.box).astype(int).clip(0)
+        mask = np.zeros_like(mask)
+        mask[y1:y2, x1:x2] = 1
     left, top = np.rint(box[:2] - cutout.box[:2]).astype(int)
     side = 2 * max(1, round(HIDING * (box[3] - box[1]))) + 1
-    alpha = cv2.dilate(cutout.alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    alpha = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     return replace(cutout, image=empty[top : top + height, left : left + width].copy(), alpha=alpha)
