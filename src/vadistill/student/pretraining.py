@@ -12,7 +12,7 @@ from vadistill.student.training import batch_name
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import Stateful, TrainingPhase
-from vadistill.training.schedule import set_rate, stepped_in_turn
+from vadistill.training.schedule import set_rate, stepped
 from vadistill.windows.loader import FrameWindows, loader
 
 
@@ -23,7 +23,7 @@ def pretraining_phase(
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
 
     def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
-        set_rate(optimiser, stepped_in_turn(settings.learning_rate, epoch, settings.decay_every, settings.decay))
+        set_rate(optimiser, settings.learning_rate * stepped(epoch, settings.decay_every, settings.decay))
         started, averages = time.monotonic(), Averages()
         order = windows.epoch_order(epoch, settings.frame_stride, generator)
         network.train()

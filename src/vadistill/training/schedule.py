@@ -42,11 +42,3 @@ def stepped(epoch: int, every: int, decay: float) -> float:
     Source: the schedule in the code of arXiv 2211.15597; the paper has none.
     """
     return decay ** (epoch // every)
-
-
-def stepped_in_turn(rate: float, epoch: int, every: int, decay: float) -> float:
-    """Return ``rate`` times ``stepped``, rounded after each step as ``torch.optim.lr_scheduler.StepLR`` does.
-
-    Unless ``decay`` is a power of two, the last bit may differ from that of a power, and all weights with it.
-    """
-    return math.prod([decay] * (epoch // every), start=rate)
