@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -80,6 +82,13 @@ def test_the_page_holds_the_numbers_of_the_result(written):
         "&#34;width&#34;: 64",
     ):
         assert told in text, told
+
+
+def test_a_summary_of_nothing_ends_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "vadistill.report.summary", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert str(tmp_path / "auc.json") in done.stderr
 
 
 def test_the_summary_of_a_result_that_was_read(written, tmp_path, capsys):

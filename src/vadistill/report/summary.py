@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from vadistill.errors import InputError
 from vadistill.evaluation.auc_json import Result
 from vadistill.evaluation.auc_tables import percent
 from vadistill.io.json_records import ABSENT
@@ -36,4 +37,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except InputError as error:
+        sys.exit(f"error: {error}")
