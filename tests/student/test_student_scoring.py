@@ -19,7 +19,7 @@ from vadistill.student.distillation import Distiller
 from vadistill.student.graph import ScoringNetwork
 from vadistill.student.network import frame_scores, scale_frames
 from vadistill.student.scoring import validation_auc, windows_of
-from vadistill.student.training import train_epoch
+from vadistill.student.training import held_out_statistics, train_epoch
 from vadistill.windows.scoring import score_windows
 
 NETWORK = StudentConfig(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
@@ -76,6 +76,28 @@ def test_an_epoch_takes_each_chosen_frame_once_and_tells_its_rate(clips):
     last = (3 + 2 / 3) / 4
     expected = made.settings.learning_rate * (1 + np.cos(np.pi * (last - 0.1) / 0.9)) / 2
     assert made.optimiser.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_statistics_of_held_out_frames_are_of_them_alone(clips):
+    """Frame by frame, by numpy; the student is left as it was."""
+    made, windows = distiller(), windows_of(clips, NETWORK, held_out={"b": 0.0})
+    assert windows.held_out_order(4) == [9, 11, 14, 17] and windows.held_out_order(100) == list(range(9, 18))
+    rng = np.random.default_rng(0)
+    windows._maps = {"one": {g: rng.random((18, g, g)).astype(np.float16) for g in (1, 4)}}
+    windows._maps["one"][4][windows._maps["one"][4] < 0.3] = 0
+    windows._maps["one"][4][10] = 0
+    before = {name: value.clone() for name, value in made.result.state_dict().items()}
+    found = held_out_statistics(made, windows)
+    assert made.result.training and all(torch.equal(before[k], v) for k, v in made.result.state_dict().items())
+    with torch.no_grad():
+        grids = [made.result.eval()(scale_frames(windows[i][0][None]))[4][0, 0].numpy() for i in range(9, 18)]
+    target = windows._maps["one"][4][9:].astype(np.float32)
+    here = target > 0
+    expected = np.corrcoef(np.stack(grids)[here], target[here])[0, 1]
+    assert found["held_out_correlation_one_4x4"] == pytest.approx(expected, abs=1e-4)
+    errors = [t.max() - grid.flat[t.argmax()] for t, grid in zip(target, grids, strict=True) if t.any()]
+    assert len(errors) == 8 and found["held_out_peak_error"] == pytest.approx(np.mean(errors), abs=1e-5)
+    assert held_out_statistics(made, windows_of(clips, NETWORK)) == {}
 
 
 def test_scores_and_maps_of_a_clip_belong_together(clips):

@@ -161,6 +161,19 @@ def map_statistics(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) ->
     return statistics
 
 
+@torch.no_grad()
+def peak_error(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) -> Tensor:
+    """Return by how much the student is below the teachers' mean where this is highest, mean over the frames.
+
+    Of the finest map; frames without an object do not count.
+    """
+    side = max(student)
+    target = torch.stack([maps[side].float() for maps in teachers.values()]).mean(0).flatten(1)
+    highest, cell = target.max(1, keepdim=True)
+    found = highest > 0
+    return ((highest - student[side].float().flatten(1).gather(1, cell)) * found).sum() / found.sum().clamp(min=1)
+
+
 def _correlation(values: Tensor, targets: Tensor) -> Tensor:
     # Weights of 0 and 1 instead of a selection, which would wait for the GPU.
     used = (targets > 0).float()

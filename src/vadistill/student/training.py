@@ -9,6 +9,7 @@ import torch
 
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.student.distillation import Distiller
+from vadistill.student.losses import map_statistics, peak_error
 from vadistill.student.network import scale_frames
 from vadistill.student.scoring import validation_auc
 from vadistill.training.device import loader_workers
@@ -17,6 +18,7 @@ from vadistill.training.run import EarlyStopping, TrainingPhase
 from vadistill.windows.loader import FrameWindows, loader
 
 log = logging.getLogger(__name__)
+HELD_OUT_FRAMES = 256  # of them at most are looked at after an epoch
 
 
 def batch_name(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
@@ -39,7 +41,7 @@ def distillation_phase(
     best = EarlyStopping(distiller.result, patience=settings.epochs) if validation else None
 
     def epoch_with_validation(epoch: int, generator: torch.Generator) -> dict[str, float]:
-        metrics = train_epoch(distiller, windows, epoch, generator)
+        metrics = train_epoch(distiller, windows, epoch, generator) | held_out_statistics(distiller, windows)
         if validation and best:
             metrics["validation_auc"] = validation_auc(distiller.result, *validation, distiller.device)
             best.update(1 - metrics["validation_auc"])
@@ -48,6 +50,28 @@ def distillation_phase(
         return metrics
 
     return TrainingPhase("distillation", settings.epochs, distiller.parts(), epoch_with_validation, best)
+
+
+@torch.no_grad()
+def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str, float]:
+    """Return how well the student draws the teachers' maps of normal frames that nothing is learned from.
+
+    Correlations and the error at the peaks (``losses.map_statistics``, ``losses.peak_error``) over all these frames,
+    which need no labels; nothing where no frames are held out.
+    """
+    order, student = windows.held_out_order(HELD_OUT_FRAMES), distiller.result
+    if not order:
+        return {}
+    training, parts = student.training, []
+    student.eval()
+    for frames, targets, _ in loader(windows, order, distiller.settings.batch, loader_workers()):
+        made = student(scale_frames(frames.to(distiller.device, non_blocking=True)))
+        parts.append({"student": {g: grid.cpu() for g, grid in made.items()}, **targets})
+    student.train(training)
+    maps = {name: {g: torch.cat([part[name][g] for part in parts]) for g in parts[0][name]} for name in parts[0]}
+    own = maps.pop("student")
+    found = {name: value for name, value in map_statistics(own, maps).items() if name.startswith("correlation")}
+    return {f"held_out_{name}": float(value) for name, value in {**found, "peak_error": peak_error(own, maps)}.items()}
 
 
 def train_epoch(

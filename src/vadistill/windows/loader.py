@@ -101,6 +101,11 @@ class FrameWindows(Dataset):
         teacher_features = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
         return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets, teacher_features
 
+    def held_out_order(self, most: int) -> list[int]:
+        """Return frames that are not drawn from, at most so many, evenly spread; none where nothing is held out."""
+        others = np.setdiff1d(np.arange(len(self)), self.drawn)
+        return others[np.linspace(0, len(others) - 1, min(most, len(others))).astype(int)].tolist()
+
     def clips_of(self, indices: Sequence[int]) -> str:
         """Return the names of the clips that some items are of."""
         found = np.unique(np.searchsorted(self._ends, indices, side="right"))
