@@ -156,7 +156,6 @@ def test_threads_are_those_that_were_asked_for(model, graph, monkeypatch):
     [
         {"stem": "half", "positions": True, "pooling": "soft"},
         {"stem": "quarter", "downsamplings": 1},
-        {"colour": "gray", "positions": True},
         {"last_activation": "relu", "frames": 5, "resolutions": (2, 8)},
         {"height": 97, "width": 131, "downsamplings": 3, "resolutions": (1, 16)},
     ],

@@ -1,8 +1,5 @@
 import math
-from dataclasses import replace
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -19,7 +16,6 @@ from vadistill.student.network import (
     MapHead,
     Student,
     frame_scores,
-    luminance,
     scale_frames,
     soft_max_pool2d,
     with_positions,
@@ -314,28 +310,6 @@ def test_positions_are_rows_and_columns():
     moved = torch.zeros(1, 9, 64, 64)
     grid = Student(settings, (4,)).eval()(moved)[4]
     assert grid.std() > 0, "the same picture everywhere, judged by its place"
-
-
-def test_luminance_is_that_of_opencv():
-    frames = np.random.default_rng(0).integers(0, 256, (2, 9, 5, 7), np.uint8)
-    made = luminance(torch.from_numpy(frames).float())
-    for n in range(2):
-        for f in range(3):
-            image = np.ascontiguousarray(frames[n, 3 * f : 3 * f + 3].transpose(1, 2, 0))
-            expected = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-            np.testing.assert_allclose(made[n, f], expected, atol=0.51)
-
-
-def test_a_gray_student_sees_no_colour():
-    settings = replace(SMALL, colour="gray")
-    student, frames = Student(settings, SIDES).eval(), torch.randn(1, 9, 40, 40)
-    assert student.backbone.encoder.stem.conv.in_channels == 3
-    blue, red = torch.zeros(1, 9, 1, 1), torch.zeros(1, 9, 1, 1)
-    blue[:, 0::3], red[:, 2::3] = 1 / 0.114, 1 / 0.299  # equally bright
-    made = [student(frames + change) for change in (blue, red)]
-    for side in SIDES:
-        torch.testing.assert_close(made[0][side], made[1][side])
-    assert AutoEncoder(settings)(frames).shape == (1, 3, 20, 20)
 
 
 def test_the_soft_maximum_against_numpy():

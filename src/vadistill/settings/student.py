@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vadistill.settings.fields import later, number, option
+from vadistill.settings.fields import number, option
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,6 @@ class StudentConfig:
     width: int = number(640, "input in pixels", 32)
     frames: Literal[1, 3, 5, 7] = option(3, "input frames, the judged one in the middle")
     frame_step: int = number(3, "frames between the input frames", 1)
-    colour: Literal["colour", "gray"] = later(
-        "colour", "the network sees the frames in colour, or their luminance alone"
-    )
     stem: Literal["full", "half", "quarter"] = option(
         "full", "the first convolution keeps the full size, halves or quarters it"
     )

@@ -19,7 +19,6 @@ from vadistill.settings import StudentConfig
 AnomalyMaps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
 
 SHARPNESS = 10.0  # of the smooth maximum
-LUMINANCE = (0.114, 0.587, 0.299)  # of blue, green and red
 FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
 
 
@@ -39,12 +38,6 @@ def scale_frames(frames: Tensor) -> Tensor:
 def frame_scores(maps: AnomalyMaps) -> Tensor:
     """Return (N,) frame scores: the mean over the resolutions of each map's maximum (arXiv 2211.15597)."""
     return torch.stack([grid.flatten(1).amax(1) for grid in maps.values()]).mean(0)
-
-
-def luminance(frames: Tensor) -> Tensor:
-    """Return the luminance (N, F, H, W) of BGR frames (N, 3 * F, H, W), by the weights of ITU-R BT.601."""
-    weights = torch.tensor(LUMINANCE, dtype=frames.dtype, device=frames.device)
-    return (frames.unflatten(1, (-1, 3)) * weights[:, None, None]).sum(2)
 
 
 def with_positions(frames: Tensor) -> Tensor:
@@ -83,9 +76,8 @@ class Encoder(nn.Module):
 
     def __init__(self, settings: StudentConfig):
         super().__init__()
-        self.positions, self.gray = settings.positions, settings.colour == "gray"
-        width = settings.base_width
-        channels = (1 if self.gray else 3) * settings.frames + 2 * settings.positions
+        self.positions = settings.positions
+        width, channels = settings.base_width, 3 * settings.frames + 2 * settings.positions
         stride = {"full": 1, "half": 2, "quarter": 4}[settings.stem]
         self.stem = ConvNorm(nn.Conv2d(channels, width, 7, stride, padding=3, padding_mode="reflect", bias=False))
         self.stages = nn.ModuleList(
@@ -100,8 +92,7 @@ class Encoder(nn.Module):
         Sizes halve rounding up: stage i gives (N, base_width * 2^i, ceil(h / 2^i), ceil(w / 2^i)), where h and w are
         the frame's sides behind the stem.
         """
-        seen = luminance(frames) if self.gray else frames
-        features, _ = self.stem(with_positions(seen) if self.positions else seen)
+        features, _ = self.stem(with_positions(frames) if self.positions else frames)
         skips = []
         for stage in self.stages:
             features, raw = stage(features)
