@@ -120,7 +120,7 @@ def test_synthetic_anomalies_rerun_the_validation_split_only(finished):
     config = finished.changed(override("validation", seed=5))
     rules = finished.planned("results/tiny/teachers_validation.csv", config=[config])
     assert rules == {"make_synthetic_clip", "compute_motion", "detect_objects", "find_moving", "score_objects",
-                     "score_trivially", "build_maps", "evaluate_teachers"}  # fmt: skip
+                     "score_cells", "score_trivially", "build_maps", "evaluate_teachers"}  # fmt: skip
     assert finished.planned("results/tiny/teachers_test.csv", config=[config]) == set()
     last = finished.changed(override("validation", seed=5) + "    distillation: {selection: last}\n")
     assert finished.planned(TARGET, config=[last]) == DISTILLED, "a student that is not selected by it"
