@@ -25,7 +25,7 @@ from vadistill.detection.objects import index_objects, read_objects
 from vadistill.detection.yolo import Detector
 from vadistill.geometry.scored_objects import ScoredObjects
 from vadistill.io import maps, object_scores
-from vadistill.io.frames import FrameStore
+from vadistill.io.frames import FrameStore, frame_stores
 from vadistill.io.hdf5 import attribute, writing
 from vadistill.io.maps import MapStore
 from vadistill.maps.calibration import Calibrator, map_values
@@ -37,7 +37,7 @@ from vadistill.student import training as student_training
 from vadistill.student.distillation import Distiller
 from vadistill.student.network import scale_frames
 from vadistill.student.scoring import windows_of
-from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out
+from vadistill.teachers.loader import TrainingObjects, batches_of_clips, hold_out
 from vadistill.teachers.registry import build
 from vadistill.teachers.training import train_one_epoch
 from vadistill.training.checkpoint import load_model

@@ -12,11 +12,11 @@ from vadistill.datasets.splits import first_held_out, held_out_part, scene_of
 from vadistill.detection.objects import index_objects
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, write_clip
-from vadistill.io.frames import write_images
+from vadistill.io.frames import frame_stores, write_images
 from vadistill.settings import ObjectsConfig
 from vadistill.teachers import loader
 from vadistill.teachers.base import CropRequest
-from vadistill.teachers.loader import TrainingObjects, batches_of_clips, frame_stores, hold_out, scene_index
+from vadistill.teachers.loader import TrainingObjects, batches_of_clips, hold_out, scene_index
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "envs", "config.yaml", "src", "resources/weights/demo.pt")
@@ -18,13 +19,14 @@ HANGS = 6 * 3600
 
 
 class Project:
-    """A copy of the project's files in a folder of its own."""
+    """A copy of the project's files in a folder of its own, and the ``python`` that runs it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, python: str | Path = sys.executable) -> None:
+        self.folder, self.python = folder, str(python)
 
     def snakemake(self, *arguments, config=(), check=True) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        # Jobs that would take both cores run side by side: they are too small to use two.
+        command = [self.python, "-m", "snakemake", "--cores", "2", "--max-threads", "1", *arguments]
         command += ["--configfile", str(CONFIG), *map(str, config)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=HANGS)
@@ -49,27 +51,34 @@ class Project:
         return path
 
 
-def copy_project(folder: Path) -> Project:
+def copy_project(folder: Path, python: str | Path = sys.executable) -> Project:
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
-    return Project(folder)
+    return Project(folder, python)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
+def forks():
+    """A stand-in for the interpreter, with which commands take a tenth of the time; for tests that only run them."""
+    with Forks() as made:
+        yield made.python
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, forks) -> Project:
     """The finished run; of several processes (pytest-xdist) one makes it, and each has a copy."""
     made = tmp_path_factory.mktemp("finished") / "project"
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        return finish(copy_project(made))
+        return finish(copy_project(made, forks))
     shared = tmp_path_factory.getbasetemp().parent / "finished"
     with shared.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shared.exists():
-            finish(copy_project(made)).folder.rename(shared)
+            finish(copy_project(made, forks)).folder.rename(shared)
     shutil.copytree(shared, made, symlinks=True)
-    return Project(made)
+    return Project(made, forks)
 
 
 def finish(project: Project) -> Project:

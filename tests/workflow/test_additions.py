@@ -173,9 +173,9 @@ def add_line(path, before, line):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, forks):
     """A copy of the project with a toy layout, a toy teacher, a toy detector and a data set for them."""
-    made = copy_project(tmp_path_factory.mktemp("additions") / "project")
+    made = copy_project(tmp_path_factory.mktemp("additions") / "project", forks)
     package = made.folder / "src/vadistill"
     (package / "datasets/layouts/toy.py").write_text(LAYOUT)
     add_line(package / "settings/data.py", '    "demo": "folder",\n', '    "toy_folders": "toy",\n')

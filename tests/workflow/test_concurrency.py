@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import CONFIG
+from conftest import CONFIG, Project
 from trees import write_avi
 
 from vadistill.io.frames import FrameStore
@@ -24,7 +24,7 @@ def project(finished):
         for split in ("train", "test"):
             path = finished.folder / f"resources/{name}/{split}/one.avi"
             write_avi(path, list(np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)))
-    yield finished
+    yield Project(finished.folder)
     for name in TARGETS:
         for folder in ("resources", "results"):
             shutil.rmtree(finished.folder / folder / name, ignore_errors=True)

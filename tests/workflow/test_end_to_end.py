@@ -163,9 +163,6 @@ def test_heavy_rules_are_benchmarked_and_logged(results):
     ):
         assert list((results / "benchmarks" / rule).rglob("*.tsv"))
         assert all(path.stat().st_size for path in (results / "logs" / rule).rglob("*.log"))
-    for rule in ("pretrain_student", "distill_student", "score_frames/test"):
-        peak = pd.read_csv(results / f"benchmarks/{rule}.tsv", sep="\t")["max_rss"]
-        assert (pd.to_numeric(peak, errors="coerce").fillna(0) < 4096).all(), "megabytes"
 
 
 def test_nothing_half_written_is_left(results):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import HANGS, ROOT
+from conftest import HANGS, ROOT, Project
 from trees import write_avi
 
 from vadistill.io.maps import MapStore
@@ -33,10 +33,10 @@ def project(finished, tmp_path):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def start_stage(project, stage, settings, *arguments, before=(), **streams):
+def start_stage(project, stage, settings, *arguments, before=(), python=sys.executable, **streams):
     command = [
         *before,
-        sys.executable,
+        python,
         "-m",
         f"vadistill.stages.{stage}",
         "--settings",
@@ -48,8 +48,10 @@ def start_stage(project, stage, settings, *arguments, before=(), **streams):
 
 
 def run_stage(project, stage, settings, *arguments, before=()):
+    """Run a stage to its end; with a command ``before`` it, which limits it, in a process of its own."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    process = start_stage(project, stage, settings, *arguments, before=before, **streams)
+    python = sys.executable if before else project.python
+    process = start_stage(project, stage, settings, *arguments, before=before, python=python, **streams)
     output, _ = process.communicate(timeout=HANGS)
     return process.returncode, output
 
@@ -139,6 +141,7 @@ def test_weights_that_hold_more_than_a_network_need_a_line_of_config(project):
     content = torch.load(weights / "demo.pt", weights_only=False)
     torch.save({**content, "made": datetime.date(2026, 11, 25)}, weights / "own.pt")
     own = "datasets: {cameras: {detection: {weights: own.pt}}}\n"
+    project = Project(project.folder)  # ultralytics reads when it is imported whether it may load them
     try:
         done = project.snakemake(target, config=[project.changed(own)], check=False)
         told = one_error(done.stdout + done.stderr)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import av
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import CONFIG, Project, copy_project
@@ -73,7 +74,7 @@ def project(tmp_path_factory) -> Project:
         "synthetic": {"clips": 9, "frames": 24, "kinds": ["backward"]},
         "localisation": {"tracks": f"{FOLDER}/tracks"},
     }
-    entry["distillation"] |= {"teachers": ["flow_neighbours"], "pretrained": False, "epochs": 1, "selection": "last"}
+    entry["distillation"] |= {"teachers": ["flow_neighbours"], "epochs": 1, "selection": "last"}
     config = made.changed(json.dumps({"datasets": {"names": entry}}))
     targets = ("auc.json", "pictures", "report.html", *(f"overlays/{name}.mp4" for name in TEST))
     made.snakemake(*(f"results/names/{target}" for target in targets), config=[config])
@@ -93,6 +94,13 @@ def test_every_clip_has_its_results(project):
     for name in TEST:
         with av.open(str(results / f"overlays/{name}.mp4")) as film:
             assert film.streams.video[0].frames == FRAMES
+
+
+def test_the_student_fits_into_memory(project):
+    """Here, where every stage is a process of its own."""
+    for rule in ("pretrain_student", "distill_student", "score_frames/student/test"):
+        peak = pd.read_csv(project.folder / f"results/names/benchmarks/{rule}.tsv", sep="\t")["max_rss"]
+        assert 0 < peak.item() < 4096, "megabytes"
 
 
 def test_the_report_shows_names_as_text(project):

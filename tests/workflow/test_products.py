@@ -22,8 +22,8 @@ STAGES = {"generate_train_clip": "generate_demo"}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    return copy_project(tmp_path_factory.mktemp("products") / "project")
+def project(tmp_path_factory, forks):
+    return copy_project(tmp_path_factory.mktemp("products") / "project", forks)
 
 
 def test_every_product_is_asked_for():

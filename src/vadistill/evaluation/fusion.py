@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
 
 from vadistill.errors import InputError
 from vadistill.evaluation.metrics import FrameScores
@@ -41,6 +40,8 @@ def fitted_sum(
     Raises:
         InputError: The known clips are all normal or all abnormal.
     """
+    from sklearn.linear_model import LogisticRegression  # seconds, and most stages need a mean only
+
     labels = np.concatenate(list(truth.values()))
     if labels.all() or not labels.any():
         raise InputError(f"{len(truth)} clips of one class only; a sum of scores needs normal and abnormal frames")

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from vadistill.errors import InputError
+
+# scikit-learn is imported where it computes: it takes two seconds, and many stages only need the rest of this module.
 
 TRUNCATE = 4.0  # the Gaussian is cut off at this many standard deviations
 
@@ -53,12 +54,16 @@ def smooth(scores: np.ndarray, sigma: float) -> np.ndarray:
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the ROC AUC of (T,) scores against (T,) labels; None where only one class occurs."""
+    from sklearn.metrics import roc_auc_score
+
     labels = np.asarray(labels, bool)
     return None if labels.all() or not labels.any() else float(roc_auc_score(labels, scores))
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the average precision of (T,) scores, abnormal frames being the positives; None with one class only."""
+    from sklearn.metrics import average_precision_score
+
     labels = np.asarray(labels, bool)
     return None if labels.all() or not labels.any() else float(average_precision_score(labels, scores))
 
@@ -68,6 +73,8 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
 
     Between two points of the curve the rates are interpolated linearly.
     """
+    from sklearn.metrics import roc_curve
+
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
         return None
@@ -81,6 +88,8 @@ def equal_error_threshold(scores: np.ndarray, labels: np.ndarray) -> float | Non
 
     Of all thresholds the one with the smallest difference of the two rates; None with one class.
     """
+    from sklearn.metrics import roc_curve
+
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
         return None

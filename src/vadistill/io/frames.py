@@ -265,6 +265,11 @@ class FrameStore:
         return self._file
 
 
+def frame_stores(paths: Sequence[Path]) -> dict[str, FrameStore]:
+    """Return the frame stores by the name of their clip, not opened yet."""
+    return {path.stem: FrameStore(path) for path in paths}
+
+
 def window_indices(t: int, frames: int, offsets: Sequence[int], border: str = "repeat") -> list[int]:
     """Return the frame numbers of the window around t in a clip of so many frames; see ``FrameStore.window``."""
     if border == "repeat":

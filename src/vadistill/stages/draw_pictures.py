@@ -10,12 +10,12 @@ from vadistill.datasets.registry import read_clips
 from vadistill.evaluation.metrics import auc, smooth
 from vadistill.evaluation.results import TeacherResult, read_teachers
 from vadistill.io.files import whole_folder
+from vadistill.io.frames import frame_stores
 from vadistill.io.maps import MapStore
 from vadistill.report.plots import HIGH, loss_plot, map_strip, pick_times, score_plot
 from vadistill.report.run_files import read_trainings
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.teachers.loader import frame_stores
 
 log = logging.getLogger(__name__)
 STRIPS = 12  # clips shown with their maps

@@ -8,11 +8,11 @@ from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.metrics import auc, smooth
 from vadistill.evaluation.results import ObjectsByClip, highest, mean_objects, objects_by_teacher
 from vadistill.io.files import whole_folder
+from vadistill.io.frames import frame_stores
 from vadistill.report.mistakes import Panel, mistake_sheet, rank_in_clip, worst
 from vadistill.report.plots import score_plot
 from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.teachers.loader import frame_stores
 
 log = logging.getLogger(__name__)
 TOGETHER = "together"

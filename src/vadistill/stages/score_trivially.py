@@ -11,11 +11,11 @@ from vadistill.evaluation import flow_by_row
 from vadistill.evaluation.baselines import trivial_scores
 from vadistill.io import frame_scores
 from vadistill.io.detections import class_names
+from vadistill.io.frames import frame_stores
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.motion import read_speeds
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.teachers.loader import frame_stores
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ import torch
 
 from vadistill.detection.objects import index_objects
 from vadistill.io.detections import class_names
+from vadistill.io.frames import frame_stores
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers.image_pool import read_image_pool
-from vadistill.teachers.loader import TrainingObjects, frame_stores, hold_out
+from vadistill.teachers.loader import TrainingObjects, hold_out
 from vadistill.teachers.pretrained.weights import cached_weights
 from vadistill.teachers.registry import build
 from vadistill.teachers.training import fit

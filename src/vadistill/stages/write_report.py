@@ -12,6 +12,7 @@ from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.localisation_json import LocalisationResult
 from vadistill.evaluation.metrics import FrameLabels, FrameScores, equal_error_threshold, smooth
 from vadistill.evaluation.results import ObjectsByClip, highest, objects_by_teacher
+from vadistill.io.frames import frame_stores
 from vadistill.io.maps import MapStore
 from vadistill.report.contents import Material, page
 from vadistill.report.mistakes import extreme
@@ -20,7 +21,6 @@ from vadistill.report.page import Picture, picture, write_page
 from vadistill.report.run_files import read_timings, read_trainings
 from vadistill.settings import section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
-from vadistill.teachers.loader import frame_stores
 
 log = logging.getLogger(__name__)
 SHOWN = 6  # frames of each kind

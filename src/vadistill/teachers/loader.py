@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,11 +23,6 @@ from vadistill.teachers.crops import ClipCrops
 
 Part = tuple[ObjectIndex, np.ndarray]
 """The objects of a clip, and which rows (n,) of them."""
-
-
-def frame_stores(paths: Sequence[Path]) -> dict[str, FrameStore]:
-    """Return the frame stores by the name of their clip, not opened yet."""
-    return {path.stem: FrameStore(path) for path in paths}
 
 
 def scene_index(scenes: Sequence[str], scene: str) -> int:
