@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/src
 $(if $(strip $(DATASET)),,$(error DATASET is empty; say which results to remove))
 
 .PHONY: help environment demo check test benchmark settings pins lint types units
-.PHONY: clean-frames clean-detections clean-moving clean-motion clean-trivial clean-teachers clean-maps clean-student clean
+.PHONY: clean-frames clean-detections clean-moving clean-motion clean-trivial clean-teachers clean-maps clean-student clean-flow_cells clean
 
 help:
 	@echo "make demo            run everything on the embedded data set and show where the pictures are"
@@ -19,7 +19,7 @@ help:
 	@echo "make settings        write config.yaml's defaults, its schema, docs/settings.md and the keys of docs/outputs.md"
 	@echo "make pins            write the pins of envs/requirements.txt into envs/vadistill.yaml"
 	@echo "make lint            ruff, snakefmt, codespell, snakemake --lint"
-	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, moving, motion, trivial, teachers, maps, student"
+	@echo "make clean-STAGE DATASET=NAME   remove one stage's results: frames, detections, moving, motion, trivial, teachers, maps, student, flow_cells"
 	@echo "make clean DATASET=NAME         remove all results of a data set"
 
 environment: $(READY)
@@ -76,7 +76,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-clean-frames clean-detections clean-moving clean-motion clean-trivial clean-maps clean-student: clean-%:
+clean-frames clean-detections clean-moving clean-motion clean-trivial clean-maps clean-student clean-flow_cells: clean-%:
 	rm -rf results/$(DATASET)/$*
 
 clean-teachers:

@@ -2,7 +2,8 @@
 
     PYTHONPATH=src:tests python -m benchmarks.judge results/demo
 
-It reads teachers_validation.csv and teachers_test.csv: every teacher, each of its terms, and every trivial score.
+It reads teachers_validation.csv and teachers_test.csv: every teacher, each of its terms where it has several, and every
+trivial score.
 """
 
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 from scipy.stats import spearmanr
+
+from vadistill.datasets.synthetic.anomalies import REPLAYED
 
 GROUPS, LEVELS = ("teacher", "term", "trivial"), ("object", "frame")
 
@@ -19,13 +22,19 @@ def scores(table: Path) -> pd.DataFrame:
     rows = pd.read_csv(table)
     rows = rows[rows.group.isin(GROUPS) & rows.level.isin(LEVELS)]
     rows = rows.assign(auc=(rows.micro_auc + rows.macro_auc) / 2)
+    teacher = rows.name.str.partition(".")[0]
+    terms = teacher[(rows.group == "term") & (rows.kind == "all")].value_counts()
+    rows = rows[(rows.group != "term") | (teacher.map(terms) > 1)]  # a single term is the teacher once more
     return rows.pivot_table(index=["group", "name"], columns="kind", values="auc")
 
 
 def agreement(validation: pd.DataFrame, test: pd.Series) -> pd.Series:
     """Return Spearman's rank correlation of each kind of anomaly, and of their mean, with the test split."""
     kinds = validation.drop(columns="all")
-    judged = {**{kind: kinds[kind] for kind in kinds}, "mean of the kinds": kinds.mean(axis=1)}
+    judged = {kind: kinds[kind] for kind in kinds}
+    for name, some in (("the replayed", {*REPLAYED}), ("the others", {*kinds} - {*REPLAYED}), ("all kinds", {*kinds})):
+        if used := sorted(some & {*kinds}):
+            judged[f"mean of {name}"] = kinds[used].mean(axis=1)
     return pd.Series({name: spearmanr(values.loc[test.index], test).statistic for name, values in judged.items()})
 
 

@@ -88,7 +88,7 @@ def test_nothing_is_taken_from_other_frames_than_the_usable_ones(kind, usable, f
 @pytest.mark.parametrize("kind", REPLAYED)
 def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
     made = make(kind, walkers(), 100, pace=(2.0, 2.0))
-    assert made.boxes.any(1).sum() >= 5 and set(made.pasted) >= set(np.flatnonzero(made.boxes.any(1)))
+    assert made.boxes.any(1).sum() >= 5 and set(made.pasted) == set(np.flatnonzero(made.boxes.any(1)))
     body, empty = np.array((30, 40, 90)), scene().astype(int)
     for t, change in made.pasted.items():
         rendered, others = made.render(t, picture(t)).astype(int), list(people(t))
@@ -102,8 +102,8 @@ def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
         left = ~before[y1:y2, x1:x2]
         if left.sum() > 50:
             assert (np.abs(rendered - empty)[y1:y2, x1:x2].max(2)[left] < 25).mean() > 0.95, "it is gone"
-        if made.boxes[t].any():
-            x1, y1, x2, y2 = np.rint(made.boxes[t]).astype(int)
+        x1, y1, x2, y2 = np.rint(made.boxes[t]).astype(int)
+        if y2 - y1 > 5 and x2 - x1 > 5:
             assert (np.abs(rendered[y1:y2, x1:x2] - body).max(2) < 25).mean() > 0.65, "it is there"
         far = np.ones(SIZE, bool)
         for box in (where, made.boxes[t]):
@@ -117,8 +117,8 @@ def test_moments_of_a_replayed_object():
         moment_of = moments(kind, pace)
         return [moment_of(i, length) for i in range(length)]
 
-    assert shown("hurried", 6) == [0, 2, 4, None, None, None]
-    assert shown("hurried", 4, 1.5) == [0, 1, 3, None]
+    assert shown("hurried", 6) == [0, 2, 4, 4, 2, 0]
+    assert shown("hurried", 5, 1.0) == [0, 1, 2, 3, 3], "a quarter faster at least"
     assert shown("halting", 6) == [0, 1, 2, 2, 2, 2]
     assert shown("turning", 6) == [0, 1, 2, 3, 2, 1]
 

@@ -229,3 +229,16 @@ def test_a_frame_level_detector_has_its_own_auc_and_scores_videos(project):
     planned = project.planned("results/toy/toy_change/auc.json", config=[project.changed(CONFIG.replace("6}", "7}"))])
     assert {"train_detector", "score_frames", "evaluate_detector"} <= set(planned)
     assert "extract_frames" not in planned and "score_trivially" not in planned
+
+
+def test_its_settings_are_none_of_the_teachers(project):
+    """A variant of them is no variant of the teachers, and one that differs in its seed alone is a further seed."""
+    variants = "  other: {variant_of: toy, toy_change: {side: 7}}\n  seed: {variant_of: toy, distillation: {seed: 1}}\n"
+    script = (
+        "import yaml; from vadistill.datasets.catalogue import Catalogue;"
+        f"known = Catalogue(yaml.safe_load({CONFIG + variants!r}));"
+        "print(known.variant_groups('toy', 'teachers'), known.variant_groups('toy', 'student'))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(project.folder / "src")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "{'toy': 'toy'} {'toy': 'toy', 'other': 'other', 'seed': 'toy'}"

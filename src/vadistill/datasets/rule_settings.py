@@ -119,6 +119,7 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "calibrate_teacher": _of_calibration,
     "distill_student": _of_distillation,
     "train_detector": _of_detector,
+    "pack_cells": _of_detector,
     "evaluate_teachers": _of_labels,
     "draw_teachers": _of_labels,
     "evaluate_student": _of_labels,

@@ -57,7 +57,8 @@ class Flow:
     def of_windows(self, windows: np.ndarray) -> Motion:
         """Return the motion of the middle frames of windows (N, 3, H, W, 3) uint8 BGR, whatever OpenCV's threads.
 
-        Where the middle frame stands for a missing one, at a clip's ends, motion is taken to go on evenly.
+        Where the middle frame stands for a missing one, at a clip's ends, motion is taken to go on evenly. A
+        picture that is repeated within a clip looks the same.
         """
         found = []
         for window in windows:

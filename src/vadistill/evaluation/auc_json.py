@@ -48,7 +48,7 @@ class DetectorAuc(Auc):
     equal_error_rate: float | None = optional("of all frames: where false alarms and misses are equally frequent")
     protocols: dict[str, AucWithIntervals] = optional("AUC and intervals under the other protocols, by name")
     maps: Auc = optional("only of a teacher: AUC of its maps, read as the student's are")
-    by_resolution: dict[str, Auc] = optional("only of the student: AUC of each of its maps alone, such as `4x4`")
+    by_resolution: dict[str, Auc] = optional("only of frame-level detectors: AUC of each map alone, such as `4x4`")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ class FrameLevelDetector(ABC):
     def streamlined(self, weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> nn.Module:
         """Return the network made ready for other runtimes, weights and features in ``dtype``; scores are float32.
 
-        A detector whose network every exporter knows has nothing to do; it then computes in float32.
+        A detector that does nothing here computes in float32 whatever is asked for.
         """
         return self.load(weights)
 
@@ -58,6 +58,8 @@ class FrameLevelDetector(ABC):
 
     def fit(self, training: TrainingRun, windows: FrameWindows, device: torch.device) -> dict[str, Tensor]:
         """Train on normal clips, as phases of the run, and return the weights.
+
+        ``windows`` holds the held-out frames, too: ``windows.epoch_order`` draws from the others alone.
 
         A detector that learns of more than frames, as the student does, has a stage of its own for it.
         """

@@ -56,13 +56,18 @@ class CellScores(nn.Module):
 
 
 class FlowCellsDetector(FrameLevelDetector):
-    """The frame-level detector ``flow_cells``."""
+    """Scores frames by the normal neighbours of their moving cells.
+
+    Unlike the teacher, it takes what is usual in all scenes together: a video does not say which scene it shows.
+    """
 
     name = "flow_cells"
     exportable = False
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
+        if "motion" not in settings:
+            raise InputError("the teacher flow_cells, which scores no frames; expected flow_cells/packed.pt")
         self.motion = section("motion", settings["motion"])
         self.size = tuple(settings["size"])
         self.offsets = (-self.motion.step, 0, self.motion.step)

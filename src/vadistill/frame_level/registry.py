@@ -41,9 +41,13 @@ def read_detector(path: Path) -> TrainedDetector:
         InputError: The file is missing, damaged or no frame-level detector.
     """
     model = load_model(path, *DETECTORS)
-    with fitting(path):
-        settings: dict[str, Any] = json.loads(model["settings"])
-        return TrainedDetector(detector_class(model["kind"])(settings), model["weights"])
+    try:
+        with fitting(path):
+            settings: dict[str, Any] = json.loads(model["settings"])
+            return TrainedDetector(detector_class(model["kind"])(settings), model["weights"])
+    except InputError as error:
+        line = str(error)
+        raise InputError(line if line.startswith(str(path)) else f"{path}: {line}") from error
 
 
 def check_exportable(detector: FrameLevelDetector, path: Path) -> None:

@@ -9,13 +9,24 @@ import numpy as np
 DenseFlow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Gives the flow (H, W, 2) float32, (x, y) in pixels, from one image (H, W[, 3]) uint8 to another."""
 
+LEAST_SIDE = 32  # pixels: smaller pictures make DIS crash, so that their borders are repeated
 _NO_GUESS: Any = None  # of the flow; OpenCV's types do not say that it may be missing
 
 
 def dis_flow(preset: int) -> DenseFlow:
     """Return DIS flow between gray images; ``preset`` is one of OpenCV's ``DISOPTICAL_FLOW_PRESET_...``."""
     dis = cv2.DISOpticalFlow.create(preset)
-    return lambda start, end: dis.calc(start, end, _NO_GUESS)
+
+    def flow(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        height, width = start.shape
+        below, beside = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width)
+        if below or beside:
+            start, end = (
+                cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_REPLICATE) for image in (start, end)
+            )
+        return dis.calc(start, end, _NO_GUESS)[:height, :width]
+
+    return flow
 
 
 def farneback_flow() -> DenseFlow:

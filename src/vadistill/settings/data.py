@@ -121,7 +121,7 @@ class ValidationConfig:
     frames: int = number(240, "frames of a clip at most", 24)
     kinds: tuple[AnomalyKind, ...] = option(FIRST_KINDS, "of anomalies", minItems=1, uniqueItems=True)
     share: float = number(0.4, "of a made clip that is abnormal", 0.1, 0.9)
-    pace: tuple[float, ...] = interval((3.0, 3.0), "speed of an interval that is played fast, from .. to", 1.0)
+    pace: tuple[float, ...] = interval((3.0, 3.0), "speed of what is played fast or hurries, from .. to", 1.0)
     haste: tuple[float, ...] = interval((2.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
     seed: int = number(0, "what is pasted where and when")
 
@@ -133,6 +133,6 @@ class SyntheticConfig(ValidationConfig):
     clips: int = number(1000, "training clips used at most, each once for every kind", 1)
     frames: int = number(100, "frames of a clip at most", 24)
     share: float = number(0.8, "of a made clip that is abnormal", 0.1, 1)
-    pace: tuple[float, ...] = interval((1.25, 4.0), "speed of an interval that is played fast, from .. to", 1.0)
+    pace: tuple[float, ...] = interval((1.25, 4.0), "speed of what is played fast or hurries, from .. to", 1.0)
     haste: tuple[float, ...] = interval((1.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
     seed: int = number(1, "what is pasted where and when")

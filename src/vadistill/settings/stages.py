@@ -7,7 +7,7 @@ param of its rule, so that a changed setting reruns exactly the stages that read
 from typing import Any
 
 from vadistill.errors import InputError
-from vadistill.settings import SECTIONS, TEACHERS, canonical, section, teachers_of, told
+from vadistill.settings import DETECTORS, SECTIONS, TEACHERS, canonical, section, teachers_of, told
 
 # What each stage reads; {of} is the name of the teacher, or frame-level detector, that it is run for. A version is
 # raised by an intended change of the stage's algorithm, which then reruns it.
@@ -31,8 +31,8 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "draw_teachers": (1, ("evaluation",)),
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
-    "train_detector": (1, ("held_out", "{of}")),
-    "pack_cells": (1, ("motion", "maps")),
+    "train_detector": (1, ("held_out", "maps", "{of}")),
+    "pack_cells": (1, ("frames", "held_out", "motion", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
     "evaluate_regions": (2, ("localisation",)),
@@ -50,8 +50,8 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
 _SCORED = (*_DETECTED, "train_teacher", "score_objects")
 _CELLS_SCORED = ("generate_demo", "extract_frames", "compute_motion", "train_cells", "score_cells")
-# The sections that only the student depends on.
-STUDENT = ("synthetic", "student", "pretraining", "distillation")
+# The sections that no teacher depends on.
+STUDENT = ("synthetic", "pretraining", "distillation", *(name for name in DETECTORS if name not in TEACHERS))
 PRODUCTS: dict[str, tuple[str, ...]] = {
     "frames": ("generate_demo", "extract_frames"),
     "detections": _DETECTED[:3],

@@ -1,19 +1,32 @@
 """Rule pack_cells: the teacher flow_cells and its calibration in, a frame-level detector that scores frames out."""
 
 import json
+import logging
 
 from vadistill.io.frames import FrameStore
+from vadistill.io.provenance import data_fingerprint
 from vadistill.maps.calibration_file import read_calibration
 from vadistill.settings import canonical
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.training.checkpoint import load_model, save
 from vadistill.windows.training_conditions import KEY, Conditions
 
+log = logging.getLogger(__name__)
+
 
 def main(args) -> None:
     """Put together what ``frame_level.flow_cells`` needs."""
     model, calibration = load_model(args.model, "flow_cells"), read_calibration(args.calibration)
     clips = [FrameStore(path) for path in args.frames]
+    held_out = args.settings["held_out_clips"]
+    sizes = {(clip.height, clip.width) for clip in clips}
+    if len(sizes) > 1 or len(model["scenes"]) > 1:
+        log.warning(
+            "training clips of %d sizes and %d scenes: the detector sees frames of the first one's size, and takes what"
+            " is usual in all scenes together",
+            len(sizes),
+            len(model["scenes"]),
+        )
     used = {
         **args.settings,
         "flow_cells": json.loads(model["settings"]),
@@ -21,7 +34,8 @@ def main(args) -> None:
         "calibrated": calibration["score"],
         "calibration": calibration["settings"],
         "size": [clips[0].height, clips[0].width],
-        KEY: Conditions.of(clips).record(),
+        "training_data": data_fingerprint({clip.clip: clip.fingerprint for clip in clips}),
+        KEY: Conditions.of(clip for clip in clips if held_out.get(clip.clip, 1.0) > 0).record(),
     }
     save({"kind": "flow_cells", "settings": canonical(used), "weights": model["weights"]}, args.output)
 

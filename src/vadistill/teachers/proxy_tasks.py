@@ -81,21 +81,21 @@ class _TwoClasses(Task):
 
 
 class Arrow(_TwoClasses):
-    """Does time run backward?"""
+    """Tells sequences that run backward from those that run forward."""
 
     name = "arrow"
     views = ("forward", "backward")
 
 
 class Irregularity(_TwoClasses):
-    """Were frames left out?"""
+    """Tells sequences with frames left out from whole ones."""
 
     name = "irregularity"
     views = ("forward", "intermittent")
 
 
 class MiddleBox(Task):
-    """What does the middle crop show, when it is withheld?"""
+    """Draws the middle crop from the ones around it."""
 
     name = "middle_box"
     views = ("others",)
@@ -120,7 +120,7 @@ class MiddleBox(Task):
 
 
 class Distillation(Task):
-    """What does the detector see in the object, and what ResNet-50?"""
+    """Predicts the class scores of the detector and the outputs of ResNet-50."""
 
     name = "distillation"
     views = ("forward", "backward")

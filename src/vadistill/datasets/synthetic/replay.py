@@ -14,10 +14,11 @@ from vadistill.datasets.synthetic.cutouts import Cutout, Placed, cut
 from vadistill.datasets.synthetic.tracks import Track, feet
 
 HALT, TURN = 1 / 3, 1 / 2  # share of its track after which an object halts, or turns back
+LEAST_PACE = 1.25  # times its own speed, from which on an object hurries
 HIDING = 0.06  # of the box's height by which what hides an object goes beyond its outline
 
-Moments = Callable[[int, int], int | None]
-"""Gives the moment of its track that an object of ``length`` frames shows at moment i; None: it has left."""
+Moments = Callable[[int, int], int]
+"""Gives the moment of its track, of ``length`` frames, that an object shows at moment i."""
 
 
 @dataclass(frozen=True)
@@ -26,40 +27,40 @@ class Replayed:
 
     Attributes:
         hidden: The empty scene, where the object is in the normal clip.
-        shown: The object as it is at another moment; None where it has left.
+        shown: The object as it is at another moment.
     """
 
     hidden: Placed
-    shown: Placed | None
+    shown: Placed
 
     def box(self, size: tuple[int, int]) -> np.ndarray:
-        """Return the object's box (4,) float32 in a frame of a height and width; zeros where it has left."""
-        return self.shown.box(size) if self.shown else np.zeros(4, np.float32)
+        """Return the object's box (4,) float32 in a frame of a height and width."""
+        return self.shown.box(size)
 
     def paste(self, frame: np.ndarray) -> np.ndarray:
         """Return the frame (H, W, 3) uint8 with the change."""
-        made = self.hidden.paste(frame)
-        return self.shown.paste(made) if self.shown else made
+        return self.shown.paste(self.hidden.paste(frame))
 
 
 def moments(kind: str, pace: float) -> Moments:
-    """Return which moments of its track an object shows.
+    """Return which moments of its track an object shows; it is never gone, so that every changed frame is abnormal.
 
     Args:
-        kind: ``hurried``: its path is passed ``pace`` times as fast. ``halting``: it stops on its way. ``turning``: it
-            goes back as it came.
-        pace: Of ``hurried``.
+        kind: ``hurried``: it passes its path ``pace`` times as fast, to and fro. ``halting``: it stops on its way.
+            ``turning``: it goes back as it came.
+        pace: Of ``hurried``; lower ones than ``LEAST_PACE`` are raised.
     """
 
-    def hurried(i: int, length: int) -> int | None:
-        return moment if (moment := int(i * pace)) < length else None
+    def hurried(i: int, length: int) -> int:
+        last = length - 1
+        passed = int(i * max(pace, LEAST_PACE)) % (2 * last)
+        return min(passed, 2 * last - passed)
 
-    def halting(i: int, length: int) -> int | None:
+    def halting(i: int, length: int) -> int:
         return min(i, int(HALT * length))
 
-    def turning(i: int, length: int) -> int | None:
-        turn = int(TURN * length)
-        return moment if (moment := i if i <= turn else 2 * turn - i) >= 0 else None
+    def turning(i: int, length: int) -> int:
+        return min(i, 2 * int(TURN * length) - i)
 
     return {"hurried": hurried, "halting": halting, "turning": turning}[kind]
 
@@ -81,10 +82,7 @@ def replay(
         if moment == i:
             continue
         hidden = Placed(_hiding(cut(read(track.start + i), track.box[i], empty), track.box[i], empty), 1.0, foot[i])
-        shown = None
-        if moment is not None:
-            cutout = cut(read(track.start + moment), track.box[moment], empty)
-            shown = Placed(cutout, 1.0, foot[moment])
+        shown = Placed(cut(read(track.start + moment), track.box[moment], empty), 1.0, foot[moment])
         yield track.start + i, Replayed(hidden, shown)
 
 

@@ -1,0 +1,24 @@
+"""Dense flow of pictures so small that OpenCV's DIS would crash."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vadistill.geometry.flow import LEAST_SIDE, dis_flow
+
+PRESETS = (cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (12, 40), (15, 200), (200, 15), (LEAST_SIDE - 1, LEAST_SIDE)])
+def test_small_pictures_have_flow(preset, size):
+    start, end = np.random.default_rng(0).integers(0, 256, (2, *size), np.uint8)
+    made = dis_flow(preset)(start, end)
+    assert made.shape == (*size, 2) and np.isfinite(made).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_larger_ones_have_that_of_opencv(preset):
+    start, end = np.random.default_rng(0).integers(0, 256, (2, LEAST_SIDE, 50), np.uint8)
+    expected = cv2.DISOpticalFlow.create(preset).calc(start, end, None)
+    np.testing.assert_array_equal(dis_flow(preset)(start, end), expected)
