@@ -128,7 +128,7 @@ def test_keys_of_an_archive_are_names_and_no_paths(tmp_path):
 
 def test_no_rule_puts_a_name_into_a_command_without_quotes():
     """Only what wildcards restrict to a few plain words may stand in a command as it is."""
-    plain = {"wildcards.split", "wildcards.teacher", "wildcards.shard"}
+    plain = {"wildcards.split", "wildcards.teacher", "wildcards.detector", "wildcards.shard"}
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         text = path.read_text(encoding="utf-8")
         for command in text.split("    shell:\n")[1:]:
