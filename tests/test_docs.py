@@ -36,7 +36,7 @@ RULE_TEXT = "\n".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT /
 RULES = set(re.findall(r"^rule (\w+):", RULE_TEXT, re.M))
 RESULTS = {pattern.removesuffix("/") for pattern in re.findall(r'"(results/\{dataset\}/[^"]+)"', RULE_TEXT)}
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = {name for line in re.findall(r"^([a-z][a-z -]*):", MAKEFILE, re.M) for name in line.split()}
+TARGETS = {name for line in re.findall(r"^([a-z][a-z_ -]*):", MAKEFILE, re.M) for name in line.split()}
 SUFFIXES = {
     *("csv", "h5", "html", "json", "md", "mp4", "npy"),
     *("onnx", "png", "pt", "py", "smk", "tsv", "txt", "yaml"),

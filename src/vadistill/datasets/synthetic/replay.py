@@ -46,7 +46,7 @@ def moments(kind: str, pace: float) -> Moments:
     """Return which moments of its track an object shows; it is never gone, so that every changed frame is abnormal.
 
     Args:
-        kind: ``hurried``: it passes its path ``pace`` times as fast, to and fro. ``halting``: it stops on its way.
+        kind: ``hurried``: it passes its path ``pace`` times as fast, back and forth. ``halting``: it stops on its way.
             ``turning``: it goes back as it came.
         pace: Of ``hurried``; lower ones than ``LEAST_PACE`` are raised.
     """
