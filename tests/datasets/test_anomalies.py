@@ -89,7 +89,7 @@ def test_nothing_is_taken_from_other_frames_than_the_usable_ones(kind, usable, f
 def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
     made = make(kind, walkers(), 100, pace=(2.0, 2.0))
     assert made.boxes.any(1).sum() >= 5 and set(made.pasted) == set(np.flatnonzero(made.boxes.any(1)))
-    body, empty = np.array((30, 40, 90)), scene().astype(int)
+    body, empty, checks = np.array((30, 40, 90)), scene().astype(int), {"gone": 0, "there": 0}
     for t, change in made.pasted.items():
         rendered, others = made.render(t, picture(t)).astype(int), list(people(t))
         where = change.hidden.box(SIZE)
@@ -101,15 +101,18 @@ def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
         x1, y1, x2, y2 = np.rint(where).astype(int)
         left = ~before[y1:y2, x1:x2]
         if left.sum() > 50:
+            checks["gone"] += 1
             assert (np.abs(rendered - empty)[y1:y2, x1:x2].max(2)[left] < 25).mean() > 0.95, "it is gone"
         x1, y1, x2, y2 = np.rint(made.boxes[t]).astype(int)
         if y2 - y1 > 5 and x2 - x1 > 5:
+            checks["there"] += 1
             assert (np.abs(rendered[y1:y2, x1:x2] - body).max(2) < 25).mean() > 0.65, "it is there"
         far = np.ones(SIZE, bool)
         for box in (where, made.boxes[t]):
             x1, y1, x2, y2 = np.rint(box).astype(int)
             far[max(y1 - 8, 0) : y2 + 8, max(x1 - 8, 0) : x2 + 8] = False
         np.testing.assert_array_equal(rendered[far], picture(t)[far])
+    assert min(checks.values()) >= 3
 
 
 def test_moments_of_a_replayed_object():

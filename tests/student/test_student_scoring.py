@@ -96,7 +96,7 @@ def test_statistics_of_held_out_frames_are_of_them_alone(clips):
     expected = np.corrcoef(np.stack(grids)[here], target[here])[0, 1]
     assert found["held_out_correlation_one_4x4"] == pytest.approx(expected, abs=1e-4)
     errors = [t.max() - grid.flat[t.argmax()] for t, grid in zip(target, grids, strict=True) if t.any()]
-    assert len(errors) == 8 and found["held_out_peak_error"] == pytest.approx(np.mean(errors), abs=1e-5)
+    assert len(errors) == 8 and found["held_out_peak_shortfall"] == pytest.approx(np.mean(errors), abs=1e-5)
     assert held_out_statistics(made, windows_of(clips, NETWORK)) == {}
 
 

@@ -85,6 +85,7 @@ def finish(project: Project) -> Project:
     """Make every kind of result."""
     targets = (
         "auc.json",
+        "flow_cells/auc.json",
         "pictures",
         "teachers_validation.csv",
         "teacher_pictures",

@@ -42,7 +42,7 @@ def test_the_result_has_its_shape(auc):
     assert set(auc["teachers"]) == set(TEACHERS)
     assert set(auc["student"]["by_resolution"]) == {"1x1", "4x4", "16x16"}
     assert set(auc["student"]["per_clip"]) == {"test_01", "test_02"}
-    assert set(auc["trivial"]) <= TRIVIAL and len(auc["trivial"]) >= 5
+    assert {"flow_by_row"} < set(auc["trivial"]) <= TRIVIAL and len(auc["trivial"]) >= 5
     for record in (auc["student"], *auc["teachers"].values(), *auc["trivial"].values()):
         assert 0 <= record["micro_auc"] <= 1 and 0 <= record["macro_auc"] <= 1
     assert auc["protocol"]["single_class_clips"] == "skipped" and auc["protocol"]["normalisation"] == "none"
@@ -279,3 +279,14 @@ def test_the_student_learns_from_synthetic_anomalies_and_from_no_held_out_clip(r
     assert known["clips"] == sum(store.clip not in held for store in filmed)
     assert known["frames_per_second"] == sorted({store.fps for store in filmed})
     assert {tuple(size) for size in known["sizes"]} == {(store.width, store.height) for store in filmed}
+
+
+def test_a_detector_without_training_has_its_own_numbers(finished):
+    result = json.loads((finished.folder / "results/tiny/flow_cells/auc.json").read_text())
+    assert result["detector"] == "flow_cells" and set(result["scores"]["per_clip"]) == {"test_01", "test_02"}
+    assert {"frames", "motion", "flow_cells", "calibration", "held_out_clips"} <= set(result["settings"])
+    assert "calibrated" not in result["settings"] and result["provenance"]["data"]["training"]
+    other = finished.changed("datasets: {tiny: {maps: {resolutions: [1, 4]}}}")
+    assert "pack_cells" in finished.planned("results/tiny/flow_cells/auc.json", config=[other])
+    other = finished.changed("datasets: {tiny: {background_agnostic: {batch: 32}}}")
+    assert "pack_cells" not in finished.planned("results/tiny/flow_cells/auc.json", config=[other])

@@ -58,7 +58,7 @@ rule score_frames:
         "../../envs/vadistill.yaml"
     threads: workflow.cores
     resources:
-        gpu=1,
+        gpu=lambda wildcards: int(wildcards.detector not in TEACHERS),  # these measure flow on processors
         mem_mb=memory(8000),
     params:
         settings=settings("score_frames"),

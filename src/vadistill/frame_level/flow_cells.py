@@ -4,6 +4,7 @@ A window's motion is measured in it, so that the frames of a stream need nothing
 calibrate_teacher and pack_cells make it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -85,5 +86,5 @@ class FlowCellsDetector(FrameLevelDetector):
         """Return what scores frames, given the normal motion."""
         teacher = FlowCells(section("flow_cells", self.settings["flow_cells"]), self.settings["scenes"])
         teacher.load({name: values.numpy() for name, values in weights.items()})
-        calibrator = Calibrator.from_json(self.settings["calibrated"])
+        calibrator = Calibrator.from_json(json.loads(self.settings["calibrated"]))
         return CellScores(Flow(self.motion), teacher, calibrator, self.resolutions).eval()

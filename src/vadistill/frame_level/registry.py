@@ -58,7 +58,7 @@ def check_exportable(detector: FrameLevelDetector, path: Path) -> None:
     """
     if not detector.exportable:
         raise InputError(
-            f"{path}: {detector.name} measures flow by OpenCV, which no other runtime takes; expected a detector "
+            f"{path}: the network of {detector.name} is no graph that another runtime takes; expected a detector "
             "that is a network, or score with this file as it is"
         )
 

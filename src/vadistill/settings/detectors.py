@@ -5,6 +5,8 @@ from typing import ClassVar, Protocol
 from vadistill.settings.student import StudentConfig
 from vadistill.settings.teachers import FlowCellsConfig
 
+MODEL = "model.pt"  # what the rule train_detector makes
+
 
 class DetectorSettings(Protocol):
     """The settings of a frame-level detector: a dataclass.
@@ -18,7 +20,6 @@ class DetectorSettings(Protocol):
 
 # By name, in the order of all tables. The class <Name>Detector in vadistill.frame_level.<name> belongs to <Name>Config.
 # One whose ``model`` is MODEL is trained by the rule train_detector, of frames alone; any other has rules of its own.
-MODEL = "model.pt"
 DETECTORS: dict[str, type[DetectorSettings]] = {
     "student": StudentConfig,
     "flow_cells": FlowCellsConfig,

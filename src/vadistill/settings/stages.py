@@ -31,7 +31,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "draw_teachers": (1, ("evaluation",)),
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
-    "train_detector": (1, ("held_out", "maps", "{of}")),
+    "train_detector": (1, ("frames", "held_out", "maps", "{of}")),
     "pack_cells": (1, ("frames", "held_out", "motion", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
@@ -50,8 +50,10 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
 _SCORED = (*_DETECTED, "train_teacher", "score_objects")
 _CELLS_SCORED = ("generate_demo", "extract_frames", "compute_motion", "train_cells", "score_cells")
-# The sections that no teacher depends on.
-STUDENT = ("synthetic", "pretraining", "distillation", *(name for name in DETECTORS if name not in TEACHERS))
+# The sections that only the student depends on.
+STUDENT = ("synthetic", "student", "pretraining", "distillation")
+# Those of frame-level detectors that are neither the student nor a teacher.
+OTHERS = tuple(name for name in DETECTORS if name not in (*STUDENT, *TEACHERS))
 PRODUCTS: dict[str, tuple[str, ...]] = {
     "frames": ("generate_demo", "extract_frames"),
     "detections": _DETECTED[:3],
@@ -118,7 +120,7 @@ def all_settings(config: dict[str, Any], dataset: str, student: bool, seeds: boo
         student: With what makes the student; else what makes the teachers alone.
         seeds: With the seeds of trainings; without them, runs that differ in nothing else are equal.
     """
-    left_out = () if student else STUDENT
+    left_out = OTHERS if student else (*STUDENT, *OTHERS)
     sections = {name: told(dataset_section(config, dataset, name)) for name in SECTIONS if name not in left_out}
     for name in () if seeds else {*TEACHERS, *STUDENT} & sections.keys():
         sections[name].pop("seed", None)

@@ -19,19 +19,20 @@ def main(args) -> None:
     model, calibration = load_model(args.model, "flow_cells"), read_calibration(args.calibration)
     clips = [FrameStore(path) for path in args.frames]
     held_out = args.settings["held_out_clips"]
+    warnings: list[str] = []  # which auc.json repeats
     sizes = {(clip.height, clip.width) for clip in clips}
     if len(sizes) > 1 or len(model["scenes"]) > 1:
-        log.warning(
-            "training clips of %d sizes and %d scenes: the detector sees frames of the first one's size, and takes what"
-            " is usual in all scenes together",
-            len(sizes),
-            len(model["scenes"]),
+        warnings.append(
+            f"flow_cells: training clips of {len(sizes)} sizes and {len(model['scenes'])} scenes; the detector sees frames "
+            "of the first one's size, and takes what is usual in all scenes together"
         )
+        log.warning(warnings[0])
     used = {
         **args.settings,
         "flow_cells": json.loads(model["settings"]),
         "scenes": model["scenes"],
-        "calibrated": calibration["score"],
+        "calibrated": canonical(calibration["score"]),
+        "warnings": warnings,
         "calibration": calibration["settings"],
         "size": [clips[0].height, clips[0].width],
         "training_data": data_fingerprint({clip.clip: clip.fingerprint for clip in clips}),

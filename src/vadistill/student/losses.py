@@ -162,7 +162,7 @@ def map_statistics(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) ->
 
 
 @torch.no_grad()
-def peak_error(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) -> Tensor:
+def peak_shortfall(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) -> Tensor:
     """Return by how much the student is below the teachers' mean where this is highest, mean over the frames.
 
     Of the finest map; frames without an object do not count.

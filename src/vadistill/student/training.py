@@ -9,7 +9,7 @@ import torch
 
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.student.distillation import Distiller
-from vadistill.student.losses import map_statistics, peak_error
+from vadistill.student.losses import map_statistics, peak_shortfall
 from vadistill.student.network import scale_frames
 from vadistill.student.scoring import validation_auc
 from vadistill.training.device import loader_workers
@@ -56,7 +56,7 @@ def distillation_phase(
 def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str, float]:
     """Return how well the student draws the teachers' maps of normal frames that nothing is learned from.
 
-    Correlations and the error at the peaks (``losses.map_statistics``, ``losses.peak_error``) over all these frames,
+    Correlations and the error at the peaks (``losses.map_statistics``, ``losses.peak_shortfall``) over all these frames,
     which need no labels; nothing where no frames are held out.
     """
     order, student = windows.held_out_order(HELD_OUT_FRAMES), distiller.result
@@ -71,7 +71,10 @@ def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str
     maps = {name: {g: torch.cat([part[name][g] for part in parts]) for g in parts[0][name]} for name in parts[0]}
     own = maps.pop("student")
     found = {name: value for name, value in map_statistics(own, maps).items() if name.startswith("correlation")}
-    return {f"held_out_{name}": float(value) for name, value in {**found, "peak_error": peak_error(own, maps)}.items()}
+    return {
+        f"held_out_{name}": float(value)
+        for name, value in {**found, "peak_shortfall": peak_shortfall(own, maps)}.items()
+    }
 
 
 def train_epoch(

@@ -1,6 +1,7 @@
 """Synthetic anomalies in normal clips, made of the clips' own frames and objects.
 
-The anomaly fills the middle of a made clip; before and after it, the clip is as it was.
+The anomaly lies in the middle of a made clip, and fills it but where an object is replayed; before and after it, the
+clip is as it was.
 """
 
 import logging
@@ -56,7 +57,7 @@ class Degree:
 
     Attributes:
         share: Of the made clip that is abnormal.
-        pace: Range of the speed at which an interval of kind ``fast`` is played.
+        pace: Range of the speed of what is played ``fast`` or is ``hurried``.
         haste: Range of the speed of a ``pasted`` object, times the usual one where it slides.
     """
 
@@ -133,7 +134,7 @@ def _replayed(
     """Return the changes by frame of the made clip, which begins with frame ``first``; none without an object."""
     tracks = _one_after_another(clip, shown, rng)
     if not tracks:
-        log.info("no object moves for long enough: one is pasted")
+        log.warning("no object moves for long enough: one is pasted in place of one that is replayed")
         return {}
     empty = background(clip.read, clip.usable)
     return {t - first: change for track in tracks for t, change in replay(track, moment_of, clip.read, empty)}
