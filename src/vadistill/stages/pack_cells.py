@@ -23,8 +23,8 @@ def main(args) -> None:
     sizes = {(clip.height, clip.width) for clip in clips}
     if len(sizes) > 1 or len(model["scenes"]) > 1:
         warnings.append(
-            f"flow_cells: training clips of {len(sizes)} sizes and {len(model['scenes'])} scenes; the detector sees frames "
-            "of the first one's size, and takes what is usual in all scenes together"
+            f"flow_cells: training clips of {len(sizes)} sizes and {len(model['scenes'])} scenes; the detector sees "
+            "frames of the first one's size, and takes what is usual in all scenes together"
         )
         log.warning(warnings[0])
     used = {

@@ -56,8 +56,8 @@ def distillation_phase(
 def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str, float]:
     """Return how well the student draws the teachers' maps of normal frames that nothing is learned from.
 
-    Correlations and the error at the peaks (``losses.map_statistics``, ``losses.peak_shortfall``) over all these frames,
-    which need no labels; nothing where no frames are held out.
+    Correlations (``losses.map_statistics``) and ``losses.peak_shortfall`` over all these frames, which need no labels;
+    nothing where no frames are held out.
     """
     order, student = windows.held_out_order(HELD_OUT_FRAMES), distiller.result
     if not order:
@@ -71,10 +71,8 @@ def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str
     maps = {name: {g: torch.cat([part[name][g] for part in parts]) for g in parts[0][name]} for name in parts[0]}
     own = maps.pop("student")
     found = {name: value for name, value in map_statistics(own, maps).items() if name.startswith("correlation")}
-    return {
-        f"held_out_{name}": float(value)
-        for name, value in {**found, "peak_shortfall": peak_shortfall(own, maps)}.items()
-    }
+    found["peak_shortfall"] = peak_shortfall(own, maps)
+    return {f"held_out_{name}": float(value) for name, value in found.items()}
 
 
 def train_epoch(
