@@ -29,7 +29,7 @@ from vadistill.student.pretraining import middle_frame
 from vadistill.teachers.loader import objects_of_clip
 from vadistill.teachers.registry import build
 from vadistill.training.device import autocast
-from vadistill.windows.loader import FrameWindows, offsets
+from vadistill.windows.loader import FrameWindows
 
 HEIGHT, WIDTH, FRAMES, OBJECTS = 480, 856, 16, 8
 CLASSES, SCENES, BATCH, RESOLUTIONS = 80, 13, 4, (1, 4, 16)
@@ -69,7 +69,7 @@ def boxes() -> Detections:
 def reading(film: Path, path: Path) -> Counted:
     """Return what one core does with frames and boxes."""
     network, objects = StudentConfig(), boxes()
-    windows = FrameWindows([path], (network.height, network.width), offsets(network.frames, network.frame_step))
+    windows = FrameWindows([path], network.size, network.offsets)
     score = np.linspace(0, 1, len(objects))
     scored = ScoredObjects(FRAMES, (HEIGHT, WIDTH), objects.frame, objects.box, score)
     return {
@@ -115,7 +115,7 @@ def start() -> None:
 def student(path: Path, device: torch.device) -> Counted:
     """Return a step of each training of the student, and scoring."""
     settings = StudentConfig()
-    windows = FrameWindows([path], (settings.height, settings.width), offsets(settings.frames, settings.frame_step))
+    windows = FrameWindows([path], settings.size, settings.offsets)
     frames = scale_frames(torch.stack([windows[t][0] for t in range(BATCH)]).to(device))
     autoencoder = AutoEncoder(settings).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(autoencoder.parameters())

@@ -109,7 +109,7 @@ import torch
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vadistill.frame_level.base import FrameLevelDetector
+from vadistill.frame_level.base import FrameTrainedDetector
 from vadistill.settings import section
 from vadistill.training.run import TrainingPhase
 from vadistill.windows.loader import loader
@@ -127,7 +127,7 @@ class Change(nn.Module):
         return cells.amax((1, 2)), cells
 
 
-class ToyChangeDetector(FrameLevelDetector):
+class ToyChangeDetector(FrameTrainedDetector):
     name = "toy_change"
 
     def __init__(self, settings):

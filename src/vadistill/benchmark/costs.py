@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vadistill.frame_level.base import FrameLevelDetector
+from vadistill.frame_level.base import NetworkDetector
 from vadistill.settings import StudentConfig, canonical
 from vadistill.student.network import Student
 from vadistill.training.checkpoint import save
@@ -28,7 +28,7 @@ class Cost:
     values: int
 
 
-def cost_of(detector: FrameLevelDetector) -> Cost:
+def cost_of(detector: NetworkDetector) -> Cost:
     """Count what the network of a detector costs; nothing is computed."""
     values = 0
 

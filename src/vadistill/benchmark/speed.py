@@ -16,8 +16,7 @@ from vadistill.benchmark.costs import cost_of, write_untrained
 from vadistill.benchmark.machine_peak import describe_machine, measure_peak
 from vadistill.datasets.demo.clips import render_clip
 from vadistill.errors import InputError
-from vadistill.frame_level.base import FrameLevelDetector
-from vadistill.frame_level.registry import check_exportable, read_detector
+from vadistill.frame_level.registry import as_network, read_detector
 from vadistill.inference.backends import BACKENDS, BASELINE, load_backend
 from vadistill.inference.export import loadable
 from vadistill.inference.stream import StreamTimes, assemble
@@ -115,10 +114,6 @@ def windows_of_film(film: Path, model: Path) -> list[np.ndarray]:
 
 
 def _racer(name: str, model: Path, file: Path, threads: int) -> Racer:
-    return Racer(partial(load_backend, name, file, threads=threads), cost_of(_network(model)))
-
-
-def _network(model: Path) -> FrameLevelDetector:
-    detector = read_detector(model).detector
-    check_exportable(detector, model)
-    return detector
+    return Racer(
+        partial(load_backend, name, file, threads=threads), cost_of(as_network(read_detector(model).detector, model))
+    )

@@ -1,4 +1,4 @@
-"""The interface that every frame-level detector implements."""
+"""What every frame-level detector implements, and those that are networks, and those that learn of frames alone."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from vadistill.windows.loader import FrameWindows
 
 
 class FrameLevelDetector(ABC):
-    """A network from windows of frames to frame scores and anomaly maps, and how it is trained.
+    """From windows of frames to frame scores and anomaly maps.
 
     Attributes:
         name: Name in config.yaml and in the registry, kind of its model files and folder of its results.
@@ -21,11 +21,9 @@ class FrameLevelDetector(ABC):
         size: Height and width of its input in pixels.
         offsets: Of the frames in its input from the judged one, (-3, 0, 3) for three frames three apart.
         resolutions: Sides g of its maps.
-        exportable: Whether its network is a graph of tensors, which other runtimes and compilers can take.
     """
 
     name: ClassVar[str]
-    exportable: ClassVar[bool] = True
     size: tuple[int, int]
     offsets: tuple[int, ...]
     resolutions: tuple[int, ...]
@@ -36,17 +34,14 @@ class FrameLevelDetector(ABC):
         self.settings = settings
 
     @abstractmethod
-    def build(self) -> nn.Module:
-        """Return the network, not trained: uint8 frames (N, 3 * F, H, W) to scores (N,) and a map (N, g, g) each."""
-
     def load(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """Return the network with the weights that ``fit`` returned, in evaluation mode."""
-        network = self.build()
-        network.load_state_dict(weights)
-        return network.eval()
+        """Return what its file holds, in evaluation mode.
+
+        It gives scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 3 * F, H, W).
+        """
 
     def streamlined(self, weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> nn.Module:
-        """Return the network made ready for other runtimes, weights and features in ``dtype``; scores are float32.
+        """Return the same made ready for other runtimes, weights and features in ``dtype``; scores are float32.
 
         A detector that does nothing here computes in float32 whatever is asked for.
         """
@@ -56,11 +51,27 @@ class FrameLevelDetector(ABC):
         """Return what it sees of stored clips; more arguments of ``FrameWindows`` when it is trained."""
         return FrameWindows(paths, self.size, self.offsets, **training)
 
+
+class NetworkDetector(FrameLevelDetector):
+    """A frame-level detector that is a network: a graph of tensors, which other runtimes and compilers can take."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Return the network, not trained: uint8 frames (N, 3 * F, H, W) to scores (N,) and a map (N, g, g) a resolution."""
+
+    def load(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        """Return the network with its weights, in evaluation mode."""
+        network = self.build()
+        network.load_state_dict(weights)
+        return network.eval()
+
+
+class FrameTrainedDetector(NetworkDetector):
+    """A network that learns of frames alone: the rule train_detector trains it."""
+
+    @abstractmethod
     def fit(self, training: TrainingRun, windows: FrameWindows, device: torch.device) -> dict[str, Tensor]:
         """Train on normal clips, as phases of the run, and return the weights.
 
         ``windows`` holds the held-out frames, too: ``windows.epoch_order`` draws from the others alone.
-
-        A detector that learns of more than frames, as the student does, has a stage of its own for it.
         """
-        raise NotImplementedError(f"{self.name} has a training stage of its own")

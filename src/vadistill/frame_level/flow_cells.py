@@ -63,7 +63,6 @@ class FlowCellsDetector(FrameLevelDetector):
     """
 
     name = "flow_cells"
-    exportable = False
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
@@ -73,14 +72,6 @@ class FlowCellsDetector(FrameLevelDetector):
         self.size = tuple(settings["size"])
         self.offsets = (-self.motion.step, 0, self.motion.step)
         self.resolutions = tuple(section("maps", settings["maps"]).resolutions)
-
-    def build(self) -> nn.Module:
-        """Raise an error: there is nothing to train.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(f"{self.name}: is made of normal motion, not trained; expected a packed one")
 
     def load(self, weights: Mapping[str, Tensor]) -> CellScores:
         """Return what scores frames, given the normal motion."""

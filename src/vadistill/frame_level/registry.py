@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vadistill.errors import InputError
-from vadistill.frame_level.base import FrameLevelDetector
+from vadistill.frame_level.base import FrameLevelDetector, FrameTrainedDetector, NetworkDetector
 from vadistill.settings import DETECTORS
 from vadistill.training.checkpoint import fitting, load_model
 from vadistill.training.device import in_layout
@@ -34,6 +34,20 @@ def detector_class(name: str) -> type[FrameLevelDetector]:
     return getattr(import_module(f"vadistill.frame_level.{name}"), f"{kind}Detector")
 
 
+def untrained(name: str, settings: dict[str, Any]) -> FrameTrainedDetector:
+    """Return a frame-level detector that the rule train_detector trains.
+
+    Raises:
+        InputError: There is no such detector, or it learns of more than frames.
+    """
+    detector = detector_class(name)(settings)
+    if not isinstance(detector, FrameTrainedDetector):
+        raise InputError(
+            f"frame-level detector '{name}': has rules of its own; expected one that learns of frames alone"
+        )
+    return detector
+
+
 def read_detector(path: Path) -> TrainedDetector:
     """Read a trained frame-level detector; which one it is stands in its file.
 
@@ -50,21 +64,22 @@ def read_detector(path: Path) -> TrainedDetector:
         raise InputError(line if line.startswith(str(path)) else f"{path}: {line}") from error
 
 
-def check_exportable(detector: FrameLevelDetector, path: Path) -> None:
-    """Refuse a detector that other runtimes and compilers cannot take.
+def as_network(detector: FrameLevelDetector, path: Path) -> NetworkDetector:
+    """Return the detector that a file holds, if other runtimes and compilers can take it.
 
     Raises:
-        InputError: Its network is no graph of tensors.
+        InputError: It is no network.
     """
-    if not detector.exportable:
+    if not isinstance(detector, NetworkDetector):
         raise InputError(
             f"{path}: the network of {detector.name} is no graph that another runtime takes; expected a detector "
             "that is a network, or score with this file as it is"
         )
+    return detector
 
 
 def load_network(
-    path: Path, device: torch.device, streamlined: torch.dtype | None = None
+    path: Path, device: torch.device, streamlined: torch.dtype | None = None, graph: bool = False
 ) -> tuple[FrameLevelDetector, nn.Module]:
     """Load a trained frame-level detector and its network, in evaluation mode.
 
@@ -72,11 +87,14 @@ def load_network(
         path: Its file.
         device: Where the network goes.
         streamlined: Made ready for other runtimes in this type; None: as it is trained.
+        graph: Refuse a detector that is no network (``as_network``).
 
     Raises:
-        InputError: The file is missing, damaged or no frame-level detector.
+        InputError: The file is missing, damaged or no frame-level detector, or not one that is asked for.
     """
     detector, weights = read_detector(path)
+    if graph:
+        as_network(detector, path)
     with fitting(path):
         network = detector.load(weights) if streamlined is None else detector.streamlined(weights, streamlined)
     return detector, in_layout(network.to(device), torch.channels_last)

@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vadistill.frame_level.base import FrameLevelDetector
+from vadistill.frame_level.base import NetworkDetector
 from vadistill.settings import section
 from vadistill.student.graph import ScoringNetwork, streamlined
 from vadistill.student.network import Student
-from vadistill.windows.loader import offsets
 
 
-class StudentDetector(FrameLevelDetector):
+class StudentDetector(NetworkDetector):
     """The frame-level detector ``student`` (arXiv 2211.15597)."""
 
     name = "student"
@@ -21,8 +20,7 @@ class StudentDetector(FrameLevelDetector):
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
         self.layout = section("student", settings["student"])
-        self.size = self.layout.height, self.layout.width
-        self.offsets = offsets(self.layout.frames, self.layout.frame_step)
+        self.size, self.offsets = self.layout.size, self.layout.offsets
         self.resolutions = tuple(section("maps", settings["maps"]).resolutions)
 
     def build(self) -> ScoringNetwork:

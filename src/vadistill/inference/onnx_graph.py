@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from vadistill.frame_level.registry import check_exportable, load_network
+from vadistill.frame_level.registry import load_network
 from vadistill.inference.description import KEY, Description
 from vadistill.inference.extras import extra
 
@@ -23,8 +23,7 @@ def to_onnx(model: Path) -> bytes:
     Raises:
         InputError: The file is no trained detector, or its network is no graph.
     """
-    detector, network = load_network(model, torch.device("cpu"), streamlined=torch.float32)
-    check_exportable(detector, model)
+    detector, network = load_network(model, torch.device("cpu"), streamlined=torch.float32, graph=True)
     description = Description.of(detector)
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant that it joins
     with warnings.catch_warnings():

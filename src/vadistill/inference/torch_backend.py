@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vadistill.errors import InputError
-from vadistill.frame_level.registry import check_exportable, load_network, read_detector
+from vadistill.frame_level.registry import load_network
 from vadistill.inference.backend import BatchScores
 from vadistill.inference.description import Description
 
@@ -54,7 +54,7 @@ def eager(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBack
     return TorchBackend(name, network, Description.of(detector), device, threads, piece=None)
 
 
-def folded(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBackend:
+def folded(name: str, model: Path, threads: int, dtype: torch.dtype, graph: bool = False) -> TorchBackend:
     """Return the student with folded batch norms, its weights and features in ``dtype``.
 
     Raises:
@@ -63,7 +63,7 @@ def folded(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchBac
     device = _device()
     if dtype == torch.float16 and device.type == "cpu":
         raise InputError(f"backend '{name}': there is no GPU; expected one for float16")
-    detector, network = load_network(model, device, streamlined=dtype)
+    detector, network = load_network(model, device, streamlined=dtype, graph=graph)
     description = Description.of(detector)
     piece = description.piece if device.type == "cpu" else MOST_ON_A_GPU
     return TorchBackend(name, network, description, device, threads, piece)
@@ -77,8 +77,7 @@ def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchB
     Raises:
         InputError: torch finds no compiler, or the network is no graph.
     """
-    check_exportable(read_detector(model).detector, model)
-    backend = folded(name, model, threads, dtype)
+    backend = folded(name, model, threads, dtype, graph=True)
     # Freezing lets it repack the weights once; CUDA graphs take the launches of small kernels away.
     mode = {"options": {"freezing": True}} if backend.device.type == "cpu" else {"mode": "reduce-overhead"}
     backend.run = _in_powers_of_two(torch.compile(backend.run, dynamic=False, **mode))

@@ -29,6 +29,16 @@ class StudentConfig:
     last_activation: Literal["softplus", "relu"] = option("softplus", "of the map heads; relu can die")
     pooling: Literal["max", "soft"] = option("max", "from features to a map's cells: the maximum or a smooth one")
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its input in pixels."""
+        return self.height, self.width
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Distances of its input frames from the judged one: (-3, 0, 3) for three frames, three apart."""
+        return tuple(self.frame_step * i for i in range(-(self.frames // 2), self.frames // 2 + 1))
+
 
 @dataclass(frozen=True)
 class PretrainingConfig:

@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from vadistill.frame_level.registry import detector_class
+from vadistill.frame_level.registry import untrained
 from vadistill.io.provenance import data_fingerprint
 from vadistill.settings import canonical
 from vadistill.stages._run import add_paths, parser, run
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def main(args) -> None:
     """Train the detector on the clips that are not held out."""
-    device, detector = pick_device(), detector_class(args.detector)(args.settings)
+    device, detector = pick_device(), untrained(args.detector, args.settings)
     seed = args.settings[args.detector].get("seed", 0)
     torch.manual_seed(seed)
     held_out = args.settings["held_out_clips"]

@@ -12,13 +12,13 @@ from vadistill.evaluation.protocols import frame_auc
 from vadistill.settings import StudentConfig
 from vadistill.student.graph import ScoringNetwork
 from vadistill.student.network import Student
-from vadistill.windows.loader import FrameWindows, offsets
+from vadistill.windows.loader import FrameWindows
 from vadistill.windows.scoring import score_windows
 
 
 def windows_of(paths: Sequence[Path], network: StudentConfig, **training: Any) -> FrameWindows:
     """Return the windows that a student sees of some clips; more arguments of ``FrameWindows`` when it is trained."""
-    return FrameWindows(paths, (network.height, network.width), offsets(network.frames, network.frame_step), **training)
+    return FrameWindows(paths, network.size, network.offsets, **training)
 
 
 def validation_windows(

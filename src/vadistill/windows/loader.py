@@ -125,11 +125,6 @@ class FrameWindows(Dataset):
         return chosen[torch.randperm(len(chosen), generator=generator)].tolist()
 
 
-def offsets(frames: int, step: int) -> tuple[int, ...]:
-    """Return the distances of a window's frames from the middle one: (-3, 0, 3) for three frames, three apart."""
-    return tuple(step * i for i in range(-(frames // 2), frames // 2 + 1))
-
-
 def loader(windows: FrameWindows, order: Sequence[int], batch: int, workers: int) -> DataLoader:
     """Return batches in the given order, read ahead by worker processes."""
     return DataLoader(
