@@ -57,7 +57,7 @@ class NetworkDetector(FrameLevelDetector):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """Return the network, not trained: uint8 frames (N, 3 * F, H, W) to scores (N,) and a map (N, g, g) a resolution."""
+        """Return the network, not trained: uint8 frames (N, 3 * F, H, W) to scores (N,) and maps (N, g, g)."""
 
     def load(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """Return the network with its weights, in evaluation mode."""
