@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from vadistill.errors import InputError
 from vadistill.evaluation import flow_by_row
+from vadistill.evaluation.flow_by_row import FlowByRow
 from vadistill.geometry.motion import MOVING, usual_speed
+from vadistill.io.files import write_json
 from vadistill.maps.percentiles import steady
 
 
@@ -38,3 +41,14 @@ def test_where_nothing_moves_in_training_the_least_motion_stands_out():
     test = np.zeros((2, 3, 4), np.float16)
     test[1, 2, 2] = MOVING
     assert made(test, "") == pytest.approx([0, np.tanh(1)], rel=1e-3)
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+    made = flow_by_row.fit([("slow", clip(0)), ("fast", clip(1, scale=3))])
+    write_json(tmp_path / "fitted.json", made.content())
+    read = FlowByRow.read(tmp_path / "fitted.json")
+    assert read == made
+    np.testing.assert_array_equal(read(clip(5), "slow"), made(clip(5), "slow"))
+    write_json(tmp_path / "fitted.json", {"usual": {}})
+    with pytest.raises(InputError, match=r"fitted\.json: no key overall, high"):
+        FlowByRow.read(tmp_path / "fitted.json")

@@ -226,7 +226,7 @@ def test_a_variant_with_another_detector_shares_frames_only():
     shared = {
         product for product in PRODUCTS if shared_from(VARIED, "detected", product, "test", "multi_task") == "base"
     }
-    assert shared == {"frames", "moving", "motion", "pretrained"}
+    assert shared == {"frames", "moving", "motion", "flow_by_row", "pretrained"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ PLACES = {
     "scores": "object_scores/multi_task/train/{shard}.h5",
     "calibration": "teachers/multi_task/calibration.json",
     "maps": "maps/multi_task/train/{shard}.h5",
+    "flow_by_row": "trivial/flow_by_row.json",
     "trivial": "trivial/train/{shard}.h5",
     "pretrained": "student/pretrained.pt",
 }

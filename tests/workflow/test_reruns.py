@@ -55,7 +55,7 @@ def test_an_ablation_shares_what_lies_before_the_student(finished):
                                       "score_objects", "calibrate_teacher", *MAPPED}),
         ("validation", {"seed": 5}, {"make_synthetic_clip", *DISTILLED}),
         ("synthetic", {"seed": 5}, {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", *MAPPED}),
-        ("motion", {"step": 2}, {"compute_motion", "score_trivially", "evaluate"}),
+        ("motion", {"step": 2}, {"compute_motion", "fit_flow_by_row", "score_trivially", "evaluate"}),
         ("frames", {"quality": 90}, {"extract_frames", "compute_motion", "detect_objects", "find_moving",
                                      "train_teacher", "score_objects", "score_trivially", "calibrate_teacher",
                                      "pretrain_student", "make_synthetic_clip", *MAPPED}),
@@ -81,7 +81,7 @@ def test_a_teacher_of_cells_follows_motion_and_not_objects(finished):
     table, scores = "results/tiny/teachers_test.csv", {"score_cells", "calibrate_teacher", "build_maps"}
     for section, values, rules in (
         ("flow_cells", {"neighbours": 3}, {"train_cells", *scores}),
-        ("motion", {"step": 2}, {"compute_motion", "score_trivially", "train_cells", *scores}),
+        ("motion", {"step": 2}, {"compute_motion", "fit_flow_by_row", "score_trivially", "train_cells", *scores}),
     ):
         config = finished.changed(override(section, **values))
         assert finished.planned(table, config=[config]) == {*rules, "evaluate_teachers"}

@@ -114,12 +114,6 @@ def selected_on_validation(wildcards):
 
 
 @in_one_line
-def training_motion(wildcards):
-    """The motion of all training clips, also for a shard of them."""
-    return DATA[wildcards.dataset].files("motion", "train")
-
-
-@in_one_line
 def synthetic_source(wildcards):
     return DATA[wildcards.dataset].clip(wildcards.split, wildcards.clip).source
 

@@ -17,3 +17,23 @@ rule compute_motion:
     shell:
         "python -m vadistill.stages.compute_motion --settings {params.settings:q} --frames {input.frames:q}"
         " --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule fit_flow_by_row:
+    input:
+        motion=files("motion", "train"),
+    output:
+        "results/{dataset}/trivial/flow_by_row.json",
+    log:
+        "results/{dataset}/logs/fit_flow_by_row.log",
+    benchmark:
+        "results/{dataset}/benchmarks/fit_flow_by_row.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(2000),
+    params:
+        settings=settings("fit_flow_by_row"),
+    shell:
+        "python -m vadistill.stages.fit_flow_by_row --settings {params.settings:q} --motion {input.motion:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"

@@ -149,7 +149,7 @@ rule score_trivially:
         detections=files("detections"),
         moving=branch(configured("objects.moving"), then=files("moving")),
         motion=files("motion"),
-        normal=training_motion,
+        fitted=files("flow_by_row", "train"),
     output:
         "results/{dataset}/trivial/{split}/{shard}.h5",
     log:
@@ -164,8 +164,8 @@ rule score_trivially:
         settings=settings("score_trivially"),
     shell:
         "python -m vadistill.stages.score_trivially --settings {params.settings:q} --frames {input.frames:q}"
-        " --detections {input.detections:q} --moving {input.moving:q} --motion {input.motion:q} --normal {input.normal:q}"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        " --detections {input.detections:q} --moving {input.moving:q} --motion {input.motion:q}"
+        " --fitted {input.fitted:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule evaluate_teachers:

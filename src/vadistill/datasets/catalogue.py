@@ -29,6 +29,7 @@ FILES = {
     "scores": "object_scores/{teacher}/{split}/{shard}.h5",
     "calibration": "teachers/{teacher}/calibration.json",
     "maps": "maps/{teacher}/{split}/{shard}.h5",
+    "flow_by_row": "trivial/flow_by_row.json",
     "trivial": "trivial/{split}/{shard}.h5",
     "pretrained": "student/pretrained.pt",
 }

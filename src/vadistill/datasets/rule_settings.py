@@ -114,6 +114,7 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "make_synthetic_clip": _of_synthetic,
     "detect_objects": _of_detection,
     "train_teacher": _of_training,
+    "fit_flow_by_row": _of_cells,
     "train_cells": _of_cells,
     "score_cells": _of_cells,
     "calibrate_teacher": _of_calibration,

@@ -24,6 +24,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "score_objects": (3, ("objects",)),
     "train_cells": (1, ("held_out", "{of}")),
     "score_cells": (1, ()),
+    "fit_flow_by_row": (1, ()),
     "score_trivially": (2, ("objects",)),
     "calibrate_teacher": (3, ("calibration",)),
     "build_maps": (2, ("maps",)),
@@ -63,7 +64,8 @@ PRODUCTS: dict[str, tuple[str, ...]] = {
     "scores": _SCORED,
     "calibration": (*_SCORED, "calibrate_teacher"),
     "maps": (*_SCORED, "calibrate_teacher", "build_maps"),
-    "trivial": (*_DETECTED, "compute_motion", "score_trivially"),
+    "flow_by_row": ("generate_demo", "extract_frames", "compute_motion", "fit_flow_by_row"),
+    "trivial": (*_DETECTED, "compute_motion", "fit_flow_by_row", "score_trivially"),
     "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
 }
 # The products of a teacher of cells, where they come from other stages.
@@ -152,7 +154,7 @@ def shared_from(config: dict[str, Any], dataset: str, product: str, split: str =
 
     def made_by(name: str) -> list[str]:
         # Which clips are held out, where an object is misplaced, and what is usual for a cell follows from the scenes.
-        scene = dataset_section(config, name, "objects").scene if made or cells else ""
+        scene = dataset_section(config, name, "objects").scene if made or cells or product == "flow_by_row" else ""
         return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
 
     mine = made_by(dataset)

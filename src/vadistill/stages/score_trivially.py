@@ -1,14 +1,13 @@
-"""Rule score_trivially: frames, detections and motion of a shard in, frame scores that need no model out."""
+"""Rule score_trivially: frames, detections and motion of a shard and what is usual in, frame scores that need no model out."""
 
 import logging
 import time
 from pathlib import Path
 
-from vadistill.datasets.splits import scene_of
 from vadistill.detection.objects import read_objects
 from vadistill.errors import InputError
-from vadistill.evaluation import flow_by_row
 from vadistill.evaluation.baselines import trivial_scores
+from vadistill.evaluation.flow_by_row import FlowByRow
 from vadistill.io import frame_scores
 from vadistill.io.detections import class_names
 from vadistill.io.frames import frame_stores
@@ -26,7 +25,7 @@ def main(args) -> None:
     stores, classes = frame_stores(args.frames), class_names(args.detections[0])
     person = classes.index("person") if "person" in classes else None
     speeds = dict(read_speeds(args.motion))
-    by_row = flow_by_row.fit([(scene_of(clip, settings.scene), speed) for clip, speed in read_speeds(args.normal)])
+    by_row = FlowByRow.read(args.fitted)
     with writing(args.output) as file:
         write_attributes(file, settings=canonical(args.settings))
         for clip in read_objects(args.detections, settings, args.moving):
@@ -47,6 +46,6 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    add_paths(arguments, "output", many=("frames", "detections", "motion", "normal"))
+    add_paths(arguments, "fitted", "output", many=("frames", "detections", "motion"))
     arguments.add_argument("--moving", type=Path, nargs="*", default=[])
     run(main, arguments)
