@@ -1,4 +1,4 @@
-"""Rule score_trivially: frames, detections and motion of a shard and what is usual in, frame scores that need no model out."""
+"""Rule score_trivially: a shard's frames, detections and motion in, frame scores that need no model out."""
 
 import logging
 import time
