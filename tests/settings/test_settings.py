@@ -246,6 +246,19 @@ def test_a_teacher_of_cells_depends_on_motion_and_scenes_and_not_on_objects(chan
         assert (shared_from(config, "other", product, "train", "flow_cells") == "base") == shared
 
 
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ({"detection": {"image_size": 320}, "flow_cells": {"neighbours": 3}, "held_out": {"share": 0.3}}, True),
+        ({"motion": {"step": 2}}, False),
+        ({"objects": {"scene": "(a)"}}, False),
+    ],
+)
+def test_what_is_usual_in_a_row_depends_on_motion_and_scenes_alone(changes, shared):
+    config = {**VARIED, "datasets": {**VARIED["datasets"], "other": {"variant_of": "base", **changes}}}
+    assert (shared_from(config, "other", "flow_by_row", "train") == "base") == shared
+
+
 def test_other_synthetic_anomalies_change_the_validation_split_only():
     assert shared_from(VARIED, "checked", "scores", "test", "multi_task") == "base"
     for product in ("frames", "detections", "scores", "maps"):
