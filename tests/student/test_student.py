@@ -17,7 +17,6 @@ from vadistill.student.network import (
     Student,
     frame_scores,
     scale_frames,
-    soft_max_pool2d,
     with_positions,
 )
 
@@ -310,21 +309,6 @@ def test_positions_are_rows_and_columns():
     moved = torch.zeros(1, 9, 64, 64)
     grid = Student(settings, (4,)).eval()(moved)[4]
     assert grid.std() > 0, "the same picture everywhere, judged by its place"
-
-
-def test_the_soft_maximum_against_numpy():
-    values = torch.rand(2, 1, 7, 9) * 3
-    made = soft_max_pool2d(values, 3)
-    expected = torch.empty_like(made)
-    for i in range(3):
-        for j in range(3):
-            part = values[:, :, i * 7 // 3 : -(-(i + 1) * 7 // 3), j * 3 : j * 3 + 3].flatten(2)
-            expected[:, :, i, j] = (10 * part).exp().mean(2).log() / 10
-    torch.testing.assert_close(made, expected)
-    highest = functional.adaptive_max_pool2d(values, 3)
-    assert (made <= highest + 1e-6).all() and (highest - made <= math.log(15) / 10).all()
-    soft = Student(StudentConfig(base_width=2, depth=1, heads=1, head_width=4, pooling="soft"), SIDES)
-    assert all((grid > 0).all() for grid in soft(torch.randn(2, 9, 64, 64)).values())
 
 
 @pytest.mark.slow

@@ -27,7 +27,6 @@ class StudentConfig:
     head_width: int = number(64, "channels of an attention head", 1)
     feed_forward: int = number(4, "expansion of the feed-forward", 1)
     last_activation: Literal["softplus", "relu"] = option("softplus", "of the map heads; relu can die")
-    pooling: Literal["max", "soft"] = option("max", "from features to a map's cells: the maximum or a smooth one")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,17 +75,7 @@ class DistillationConfig:
     object_weight: float = number(0.0, "cells with an object weigh 1 + this in the distillation loss")
     feature_weight: float = number(0.0, "of the loss between features, the student's and the teachers'; 0: none")
     adversarial_weight: float = number(0.1, "lambda of the adversarial loss; 0 trains no discriminator")
-    adversarial: Literal["cross_entropy", "hinge", "least_squares"] = option(
-        "cross_entropy", "form of the adversarial loss"
-    )
-    discriminator: Literal["plain", "conditional"] = option(
-        "plain", "it sees the maps alone, or the frames' means beside them"
-    )
     flip: bool = option(False, "mirror half of the samples")
-    reverse: bool = option(False, "reverse the frames of half of the samples in time")
-    jitter: float = number(
-        0.0, "largest change of a sample's contrast, as a share, and of its brightness, in 128 grey levels", 0, 1
-    )
     average: float = number(0.999, "decay of a moving average of the weights, which is kept; 0: none", 0, 1)
     selection: Literal["last", "validation"] = option(
         "last",

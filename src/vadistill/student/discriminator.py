@@ -18,17 +18,14 @@ class Discriminator(nn.Module):
     Each grid joins the features, which are then convolved and max-pooled to the next coarser grid; channels double
     at every step. Below the coarsest grid follows a single cell (where it is not one itself), then two fully
     connected layers. Resolutions (1, 4, 16) give the official layout, 959 parameters.
-
-    Args:
-        resolutions: Sides of the maps.
-        condition: Channels of what it sees beside the finest grid; 0 is the official, unconditional form.
     """
 
-    def __init__(self, resolutions: Sequence[int], condition: int = 0):
+    def __init__(self, resolutions: Sequence[int]):
+        """Take the sides of the maps."""
         super().__init__()
         self.sides = sorted(resolutions, reverse=True)
         self.convs = nn.ModuleList()
-        width = condition
+        width = 0
         for index, side in enumerate(self.sides):
             width += 1  # the map of this side
             if side > 1:
@@ -36,16 +33,14 @@ class Discriminator(nn.Module):
                 width = FIRST_WIDTH << index
         self.classifier = nn.Sequential(nn.Linear(width, HIDDEN_WIDTH), nn.LeakyReLU(0.01), nn.Linear(HIDDEN_WIDTH, 1))
 
-    def forward(self, maps: AnomalyMaps, condition: Tensor | None = None) -> Tensor:
+    def forward(self, maps: AnomalyMaps) -> Tensor:
         """Return (N,) float32 logits, positive for the teacher, of maps with sides as the resolutions.
-
-        A conditional one also needs the condition (N, C, g, g) on the finest grid.
 
         It computes in float32 under autocast too: with this few parameters half precision saves nothing.
         """
         finest = maps[self.sides[0]]
         with torch.autocast(finest.device.type, enabled=False):
-            features = finest.float() if condition is None else torch.cat([finest.float(), condition.float()], 1)
+            features = finest.float()
             for conv, coarser in zip(self.convs, [*self.sides[1:], 1], strict=False):
                 features = functional.adaptive_max_pool2d(functional.relu(conv(features)), coarser)
                 if coarser in self.sides:

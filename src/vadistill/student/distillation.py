@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vadistill.settings import DistillationConfig, StudentConfig
-from vadistill.student.augment import CONDITION, augmented, condition_of
+from vadistill.student.augment import mirrored
 from vadistill.student.discriminator import Discriminator
 from vadistill.student.losses import (
     adversarial_loss,
@@ -39,12 +39,10 @@ class Distiller:
         device: torch.device,
         features: int = 0,
     ) -> None:
-        self.settings, self.device, self.finest = settings, device, max(resolutions)
+        self.settings, self.device = settings, device
         self.student = in_layout(Student(network, resolutions).to(device), torch.channels_last)
         named = settings.teachers if settings.adversarial_weight else ()
-        self.conditional = bool(named) and settings.discriminator == "conditional"
-        condition = CONDITION if self.conditional else 0
-        self.discriminators = {name: Discriminator(resolutions, condition).to(device) for name in named}
+        self.discriminators = {name: Discriminator(resolutions).to(device) for name in named}
         # Made last, so that everything else begins as it does without features.
         width = self.student.backbone.width
         self.feature_head = torch.nn.Conv2d(width, features, 1).to(device) if features else None
@@ -124,8 +122,8 @@ class Distiller:
             InputError: A loss is not finite.
         """
         settings = self.settings
-        frames, targets, teacher_features = augmented(frames, targets, settings, generator, teacher_features)
-        condition = condition_of(frames, self.finest) if self.conditional else None
+        if settings.flip:
+            frames, targets, teacher_features = mirrored(frames, targets, generator, teacher_features)
         self.student.train()
         with autocast(self.device, on_processors=True, precision=settings.precision):
             features, _ = self.student.backbone(frames)
@@ -134,7 +132,7 @@ class Distiller:
         hint_loss = self._feature_loss(features, teacher_features)
         adversarial_term = torch.zeros((), device=self.device)
         for network in self.discriminators.values():
-            adversarial_term = adversarial_term + adversarial_loss(network, maps, settings.adversarial, condition)
+            adversarial_term = adversarial_term + adversarial_loss(network, maps)
         loss = distilled + settings.adversarial_weight * adversarial_term + settings.feature_weight * hint_loss
         self.optimiser.zero_grad(set_to_none=True)
         finite(loss, context).backward()
@@ -143,7 +141,7 @@ class Distiller:
             self._update_average(self._average)
         log |= {"train_loss": loss.detach(), "distillation_loss": distilled.detach(), **map_statistics(maps, targets)}
         for name, network in self.discriminators.items():
-            loss, judged = discriminator_loss(network, targets[name], maps, generator, settings.adversarial, condition)
+            loss, judged = discriminator_loss(network, targets[name], maps, generator)
             self.discriminator_optimisers[name].zero_grad(set_to_none=True)
             finite(loss, f"discriminator of {name}, {context}").backward()
             self.discriminator_optimisers[name].step()

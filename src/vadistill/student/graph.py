@@ -9,15 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vadistill.student.network import (
-    SHARPNESS,
-    FrameHead,
-    MapHead,
-    Student,
-    frame_scores,
-    scale_frames,
-    soft_max_pool2d,
-)
+from vadistill.student.network import FrameHead, MapHead, Student, frame_scores, scale_frames
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -55,7 +47,7 @@ def streamlined(student: Student, frames: tuple[int, int, int], dtype: torch.dty
             student.heads[side] = _FrameHead(_Float32(head.output), GridPool(size, 2))
         elif isinstance(head, MapHead):
             head.output = _Float32(head.output)
-            head.pool = GridPool(size, int(side), soft=head.pool is soft_max_pool2d)
+            head.pool = GridPool(size, int(side))
     return ScoringNetwork(student.to(weight.device), dtype).eval()
 
 
@@ -70,42 +62,32 @@ def _fold_norms(network: Network) -> Network:
 
 
 class GridPool(nn.Module):
-    """``adaptive_max_pool2d`` or ``soft_max_pool2d`` of one size of input, of operations that every exporter knows.
+    """``adaptive_max_pool2d`` of one size of input, of operations that every exporter knows.
 
     Cell i of g covers floor(i H / g) to ceil((i + 1) H / g), likewise columns. The members of every row of cells are
     gathered and reduced, then those of every column.
     """
 
     rows: Tensor
-    rows_shares: Tensor
     columns: Tensor
-    columns_shares: Tensor
 
-    def __init__(self, size: tuple[int, int], side: int, soft: bool = False):
+    def __init__(self, size: tuple[int, int], side: int):
         super().__init__()
-        self.soft = soft
         for axis, length in zip(("rows", "columns"), size, strict=True):
             spans = [(i * length // side, -(-(i + 1) * length // side)) for i in range(side)]
             most = max(end - start for start, end in spans)
-            # A shorter cell repeats its last member: no maximum changes by it, and in a mean it has no share.
+            # A shorter cell repeats its last member: no maximum changes by it.
             members = [[min(start + k, end - 1) for k in range(most)] for start, end in spans]
-            shares = [[(start + k < end) / (end - start) for k in range(most)] for start, end in spans]
             self.register_buffer(axis, torch.tensor(members), persistent=False)
-            self.register_buffer(f"{axis}_shares", torch.tensor(shares), persistent=False)
 
     def forward(self, cells: Tensor, *_: int) -> Tensor:
         """Return (N, C, g, g) for (N, C, H, W); a second argument, the side, is known already."""
-        rows = self._reduced(cells.transpose(2, 3), self.rows, self.rows_shares).transpose(2, 3)
-        return self._reduced(rows, self.columns, self.columns_shares)
+        rows = self._highest(cells.transpose(2, 3), self.rows).transpose(2, 3)
+        return self._highest(rows, self.columns)
 
-    def _reduced(self, cells: Tensor, members: Tensor, shares: Tensor) -> Tensor:
-        gathered = cells.index_select(-1, members.flatten()).unflatten(-1, members.shape)  # (N, C, lines, g, most)
-        highest = gathered.amax(-1)
-        if not self.soft:
-            return highest
-        # Relative to the cell's own highest value, nothing underflows in float32.
-        exponentials = (SHARPNESS * (gathered - highest[..., None])).exp()
-        return highest + (exponentials * shares).sum(-1).log() / SHARPNESS
+    @staticmethod
+    def _highest(cells: Tensor, members: Tensor) -> Tensor:
+        return cells.index_select(-1, members.flatten()).unflatten(-1, members.shape).amax(-1)
 
 
 class _FrameHead(nn.Module):

@@ -3,7 +3,7 @@
 Maps are {g: (N, 1, g, g)}, a teacher's by its name. Half-precision maps are compared as float32.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -70,33 +70,11 @@ def feature_loss(made: Tensor, teacher_features: Tensor) -> Tensor:
     return (here * (made.float() - target).square()).sum() / here.sum().clamp(min=1)
 
 
-def _cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    return functional.softplus(-real).mean() + functional.softplus(fake).mean()
-
-
-def _hinge(real: Tensor, fake: Tensor) -> Tensor:
-    return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
-
-
-def _least_squares(real: Tensor, fake: Tensor) -> Tensor:
-    return (real - 1).square().mean() + fake.square().mean()
-
-
-# What a discriminator minimises, given its logits of real and of made maps, and what the student does, given its own.
-ADVERSARIAL: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "cross_entropy": (_cross_entropy, lambda fake: functional.softplus(-fake).mean()),
-    "hinge": (_hinge, lambda fake: -fake.mean()),
-    "least_squares": (_least_squares, lambda fake: (fake - 1).square().mean()),
-}
-
-
 def discriminator_loss(
     discriminator: Discriminator,
     teacher: AnomalyMaps,
     student: AnomalyMaps,
     generator: torch.Generator | None = None,
-    form: str = "cross_entropy",
-    condition: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return one discriminator's loss (negated eq 5 of arXiv 2211.15597) and its metrics to log.
 
@@ -109,19 +87,16 @@ def discriminator_loss(
         teacher: The teacher's maps.
         student: The student's maps.
         generator: For the noise.
-        form: ``cross_entropy`` (the paper's), ``hinge`` or ``least_squares`` (arXiv 1705.02894, 1611.04076).
-        condition: What a conditional discriminator sees beside the maps.
     """
     noisy = {side: grid.float() + _noise(grid, generator) for side, grid in teacher.items()}
-    real = discriminator(noisy, condition)
-    fake = discriminator({side: grid.detach() for side, grid in student.items()}, condition)
-    loss = ADVERSARIAL[form][0](real, fake)
-    middle = 0.5 if form == "least_squares" else 0.0
+    real = discriminator(noisy)
+    fake = discriminator({side: grid.detach() for side, grid in student.items()})
+    loss = functional.softplus(-real).mean() + functional.softplus(fake).mean()
     with torch.no_grad():
         log = {
             "real": real.sigmoid().mean(),
             "fake": fake.sigmoid().mean(),
-            "accuracy": torch.cat([real > middle, fake < middle]).float().mean(),
+            "accuracy": torch.cat([real > 0, fake < 0]).float().mean(),
         }
     return loss, log
 
@@ -132,15 +107,13 @@ def _noise(grid: Tensor, generator: torch.Generator | None) -> Tensor:
     return DEQUANTISATION * torch.rand(grid.shape, generator=generator, device=device).to(grid.device)
 
 
-def adversarial_loss(
-    discriminator: Discriminator, student: AnomalyMaps, form: str = "cross_entropy", condition: Tensor | None = None
-) -> Tensor:
-    """Return the student's adversarial loss for one teacher's discriminator; the paper's is BCE(D(student), 1).
+def adversarial_loss(discriminator: Discriminator, student: AnomalyMaps) -> Tensor:
+    """Return the student's adversarial loss for one teacher's discriminator, BCE(D(student), 1) (arXiv 2211.15597).
 
-    The discriminator's parameters get no gradient; ``form`` and ``condition`` as in ``discriminator_loss``.
+    The discriminator's parameters get no gradient.
     """
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
-    return ADVERSARIAL[form][1](functional_call(discriminator, frozen, (student, condition)))
+    return functional.softplus(-functional_call(discriminator, frozen, (student,))).mean()
 
 
 @torch.no_grad()

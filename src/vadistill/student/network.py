@@ -18,7 +18,6 @@ from vadistill.settings import StudentConfig
 
 AnomalyMaps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
 
-SHARPNESS = 10.0  # of the smooth maximum
 FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
 
 
@@ -211,24 +210,13 @@ class FrameHead(nn.Module):
         return self.output(functional.relu(pooled)).float().sigmoid()[..., None, None]
 
 
-def soft_max_pool2d(cells: Tensor, side: int) -> Tensor:
-    """Return a smooth maximum of (N, 1, H, W) over a grid, (N, 1, side, side): log mean exp(10 x) / 10.
-
-    It lies at most log(n) / 10 below the maximum of a cell's n values and passes gradients to all of them.
-    """
-    highest = cells.detach().amax((1, 2, 3), keepdim=True).double()
-    exponentials = (SHARPNESS * (cells - highest)).exp()
-    return (highest + functional.adaptive_avg_pool2d(exponentials, side).log() / SHARPNESS).float()
-
-
 class MapHead(nn.Module):
     """Head of a g x g map: two 3x3 convolutions, an activation at full size, then max-pooling to the grid."""
 
-    def __init__(self, width: int, side: int, last_activation: str, pooling: str = "max"):
+    def __init__(self, width: int, side: int, last_activation: str):
         super().__init__()
         self.side = side
-        pools: dict[str, Callable[..., Tensor]] = {"max": functional.adaptive_max_pool2d, "soft": soft_max_pool2d}
-        self.pool = pools[pooling]
+        self.pool: Callable[..., Tensor] = functional.adaptive_max_pool2d
         hidden = max(width // 4, 1)
         self.hidden = nn.Conv2d(width, hidden, 3, padding=1)
         output = nn.Conv2d(hidden, 1, 3, padding=1)
@@ -255,9 +243,7 @@ class Student(nn.Module):
         width = self.backbone.width
         self.heads = nn.ModuleDict(
             {
-                str(side): FrameHead(width)
-                if side == 1
-                else MapHead(width, side, settings.last_activation, settings.pooling)
+                str(side): FrameHead(width) if side == 1 else MapHead(width, side, settings.last_activation)
                 for side in resolutions
             }
         )
