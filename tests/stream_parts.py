@@ -16,7 +16,7 @@ NETWORK = StudentConfig(
 class Reference:
     """A small student in torch, as it comes."""
 
-    name, size, offsets, resolutions, conditions = "reference", (24, 40), (-3, 0, 3), SIDES, None
+    name, size, offsets, flow, resolutions, conditions = "reference", (24, 40), (-3, 0, 3), "none", SIDES, None
 
     def __init__(self):
         torch.manual_seed(0)
@@ -31,7 +31,7 @@ class Reference:
 class Means:
     """Scores that say which frame was judged."""
 
-    name, size, offsets, resolutions, conditions = "means", (8, 8), (-3, 0, 3), (), None
+    name, size, offsets, flow, resolutions, conditions = "means", (8, 8), (-3, 0, 3), "none", (), None
 
     def __call__(self, frames):
         self.given = frames

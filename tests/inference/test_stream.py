@@ -41,6 +41,17 @@ def alone():
     assert set(threading.enumerate()) <= before
 
 
+@pytest.mark.parametrize("size", [(30, 50), (24, 40)])
+@pytest.mark.parametrize("offsets", [(-3, 0, 3), (-2, -1, 0, 1, 2)])
+@pytest.mark.parametrize(("length", "batch"), [(1, 1), (17, 4)])
+def test_windows_have_the_flow_of_the_stored_clip(size, offsets, length, batch, tmp_path):
+    store = store_of(tmp_path, "a", noise(length))
+    expected = FrameWindows([store.path], size, offsets, flow="fast")
+    made = np.concatenate([part.copy() for part in assemble(store, size, offsets, batch, StreamTimes(), "fast")])
+    assert made.shape[1] == 3 * len(offsets) + 4 and (length == 1 or made[:, -4:].std() > 1)
+    np.testing.assert_array_equal(made, torch.stack([expected[t][0] for t in range(length)]).numpy())
+
+
 @pytest.mark.parametrize("size", [(30, 50), (24, 40), (40, 51)])
 @pytest.mark.parametrize("offsets", [(-3, 0, 3), (-2, -1, 0, 1, 2), (0,), (0, 2), (-2, 0)])
 @pytest.mark.parametrize(("length", "batch"), [(1, 1), (2, 5), (4, 4), (17, 4), (17, 17), (17, 64)])

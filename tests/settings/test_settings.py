@@ -125,6 +125,11 @@ def test_every_teacher_is_found_by_its_name():
             {"teachers": ["flow_cells", "multi_task"], "feature_weight": 0.1},
             "datasets.avenue.distillation.feature_weight is 0.1, and of its teachers some look at boxes",
         ),
+        (
+            ("datasets", "avenue", "student"),
+            {"frames": 1, "flow": "fast"},
+            "datasets.avenue.student.flow is 'fast' and student.frames is 1",
+        ),
         (("maps", "resolutions"), [1, 0], "maps.resolutions"),
         (("calibration", "low_percentile"), 99.9, "low percentile"),
         (("synthetic", "pace"), [4.0, 2.0], "synthetic.pace is [4, 2]; expected the smaller"),

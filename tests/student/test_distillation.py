@@ -180,16 +180,24 @@ def test_learning_rates_of_the_schedules():
 def test_mirrored_samples_have_mirrored_targets():
     frames, _ = batch(64)
     marked = {"one": {4: frames[:, 3:4, :4, :4].clone()}}
-    flipped, with_flips, _ = mirrored(frames, marked, torch.Generator().manual_seed(0))
+    flipped, with_flips, _ = mirrored(frames, marked, 9, torch.Generator().manual_seed(0))
     turned = (flipped == frames.flip(-1)).flatten(1).all(1)
     assert 15 < turned.sum() < 50 and torch.equal(flipped[~turned], frames[~turned])
     assert torch.equal(with_flips["one"][4][turned], marked["one"][4].flip(-1)[turned])
     assert torch.equal(with_flips["one"][4][~turned], marked["one"][4][~turned])
 
 
+def test_in_a_mirror_what_moved_left_moves_right():
+    windows = torch.rand(64, 13, 6, 8) - 0.5
+    made, *_ = mirrored(windows, {}, 9, torch.Generator().manual_seed(0))
+    turned = (made != windows).flatten(1).any(1)
+    sign = torch.tensor([1.0] * 9 + [-1, 1, -1, 1])[:, None, None]
+    assert 15 < turned.sum() < 50 and torch.equal(made[turned], sign * windows[turned].flip(-1))
+
+
 def test_what_teachers_saw_does_not_count_for_mirrored_samples():
     frames, targets = batch(64)
-    made, _, kept = mirrored(frames, targets, torch.Generator().manual_seed(0), torch.ones(64, 3, 4, 4))
+    made, _, kept = mirrored(frames, targets, 9, torch.Generator().manual_seed(0), torch.ones(64, 3, 4, 4))
     same = (made == frames).flatten(1).all(1)
     assert torch.equal(kept[:, 0, 0, 0], same.float()) and 15 < same.sum() < 50
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from vadistill.settings import StudentConfig
 from vadistill.student.losses import distillation_loss, map_statistics
 from vadistill.student.network import (
     AutoEncoder,
+    Backbone,
     Block,
     Encoder,
     FrameHead,
@@ -309,6 +311,33 @@ def test_positions_are_rows_and_columns():
     moved = torch.zeros(1, 9, 64, 64)
     grid = Student(settings, (4,)).eval()(moved)[4]
     assert grid.std() > 0, "the same picture everywhere, judged by its place"
+
+
+@pytest.mark.parametrize(("size", "stem"), [((64, 96), "full"), ((50, 70), "half"), ((97, 131), "quarter")])
+def test_the_flow_reaches_the_cells_it_lies_in(size, stem):
+    settings = replace(SMALL, flow="medium", stem=stem, downsamplings=2)
+    backbone = Backbone(settings).eval()
+    windows = torch.zeros(1, 13, *size)
+    windows[:, 9:, -1, -1] = torch.tensor([0.3, -0.4, 0.0, 0.5])
+    given = []
+    backbone.flow.hidden.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    features, _ = backbone(windows)
+    cells, side = given[0], {"full": 4, "half": 8, "quarter": 16}[stem]
+    assert cells.shape == (1, 6, *features.shape[-2:])
+    corner = torch.tensor([0.3 / side**2, -0.4 / side**2, 0.0, 0.5 / side**2, 0.5, 0.5])
+    torch.testing.assert_close(cells[0, :, -1, -1], corner)
+    assert cells[0, :, :-1].abs().max() == 0 and cells[0, :, :, :-1].abs().max() == 0
+    still, _ = backbone(torch.cat([windows[:, :9], 0 * windows[:, 9:]], 1))
+    assert not torch.equal(features, still)
+
+
+def test_without_flow_a_student_begins_as_it_did():
+    made = []
+    for flow in ("none", "fast"):
+        torch.manual_seed(0)
+        made.append(Backbone(replace(SMALL, flow=flow)).state_dict())
+    assert all(torch.equal(value, made[1][name]) for name, value in made[0].items())
+    assert {name.split(".")[0] for name in made[1].keys() - made[0].keys()} == {"flow"}
 
 
 @pytest.mark.slow

@@ -145,7 +145,8 @@ def _network_run(backend: Backend, batch: int) -> Callable[[], Any]:
 
 
 def _frames_run(backend: Backend, frames: Sequence[np.ndarray]) -> None:
-    for windows in assemble(frames, backend.size, backend.offsets, len(frames), StreamTimes()):
+    size, offsets, times = backend.size, backend.offsets, StreamTimes()
+    for windows in assemble(frames, size, offsets, len(frames), times, backend.flow):
         backend(windows)
 
 

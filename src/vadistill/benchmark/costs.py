@@ -42,7 +42,7 @@ def cost_of(detector: NetworkDetector) -> Cost:
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.register_forward_hook(count)
         with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, 3 * len(detector.offsets), *detector.size, dtype=torch.uint8))
+            network(torch.empty(1, *detector.window_shape, dtype=torch.uint8))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(parameters, counter.get_total_flops() // 2, values)
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.inference.backend import Backend
+from vadistill.windows.flow_planes import window_shape
 
 
 def random_windows(backend: Backend, count: int) -> np.ndarray:
-    """Return noise in the form of a backend's input, (count, 3 * F, H, W) uint8."""
-    shape = (count, 3 * len(backend.offsets), *backend.size)
+    """Return noise in the form of a backend's input, (count, C, H, W) uint8."""
+    shape = (count, *window_shape(backend.size, backend.offsets, backend.flow))
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 

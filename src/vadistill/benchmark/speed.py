@@ -108,9 +108,10 @@ def write_film(path: Path, frames: int) -> None:
 
 
 def windows_of_film(film: Path, model: Path) -> list[np.ndarray]:
-    """Return the first windows (3 * F, H, W) uint8 of a film as a student sees them."""
+    """Return the first windows (C, H, W) uint8 of a film as a student sees them."""
     detector = read_detector(model).detector
-    return list(next(assemble(frames_of(film), detector.size, detector.offsets, CALIBRATION, StreamTimes())))
+    size, offsets = detector.size, detector.offsets
+    return list(next(assemble(frames_of(film), size, offsets, CALIBRATION, StreamTimes(), detector.flow)))
 
 
 def _racer(name: str, model: Path, file: Path, threads: int) -> Racer:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vadistill.training.run import TrainingRun
+from vadistill.windows.flow_planes import NO_FLOW, window_shape
 from vadistill.windows.loader import FrameWindows
 
 
@@ -20,12 +21,14 @@ class FrameLevelDetector(ABC):
         settings: By section, those that it is trained with; a trained one's tell more of its training.
         size: Height and width of its input in pixels.
         offsets: Of the frames in its input from the judged one, (-3, 0, 3) for three frames three apart.
+        flow: Preset of the flow that it gets beside its frames (``windows.flow_planes``), or ``none``.
         resolutions: Sides g of its maps.
     """
 
     name: ClassVar[str]
     size: tuple[int, int]
     offsets: tuple[int, ...]
+    flow: str = NO_FLOW
     resolutions: tuple[int, ...]
 
     @abstractmethod
@@ -37,7 +40,7 @@ class FrameLevelDetector(ABC):
     def load(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """Return what its file holds, in evaluation mode.
 
-        It gives scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 3 * F, H, W).
+        It gives scores (N,) and a map (N, g, g) a resolution of uint8 windows (N, C, H, W) of shape ``window_shape``.
         """
 
     def streamlined(self, weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -49,7 +52,12 @@ class FrameLevelDetector(ABC):
 
     def windows(self, paths: Sequence[Path], **training: Any) -> FrameWindows:
         """Return what it sees of stored clips; more arguments of ``FrameWindows`` when it is trained."""
-        return FrameWindows(paths, self.size, self.offsets, **training)
+        return FrameWindows(paths, self.size, self.offsets, flow=self.flow, **training)
+
+    @property
+    def window_shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of a window: 3 * F channels of the frames, then the planes of the flow."""
+        return window_shape(self.size, self.offsets, self.flow)
 
 
 class NetworkDetector(FrameLevelDetector):
@@ -57,7 +65,7 @@ class NetworkDetector(FrameLevelDetector):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """Return the network, not trained: uint8 frames (N, 3 * F, H, W) to scores (N,) and maps (N, g, g)."""
+        """Return the network, not trained: uint8 windows (N, C, H, W) to scores (N,) and maps (N, g, g)."""
 
     def load(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """Return the network with its weights, in evaluation mode."""

@@ -20,7 +20,7 @@ class StudentDetector(NetworkDetector):
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
         self.layout = section("student", settings["student"])
-        self.size, self.offsets = self.layout.size, self.layout.offsets
+        self.size, self.offsets, self.flow = self.layout.size, self.layout.offsets, self.layout.flow
         self.resolutions = tuple(section("maps", settings["maps"]).resolutions)
 
     def build(self) -> ScoringNetwork:
@@ -35,4 +35,4 @@ class StudentDetector(NetworkDetector):
 
     def streamlined(self, weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> ScoringNetwork:
         """Return the network with folded batch norms and pooling of plain operations, in ``dtype``."""
-        return streamlined(self.load(weights).student, (3 * len(self.offsets), *self.size), dtype)
+        return streamlined(self.load(weights).student, self.window_shape, dtype)

@@ -26,6 +26,7 @@ class Backend(Protocol):
         name: What it runs on and in which precision, as tables name it: ``eager-fp32``, ``openvino-bf16``.
         size: Height and width of its input in pixels.
         offsets: Of the frames in its input from the judged one, (-3, 0, 3) for three frames three apart.
+        flow: Preset of the flow that it gets beside its frames (``windows.flow_planes``), or ``none``.
         resolutions: Sides g of its maps.
         conditions: How the clips were filmed that it was trained on, if it says so.
     """
@@ -33,9 +34,10 @@ class Backend(Protocol):
     name: str
     size: tuple[int, int]
     offsets: tuple[int, ...]
+    flow: str
     resolutions: tuple[int, ...]
     conditions: Conditions | None
 
     def __call__(self, frames: np.ndarray) -> BatchScores:
-        """Score windows of frames (N, 3 * F, H, W) uint8, BGR triples in the order of ``offsets``; any N."""
+        """Score windows (N, C, H, W) uint8: BGR triples in the order of ``offsets``, then the flow's planes; any N."""
         ...

@@ -82,7 +82,7 @@ def load_backend(name: str, model: Path, *, threads: int | None = None, calibrat
         model: A trained student (``.pt``); for the backends of ONNX Runtime and OpenVINO also what ``vadistill export``
             made of one, an ``.onnx`` file or (OpenVINO only) a folder.
         threads: That it may use, by default all processors of this process; nothing to a GPU.
-        calibration: Windows of training frames, (3 * F, H, W) uint8, on which ``openvino-int8`` finds its ranges; a
+        calibration: Windows of training frames, (C, H, W) uint8, on which ``openvino-int8`` finds its ranges; a
             graph that was exported in 8 bits needs none.
 
     Raises:

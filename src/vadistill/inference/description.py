@@ -11,6 +11,7 @@ from vadistill.errors import InputError
 from vadistill.frame_level.base import FrameLevelDetector
 from vadistill.inference.backend import BatchScores
 from vadistill.settings import canonical
+from vadistill.windows.flow_planes import NO_FLOW, window_shape
 from vadistill.windows.training_conditions import Conditions
 
 KEY = "vadistill"  # of the description among a file's metadata
@@ -25,6 +26,7 @@ class Description:
     Attributes:
         size: Height and width of its input in pixels.
         offsets: Of the frames in its input from the judged one.
+        flow: Preset of the flow in its input, or ``none``.
         resolutions: Sides g of its maps.
         precision: Of its weights: ``fp32``, ``fp16`` or ``int8``.
         settings: It was trained with.
@@ -35,11 +37,12 @@ class Description:
     resolutions: tuple[int, ...]
     precision: str
     settings: dict[str, Any]
+    flow: str = NO_FLOW
 
     @classmethod
     def of(cls, detector: FrameLevelDetector) -> "Description":
         """Return the description of a trained detector as it is stored: in float32."""
-        return cls(detector.size, detector.offsets, detector.resolutions, "fp32", detector.settings)
+        return cls(detector.size, detector.offsets, detector.resolutions, "fp32", detector.settings, detector.flow)
 
     @classmethod
     def read(cls, path: Path, text: str | None) -> "Description":
@@ -68,9 +71,9 @@ class Description:
         return canonical(asdict(self))
 
     @property
-    def frames(self) -> tuple[int, int, int]:
-        """Return the shape (3 * F, H, W) of its input."""
-        return 3 * len(self.offsets), *self.size
+    def window(self) -> tuple[int, int, int]:
+        """Return the shape (C, H, W) of its input."""
+        return window_shape(self.size, self.offsets, self.flow)
 
     @property
     def piece(self) -> int:
@@ -83,17 +86,17 @@ class Description:
         """Return the names of an exported graph's outputs."""
         return ["score", *(f"map_{g}" for g in self.resolutions)]
 
-    def checked(self, frames: np.ndarray) -> np.ndarray:
-        """Return the frames as every runtime takes them, contiguous and writable.
+    def checked(self, windows: np.ndarray) -> np.ndarray:
+        """Return the windows as every runtime takes them, contiguous and writable.
 
         Raises:
-            ValueError: They are not (N, 3 * F, H, W) uint8.
+            ValueError: They are not (N, C, H, W) uint8.
         """
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != self.frames:
+        if windows.dtype != np.uint8 or windows.ndim != 4 or windows.shape[1:] != self.window:
             raise ValueError(
-                f"expected frames (N, {', '.join(map(str, self.frames))}) uint8, got {frames.shape} {frames.dtype}"
+                f"expected windows (N, {', '.join(map(str, self.window))}) uint8, got {windows.shape} {windows.dtype}"
             )
-        return np.require(frames, requirements=("C", "W"))
+        return np.require(windows, requirements=("C", "W"))
 
     def scores(self, parts: list[list[np.ndarray]]) -> BatchScores:
         """Return the outputs of consecutive pieces, each [score, maps ...], as those of the whole."""

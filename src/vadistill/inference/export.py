@@ -1,9 +1,10 @@
 """Trained students as files of other runtimes, each checked against torch before it takes its name.
 
-A written graph takes windows of frames, ``frames`` (N, 3 * F, H, W) uint8 in BGR triples, and gives ``score`` (N,) and
-``map_<g>`` (N, g, g), float32. Scaling of the pixels is inside; bringing frames to H x W stays outside
-(``io.resize.resize``), since no ONNX operator averages areas as OpenCV's INTER_AREA does. What else a user
-must know (size, offsets of the frames, resolutions, settings of the training) is JSON among the file's metadata.
+A written graph takes windows of frames, ``frames`` (N, C, H, W) uint8: BGR triples, then the planes of the flow
+(``windows.flow_planes``) where the student gets it. It gives ``score`` (N,) and ``map_<g>`` (N, g, g), float32. Scaling
+of the pixels is inside; bringing frames to H x W stays outside (``io.resize.resize``), since no ONNX operator averages
+areas as OpenCV's INTER_AREA does, and so does the flow. What else a user must know (size, offsets of the frames, flow,
+resolutions, settings of the training) is JSON among the file's metadata.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from vadistill.inference.description import is_onnx_export, is_openvino_export
 from vadistill.inference.model_files import EXPORTS, ONNX, check_student
 from vadistill.io.files import whole_file, whole_folder
 from vadistill.io.formats import known_ending, refuse_to_replace
+from vadistill.windows.flow_planes import window_shape
 
 # Highest difference of a score or a map's cell from torch's: at least four times what trained students showed.
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.2}
@@ -50,7 +52,7 @@ def export_onnx(model: Path, output: Path, windows: Sequence[np.ndarray] = ()) -
     Args:
         model: The student.
         output: The file.
-        windows: Real ones, (3 * F, H, W) uint8, on which the file is checked besides random ones.
+        windows: Real ones, (C, H, W) uint8, on which the file is checked besides random ones.
 
     Returns:
         The highest difference of its scores and maps from torch's.
@@ -75,7 +77,7 @@ def export_openvino(model: Path, output: Path, precision: str = "fp32", windows:
         model: The student.
         output: The folder; one that an earlier export wrote is replaced.
         precision: ``fp32``, ``fp16`` (weights that take half the space; it computes as before) or ``int8``.
-        windows: Of training frames, (3 * F, H, W) uint8: int8 is calibrated on them, and the graph is checked on some
+        windows: Of training frames, (C, H, W) uint8: int8 is calibrated on them, and the graph is checked on some
             of them and, but for int8, on random ones.
 
     Returns:
@@ -111,7 +113,7 @@ def loadable(backend: str, model: Path, folder: Path, windows: Sequence[np.ndarr
         backend: Name of the backend.
         model: The student.
         folder: Where exports are written; one that is there is used again.
-        windows: Real ones, (3 * F, H, W) uint8: int8 is calibrated on them.
+        windows: Real ones, (C, H, W) uint8: int8 is calibrated on them.
     """
     if backend == "openvino-int8":
         export_openvino(model, folder / "int8", "int8", windows)
@@ -124,7 +126,7 @@ def loadable(backend: str, model: Path, folder: Path, windows: Sequence[np.ndarr
 
 
 def windows_for(model: Path, frames: Sequence[Path]) -> list[np.ndarray]:
-    """Return windows (3 * F, H, W) uint8 as a student sees them, 128 at most, evenly spread over stored clips.
+    """Return windows (C, H, W) uint8 as a student sees them, 128 at most, evenly spread over stored clips.
 
     Raises:
         InputError: The model is no student, or a file holds no frames.
@@ -136,7 +138,7 @@ def windows_for(model: Path, frames: Sequence[Path]) -> list[np.ndarray]:
 
 def _checked(output: Path, backend: Backend, model: Path, windows: Sequence[np.ndarray], precision: str) -> float:
     """Return the highest difference of a backend from torch, unless it is too large."""
-    shape = (3 * len(backend.offsets), *backend.size)
+    shape = window_shape(backend.size, backend.offsets, backend.flow)
     given = [windows[i] for i in np.linspace(0, len(windows) - 1, min(CHECKED, len(windows))).astype(int)]
     if precision != "int8":  # its ranges are those of real frames
         given += list(np.random.default_rng(0).integers(0, 256, (CHECKED, *shape), np.uint8))

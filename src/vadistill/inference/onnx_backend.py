@@ -38,7 +38,7 @@ class OnnxBackend:
         described = Description.read(model, self._session.get_modelmeta().custom_metadata_map.get(KEY))
         self.name, self._description = name, described
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
-        self.conditions = described.conditions
+        self.flow, self.conditions = described.flow, described.conditions
 
     def __call__(self, frames: np.ndarray) -> BatchScores:
         """Score windows of frames; see ``Backend``."""

@@ -18,7 +18,7 @@ with extra("onnx"):
 def to_onnx(model: Path) -> bytes:
     """Return a trained student as an ONNX model of any batch size, its description among the metadata.
 
-    Input ``frames`` (N, 3 * F, H, W) uint8; outputs ``score`` (N,) and ``map_<g>`` (N, g, g) float32.
+    Input ``frames`` (N, C, H, W) uint8; outputs ``score`` (N,) and ``map_<g>`` (N, g, g) float32.
 
     Raises:
         InputError: The file is no trained detector, or its network is no graph.
@@ -30,7 +30,7 @@ def to_onnx(model: Path) -> bytes:
         warnings.simplefilter("ignore")  # what torch's exporter has to say is about torch
         program = torch.onnx.export(
             network,
-            (torch.zeros(2, *description.frames, dtype=torch.uint8),),
+            (torch.zeros(2, *description.window, dtype=torch.uint8),),
             input_names=["frames"],
             output_names=description.outputs,
             dynamic_shapes=({0: torch.export.Dim("batch")},),

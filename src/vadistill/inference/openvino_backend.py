@@ -22,7 +22,7 @@ class OpenVinoBackend:
         model: A trained student, an ``.onnx`` file or a folder that was exported from one.
         threads: That it may use.
         precision: ``fp32``, ``bf16`` or ``int8``; of the latter, the rest is bfloat16 where the processor has it.
-        calibration: Windows of training frames, (3 * F, H, W) uint8, for int8 from a graph that is not yet.
+        calibration: Windows of training frames, (C, H, W) uint8, for int8 from a graph that is not yet.
 
     Raises:
         InputError: The file is none of these or of another precision, the processor does not compute in bfloat16, or
@@ -44,11 +44,11 @@ class OpenVinoBackend:
             raise InputError(f"backend '{name}': this processor does not compute in bfloat16; expected one that does")
         self.name, self._description = name, described
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
-        self.conditions = described.conditions
+        self.flow, self.conditions = described.flow, described.conditions
         hint = "bf16" if native and precision != "fp32" else "f32"
 
         def compiled(count: int, streams: int) -> openvino.CompiledModel:
-            graph.reshape([count, *described.frames])  # a graph of one size of batch is faster than one of any
+            graph.reshape([count, *described.window])  # a graph of one size of batch is faster than one of any
             options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
             return core.compile_model(graph, "CPU", options)
 

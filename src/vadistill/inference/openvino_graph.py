@@ -63,7 +63,7 @@ def quantised(graph: openvino.Model, calibration: Sequence[np.ndarray]) -> openv
 
     Args:
         graph: In float32.
-        calibration: Windows of training frames, (3 * F, H, W) uint8; a hundred or more.
+        calibration: Windows of training frames, (C, H, W) uint8; a hundred or more.
 
     Raises:
         InputError: There are none.

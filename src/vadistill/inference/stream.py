@@ -1,4 +1,4 @@
-"""From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
+"""From a video to frame scores, in three threads: decoding, resizing and assembling (with the flow), inference.
 
 Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
 in memory, however long the video is. Windows are those of ``vadistill.windows.loader.FrameWindows``.
@@ -24,6 +24,7 @@ from vadistill.io.media.depth import Range
 from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import Moments, frame_rate, frames_of
 from vadistill.io.resize import resize
+from vadistill.windows.flow_planes import NO_FLOW, FlowPlanes, window_shape
 
 STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
@@ -45,7 +46,7 @@ class StreamTimes:
         frames: How many were scored.
         decoding: In the first thread.
         resizing: In the second thread.
-        assembling: Windows from resized frames, also in the second thread.
+        assembling: Windows from resized frames, with their flow, also in the second thread.
         inference: In the caller's thread.
         waiting: Of the caller's thread for windows.
         total: From the first frame asked for to the last score given, with what the caller did in between.
@@ -110,7 +111,8 @@ def score_video(
     depth = backend.conditions.depth if backend.conditions else None
     decoded = read_source(Path(source), decoders, moments, depth)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
-    windows = ReadAhead(assemble(frames, backend.size, offsets or backend.offsets, batch, times), 1)
+    offsets = offsets or backend.offsets
+    windows = ReadAhead(assemble(frames, backend.size, offsets, batch, times, backend.flow), 1)
     # The frames are closed first, so that the thread that waits for them ends at once and not after a whole batch.
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
         for given in _timed(windows, times, "waiting"):
@@ -150,33 +152,43 @@ def source_rate(source: str | Path) -> float | None:
 
 
 def assemble(
-    frames: Iterable[np.ndarray], size: tuple[int, int], offsets: Sequence[int], batch: int, times: StreamTimes
+    frames: Iterable[np.ndarray],
+    size: tuple[int, int],
+    offsets: Sequence[int],
+    batch: int,
+    times: StreamTimes,
+    flow: str = NO_FLOW,
 ) -> Generator[np.ndarray, None, None]:
-    """Yield the windows of all frames, (batch, 3 * F, H, W) uint8 and at last what is left.
+    """Yield the windows of all frames, (batch, C, H, W) uint8 and at last what is left.
 
     They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
     """
     behind, ahead = max(0, -min(offsets)), max(0, *offsets)
-    ring = np.empty((behind + 1 + ahead, 3, *size), np.uint8)
-    arrays = np.empty((2, batch, len(offsets), 3, *size), np.uint8)
-    joined = arrays.reshape(2, batch, -1, *size)
+    planes = FlowPlanes(flow) if flow != NO_FLOW else None
+    ring = np.empty((behind + 1 + ahead, 4 if planes else 3, *size), np.uint8)
+    windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
     for t, known in _centres(frames, ring, ahead, times):
         with times.measured("assembling"):
-            for place, index in enumerate(window_indices(t, known, offsets)):
-                arrays[turn, filled, place] = ring[index % len(ring)]
+            window = [ring[index % len(ring)] for index in window_indices(t, known, offsets)]
+            for place, frame in enumerate(window):
+                windows[turn, filled, 3 * place : 3 * place + 3] = frame[:3]
+            if planes:
+                windows[turn, filled, 3 * len(window) :] = planes([frame[3] for frame in window])
         filled += 1
         if filled == batch:
-            yield joined[turn]
+            yield windows[turn]
             turn, filled = 1 - turn, 0
     if filled:
-        yield joined[turn, :filled]
+        yield windows[turn, :filled]
 
 
 def _centres(
     frames: Iterable[np.ndarray], ring: np.ndarray, ahead: int, times: StreamTimes
 ) -> Iterator[tuple[int, int]]:
-    """Put frames into the ring (R, 3, H, W), resized; yield each t whose window is there, and how many frames came.
+    """Put frames into the ring, resized; yield each t whose window is there, and how many frames came.
+
+    The ring is (R, 3, H, W), or (R, 4, H, W) where the frame is wanted in gray, too.
 
     A window is there when its last frame is. After the last frame of all, their number is the clip's length, so that
     ``window_indices`` tells in both cases what to take.
@@ -185,7 +197,10 @@ def _centres(
     for frame in frames:
         times.size = times.size or (frame.shape[1], frame.shape[0])
         with times.measured("resizing"):
-            cv2.split(resize(frame, ring.shape[2:]), list(ring[known % len(ring)]))
+            resized, place = resize(frame, ring.shape[2:]), ring[known % len(ring)]
+            cv2.split(resized, list(place[:3]))
+            if len(place) > 3:
+                place[3] = FlowPlanes.gray(resized)
         known += 1
         if known > ahead:
             yield known - 1 - ahead, known

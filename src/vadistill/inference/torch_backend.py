@@ -23,7 +23,7 @@ class TorchBackend:
     """A scoring network in torch; ``vadistill.inference.backend.Backend`` has the other attributes.
 
     Attributes:
-        run: The network alone: uint8 frames (N, 3 * F, H, W) on ``device`` to scores and maps there.
+        run: The network alone: uint8 windows (N, C, H, W) on ``device`` to scores and maps there.
         device: Where it runs.
     """
 
@@ -32,7 +32,7 @@ class TorchBackend:
     ) -> None:
         self.name, self.run, self.device = name, run, device
         self.size, self.offsets, self.resolutions = description.size, description.offsets, description.resolutions
-        self.conditions = description.conditions
+        self.flow, self.conditions = description.flow, description.conditions
         self._description, self._threads, self._piece = description, threads, piece
 
     @torch.inference_mode()
@@ -82,7 +82,7 @@ def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchB
     mode = {"options": {"freezing": True}} if backend.device.type == "cpu" else {"mode": "reduce-overhead"}
     backend.run = _in_powers_of_two(torch.compile(backend.run, dynamic=False, **mode))
     try:
-        backend(np.zeros((backend._piece or 1, *backend._description.frames), np.uint8))
+        backend(np.zeros((backend._piece or 1, *backend._description.window), np.uint8))
     except torch._dynamo.exc.TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"backend '{name}': not compiled ({reason}); expected a C++ compiler or Triton") from error

@@ -11,6 +11,7 @@ from vadistill.settings import (
     TEACHERS,
     CalibrationConfig,
     DistillationConfig,
+    StudentConfig,
     ValidationConfig,
     section,
     teachers_of,
@@ -40,6 +41,7 @@ def check(config: dict[str, Any]) -> None:
             _check_teachers(place, values)
         _check_paths(config, name)
         _check_hints(name, dataset_section(config, name, "distillation"))
+        _check_flow(name, dataset_section(config, name, "student"))
         _check_calibration(name, dataset_section(config, name, "calibration"))
         _check_scene(name, dataset_section(config, name, "objects").scene)
         for made in ("validation", "synthetic"):
@@ -87,6 +89,14 @@ def _check_hints(dataset: str, distillation: DistillationConfig) -> None:
         raise InputError(
             f"config: datasets.{dataset}.distillation.feature_weight is {distillation.feature_weight:g}, and of its "
             f"teachers some look at boxes and some at cells ({', '.join(teachers_of('cells'))}); expected 0"
+        )
+
+
+def _check_flow(dataset: str, student: StudentConfig) -> None:
+    if student.flow != "none" and student.frames == 1:
+        raise InputError(
+            f"config: datasets.{dataset}.student.flow is '{student.flow}' and student.frames is 1; expected three "
+            "frames or more, between which there is flow"
         )
 
 

@@ -20,6 +20,9 @@ class StudentConfig:
         "full", "the first convolution keeps the full size, halves or quarters it"
     )
     positions: bool = option(False, "tell the network the row and column of every pixel")
+    flow: Literal["none", "ultrafast", "fast", "medium"] = option(
+        "none", "preset of the DIS flow between the window's frames that the network gets beside them"
+    )
     base_width: int = number(16, "channels after the first convolution", 1)
     downsamplings: int = number(4, "strided convolutions", 1, 6)
     depth: int = number(5, "transformer blocks", 1)

@@ -109,7 +109,7 @@ class Distiller:
         """Take one step of the student, then one of each discriminator.
 
         Args:
-            frames: (N, 3 * F, H, W) scaled frames.
+            frames: (N, C, H, W) scaled windows.
             targets: Each teacher's maps {g: (N, 1, g, g)}.
             generator: For what changes the samples and for the noise on the discriminators' real maps.
             context: Epoch and batch, for the error when a loss is not finite.
@@ -123,7 +123,8 @@ class Distiller:
         """
         settings = self.settings
         if settings.flip:
-            frames, targets, teacher_features = mirrored(frames, targets, generator, teacher_features)
+            colours = self.student.backbone.colours
+            frames, targets, teacher_features = mirrored(frames, targets, colours, generator, teacher_features)
         self.student.train()
         with autocast(self.device, on_processors=True, precision=settings.precision):
             features, _ = self.student.backbone(frames)

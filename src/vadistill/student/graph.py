@@ -22,24 +22,24 @@ class ScoringNetwork(nn.Module):
         self.student, self.dtype = student, dtype
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 3 * F, H, W)."""
+        """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 windows (N, C, H, W)."""
         maps = self.student(scale_frames(frames).to(self.dtype))
         return frame_scores(maps), *(grid[:, 0] for grid in maps.values())
 
 
-def streamlined(student: Student, frames: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> ScoringNetwork:
+def streamlined(student: Student, window: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> ScoringNetwork:
     """Return the scoring network of a copy of the student: batch norms folded, pooling of plain operations.
 
     Args:
         student: In evaluation mode.
-        frames: Shape (3 * F, H, W) of its input.
+        window: Shape (C, H, W) of its input.
         dtype: Of weights and features; the last layer of every head, and what follows, is float32 in any case: eight
             bits of mantissa would tie the scores of calm frames.
     """
     student = _fold_norms(copy.deepcopy(student))
     with torch.no_grad():
         weight = next(student.parameters())
-        features, _ = student.backbone(torch.zeros(1, *frames, dtype=weight.dtype, device=weight.device))
+        features, _ = student.backbone(torch.zeros(1, *window, dtype=weight.dtype, device=weight.device))
     size = features.shape[-2:]
     student.to(dtype)
     for side, head in student.heads.items():

@@ -1,8 +1,9 @@
 """The student: a convolutional transformer from a few frames to anomaly maps (arXiv 2211.15597).
 
 Stage 1 trains its backbone as an auto-encoder of the middle frame, stage 2 puts the map heads on it. All tensors are
-(N, C, H, W); F frames are (N, 3 * F, H, W), three by default. The defaults of ``settings.StudentConfig`` are the
-official layout: 4,997,747 parameters and 7.05 GMAC at 360x640. Frames come scaled (``scale_frames``), in any size.
+(N, C, H, W); windows of F frames, three by default, are (N, 3 * F, H, W), with flow (N, 3 * F + 4, H, W). The defaults
+of ``settings.StudentConfig`` are the official layout: 4,997,747 parameters and 7.05 GMAC at 360x640. Windows come
+scaled (``scale_frames``), in any size.
 """
 
 import math
@@ -15,14 +16,17 @@ from torch.nn import functional
 
 from vadistill.errors import InputError
 from vadistill.settings import StudentConfig
+from vadistill.windows.flow_planes import plane_count
 
+STEMS = {"full": 1, "half": 2, "quarter": 4}  # stride of the first convolution
+FLOW_WIDTH = 16  # channels between the two convolutions of the flow
 AnomalyMaps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
 
 FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
 
 
 def scale_frames(frames: Tensor) -> Tensor:
-    """Return uint8 frames (N, 3 * F, H, W) as float32 of the same shape: (x - 127) / 128.
+    """Return uint8 frames, or windows, (N, C, H, W) as float32 of the same shape: (x - 127) / 128.
 
     They lie channels last in memory, which is faster on CPU and GPU.
 
@@ -77,8 +81,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.positions = settings.positions
         width, channels = settings.base_width, 3 * settings.frames + 2 * settings.positions
-        stride = {"full": 1, "half": 2, "quarter": 4}[settings.stem]
-        self.stem = ConvNorm(nn.Conv2d(channels, width, 7, stride, padding=3, padding_mode="reflect", bias=False))
+        self.stem = ConvNorm(
+            nn.Conv2d(channels, width, 7, STEMS[settings.stem], padding=3, padding_mode="reflect", bias=False)
+        )
         self.stages = nn.ModuleList(
             ConvNorm(nn.Conv2d(width << i, width << (i + 1), 3, stride=2, padding=1, bias=False))
             for i in range(settings.downsamplings)
@@ -150,13 +155,36 @@ class Block(nn.Module):
         return features + self.feed_forward(features)
 
 
+class FlowStem(nn.Module):
+    """From the flow in windows to features of the encoder's size: what it is by cells, then two convolutions.
+
+    Of each direction a cell has the mean flow and the highest speed, which a mean over something small would hide.
+    """
+
+    def __init__(self, planes: int, width: int, cell: int):
+        super().__init__()
+        self.cell = cell
+        self.hidden = ConvNorm(nn.Conv2d(planes // 2 * 3, FLOW_WIDTH, 3, padding=1, bias=False))
+        self.output = nn.Conv2d(FLOW_WIDTH, width, 3, padding=1)
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """Return the features (N, C, ceil(H / cell), ceil(W / cell)) of flow (N, 2 * D, H, W)."""
+        below, beside = (-side % self.cell for side in flow.shape[-2:])
+        flow = functional.pad(flow, (0, beside, 0, below))
+        speed = flow.unflatten(1, (-1, 2)).square().sum(2).sqrt()
+        cells = [functional.avg_pool2d(flow, self.cell), functional.max_pool2d(speed, self.cell)]
+        hidden, _ = self.hidden(torch.cat(cells, 1))
+        return self.output(hidden)
+
+
 class Backbone(nn.Module):
-    """Encoder and transformer blocks, which both stages share."""
+    """Encoder and transformer blocks, which both stages share; what moves is added before the blocks."""
 
     def __init__(self, settings: StudentConfig):
         super().__init__()
         self.encoder = Encoder(settings)
         self.width = self.encoder.width
+        self.colours = 3 * settings.frames
         self.blocks = nn.Sequential(
             *(
                 Block(self.width, settings.heads, settings.head_width, settings.feed_forward)
@@ -164,9 +192,16 @@ class Backbone(nn.Module):
             )
         )
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the last features of (N, 3 * F, H, W) frames and the encoder's convolution outputs."""
-        features, skips = self.encoder(frames)
+        # Made last, so that everything else begins as it does without.
+        cell = STEMS[settings.stem] << settings.downsamplings
+        planes = plane_count(settings.flow)
+        self.flow = FlowStem(planes, self.width, cell) if planes else None
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the last features of windows (N, C, H, W) and the encoder's convolution outputs."""
+        features, skips = self.encoder(windows[:, : self.colours])
+        if self.flow is not None:
+            features = features + self.flow(windows[:, self.colours :])
         return self.blocks(features), skips
 
 
@@ -184,7 +219,7 @@ class AutoEncoder(nn.Module):
         self.output = nn.Conv2d(widths[-1], 3, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return the scaled middle frame (N, 3, h, w) of scaled frames (N, 3 * F, H, W).
+        """Return the scaled middle frame (N, 3, h, w) of scaled windows (N, C, H, W).
 
         h is ceil(H / 2) with the stem ``full``, a quarter of H with ``half``, an eighth with ``quarter``; w likewise.
         """
@@ -249,7 +284,7 @@ class Student(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> AnomalyMaps:
-        """Return float32 maps of (N, 3 * F, H, W) scaled frames, in the order of the resolutions."""
+        """Return float32 maps of scaled windows (N, C, H, W), in the order of the resolutions."""
         features, _ = self.backbone(frames)
         return self.maps_of(features)
 

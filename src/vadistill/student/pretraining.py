@@ -31,7 +31,7 @@ def pretraining_phase(
             scaled = scale_frames(frames.to(device, non_blocking=True))
             with autocast(device, on_processors=True, precision=settings.precision):
                 made = network(scaled)
-            loss = reconstruction_loss(made, middle_frame(scaled, made.shape[-2:]))
+            loss = reconstruction_loss(made, middle_frame(scaled[:, : network.backbone.colours], made.shape[-2:]))
             optimiser.zero_grad(set_to_none=True)
             finite(loss, batch_name(windows, order, settings.batch, epoch, step)).backward()
             optimiser.step()

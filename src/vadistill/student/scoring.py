@@ -18,7 +18,7 @@ from vadistill.windows.scoring import score_windows
 
 def windows_of(paths: Sequence[Path], network: StudentConfig, **training: Any) -> FrameWindows:
     """Return the windows that a student sees of some clips; more arguments of ``FrameWindows`` when it is trained."""
-    return FrameWindows(paths, network.size, network.offsets, **training)
+    return FrameWindows(paths, network.size, network.offsets, flow=network.flow, **training)
 
 
 def validation_windows(

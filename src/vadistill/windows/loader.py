@@ -1,4 +1,4 @@
-"""Windows of frames, resized, from many clips: what a frame-level detector sees at a time."""
+"""Windows of frames, resized, from many clips, and the flow in them: what a frame-level detector sees at a time."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
 from vadistill.io.resize import resize
+from vadistill.windows.flow_planes import NO_FLOW, FlowPlanes
 
 OPEN_CLIPS = 64  # file handles a process keeps
 
@@ -33,8 +34,9 @@ class FrameFeatures(Protocol):
 class FrameWindows(Dataset):
     """F frames around every t of every clip, with the teachers' maps of t where they are given.
 
-    An item is ((3 * F, H, W) uint8, {teacher: {g: (1, g, g) float32}}, (1 + D, g, g) float32 features of the objects,
-    without them empty). A neighbour beyond the clip's border is replaced by frame t.
+    An item is ((C, H, W) uint8, {teacher: {g: (1, g, g) float32}}, (1 + D, g, g) float32 features of the objects,
+    without them empty); C is 3 * F and the planes of the flow. A neighbour beyond the clip's border is replaced by
+    frame t.
 
     Args:
         paths: Frame stores of the clips.
@@ -44,6 +46,7 @@ class FrameWindows(Dataset):
         resolutions: Which of them.
         held_out: Clips of which only the frames before this share of them are drawn in an epoch.
         features: What the teachers saw of the objects.
+        flow: Preset of the flow, or ``none``.
 
     Raises:
         InputError: A teacher has no maps, or too few, of a clip; objects of a clip were not scored.
@@ -58,8 +61,11 @@ class FrameWindows(Dataset):
         resolutions: tuple[int, ...] = (),
         held_out: Mapping[str, float] | None = None,
         features: FrameFeatures | None = None,
+        flow: str = NO_FLOW,
     ) -> None:
         self.size, self.offsets, self.features = size, offsets, features
+        self.flow = flow
+        self._planes: FlowPlanes | None = None
         self.stores = [FrameStore(path) for path in paths]
         self.lengths = [len(store) for store in self.stores]
         self._ends = np.cumsum(self.lengths)
@@ -93,13 +99,21 @@ class FrameWindows(Dataset):
         t = index - int(self._ends[clip]) + self.lengths[clip]
         store = self._store(clip)
         window = store.window(t, self.offsets, border="repeat")
-        frames = np.concatenate([resize(frame, self.size) for frame in window], axis=2)
+        frames = [resize(frame, self.size) for frame in window]
+        planes = np.concatenate(frames, axis=2).transpose(2, 0, 1)
+        if self.flow != NO_FLOW:
+            planes = np.concatenate([planes, self._flow_planes(frames)])
         targets = {
             name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
             for name, maps in self._maps.items()
         }
         teacher_features = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
-        return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 0, 1))), targets, teacher_features
+        return torch.from_numpy(np.ascontiguousarray(planes)), targets, teacher_features
+
+    def _flow_planes(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        # Made where it is used: it cannot be sent to another process.
+        self._planes = self._planes or FlowPlanes(self.flow)
+        return self._planes([FlowPlanes.gray(frame) for frame in frames])
 
     def held_out_order(self, most: int) -> list[int]:
         """Return frames that are not drawn from, at most so many, evenly spread; none where nothing is held out."""
