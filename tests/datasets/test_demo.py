@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from vadistill.datasets.demo import CLASSES, clip_names
+from vadistill.datasets.demo import CLASSES, clip_names, clips
 from vadistill.datasets.demo.actors import KINDS
 from vadistill.datasets.demo.clips import make_clip, planned_events, render_clip
 from vadistill.datasets.demo.detector_images import write_yolo_dataset
@@ -81,11 +81,13 @@ def test_equal_settings_draw_equal_frames_and_other_seeds_other_ones():
 
 
 @pytest.mark.parametrize("name", ["test_01", "test_02", "test_03"])
-def test_the_mask_is_what_the_anomalies_cover(name):
+def test_the_mask_is_what_the_anomalies_cover(name, monkeypatch):
     """Without the anomalous actors, equal noise: pixels change inside the mask, and outside it grow brighter at most.
 
     Outside the mask only shadows and half-covered edges go away.
     """
+    monkeypatch.setattr(clips, "LEAST_VISIBLE", 0.0)
+    monkeypatch.setattr(clips, "LEAST_AREA", 1)
     clip = make_clip(SMALL, "test", name)
     calm = replace(clip, actors=tuple(actor for actor in clip.actors if not actor.anomalous.any()))
     inside, outside = [], []
@@ -103,6 +105,22 @@ def test_the_mask_is_what_the_anomalies_cover(name):
     assert np.concatenate(inside).size > 50
     assert np.concatenate(inside).mean() > 0.95
     assert np.concatenate(outside).mean() < 0.002
+
+
+def test_an_anomaly_counts_when_a_quarter_of_it_has_come_in():
+    clip = make_clip(SMALL, "test", "test_01")
+    someone, ones = next(actor for actor in clip.actors if actor.label == "person"), np.ones(60)
+    depth, there = clip.scene.layout.near_lane, ones.astype(bool)
+
+    def seen(metres):
+        """Pixels of the mask with somebody so far beyond the right border."""
+        position = np.stack([(clip.scene.camera.half_width(depth) + metres) * ones, depth * ones], 1)
+        still = {"heading": 0 * ones, "stride": 0 * ones, "present": there, "anomalous": there}
+        return int(replace(clip, actors=(replace(someone, position=position, **still),)).frame(0)[1].sum())
+
+    areas = [seen(metres) for metres in np.linspace(-0.6, 0.6, 61)]
+    least = min(area for area in areas if area)
+    assert areas[0] == max(areas) and areas[-1] == 0 and 0.1 < least / areas[0] < 0.3, "the whole is estimated"
 
 
 def test_the_nearer_one_hides_the_farther_one():

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 import av
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from conftest import CONFIG, Project, copy_project
@@ -61,8 +60,8 @@ def write_clips(root) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Project:
-    made = copy_project(tmp_path_factory.mktemp("names") / PROJECT)
+def project(tmp_path_factory, forks) -> Project:
+    made = copy_project(tmp_path_factory.mktemp("names") / PROJECT, forks)
     write_clips(made.folder / FOLDER)
     entry = yaml.safe_load(CONFIG.read_text())["datasets"]["tiny"]
     del entry["demo"]
@@ -71,7 +70,7 @@ def project(tmp_path_factory) -> Project:
         "path": FOLDER,
         "shards": 1,
         "validation": {"clips": 1, "frames": 24, "kinds": ["backward"]},
-        "synthetic": {"clips": 9, "frames": 24, "kinds": ["backward"]},
+        "synthetic": {"clips": 5, "frames": 24, "kinds": ["backward"]},
         "localisation": {"tracks": f"{FOLDER}/tracks"},
     }
     entry["distillation"] |= {"teachers": ["flow_neighbours"], "epochs": 1, "selection": "last"}
@@ -94,13 +93,6 @@ def test_every_clip_has_its_results(project):
     for name in TEST:
         with av.open(str(results / f"overlays/{name}.mp4")) as film:
             assert film.streams.video[0].frames == FRAMES
-
-
-def test_the_student_fits_into_memory(project):
-    """Here, where every stage is a process of its own."""
-    for rule in ("pretrain_student", "distill_student", "score_frames/student/test"):
-        peak = pd.read_csv(project.folder / f"results/names/benchmarks/{rule}.tsv", sep="\t")["max_rss"]
-        assert 0 < peak.item() < 4096, "megabytes"
 
 
 def test_the_report_shows_names_as_text(project):

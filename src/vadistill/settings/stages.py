@@ -12,7 +12,7 @@ from vadistill.settings import DETECTORS, SECTIONS, TEACHERS, canonical, section
 # What each stage reads; {of} is the name of the teacher, or frame-level detector, that it is run for. A version is
 # raised by an intended change of the stage's algorithm, which then reruns it.
 STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "generate_demo": (1, ("demo",)),
+    "generate_demo": (2, ("demo",)),
     "measure_depth": (1, ()),
     "extract_frames": (1, ("frames",)),
     "detect_objects": (1, ("detection",)),

@@ -18,7 +18,8 @@ from vadistill.settings import DemoConfig
 Event = tuple[str, tuple[int, int]]  # kind of the anomaly; first frame, last frame + 1
 Box = tuple[str, float, float, float, float]
 ARCH_DEPTH = 0.9  # metres before the archway within which people fade into its dark
-LEAST_VISIBLE = 0.25  # share of a thing that must be seen for its box to count
+# A thing counts, with its box or as an anomaly, where so much of it is seen: of less, nobody could tell what it is.
+LEAST_VISIBLE = 0.25  # share of it
 LEAST_AREA = 10  # pixels
 
 
@@ -55,9 +56,10 @@ class DrawnClip:
     seed: int
 
     def frame(self, index: int) -> tuple[np.ndarray, np.ndarray, list[Box]]:
-        """Return frame (H, W, 3) uint8 BGR, mask (H, W) bool of the anomalies that are seen, and boxes.
+        """Return frame (H, W, 3) uint8 BGR, mask (H, W) bool of what is seen of the anomalies, and boxes.
 
-        A box is the class and x1, y1, x2, y2 in pixels, half-open, of what is within the frame.
+        Both are of things of which a quarter or more is within the frame and not hidden. A box is the class and x1, y1,
+        x2, y2 in pixels, half-open, of what is within the frame.
         """
         scene, light = self.scene, self.light
         figures = [(actor, actor.shapes(index)) for actor in self.actors if actor.present[index]]
@@ -82,10 +84,11 @@ class DrawnClip:
             if owned_by is None:
                 continue
             seen = owner[sprite.window] == number
+            if seen.sum() < max(LEAST_AREA, LEAST_VISIBLE * sprite.whole_area):
+                continue
+            boxes.append((owned_by.label, *_bounds(sprite)))
             if owned_by.anomalous[index]:
                 mask[sprite.window] |= seen
-            if seen.sum() >= max(LEAST_AREA, LEAST_VISIBLE * sprite.whole_area):
-                boxes.append((owned_by.label, *_bounds(sprite)))
         return self._expose(frame, index), mask, boxes
 
     def _sprite(self, actor: Actor, index: int, shapes: list) -> Sprite | None:
