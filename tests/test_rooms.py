@@ -13,7 +13,7 @@ FLOORS = (
     {"datasets", "maps", "training"},
     {"detection", "evaluation"},
     {"windows"},
-    {"teachers", "student"},
+    {"teachers", "student", "sdmae"},
     {"frame_level"},
     {"inference", "report"},
     {"benchmark"},

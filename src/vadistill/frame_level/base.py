@@ -77,9 +77,14 @@ class NetworkDetector(FrameLevelDetector):
 class FrameTrainedDetector(NetworkDetector):
     """A network that learns of frames alone: the rule train_detector trains it."""
 
+    def training_windows(self, paths: Sequence[Path], held_out: Mapping[str, float]) -> FrameWindows:
+        """Return what it learns from: its windows of stored clips, unless it needs more."""
+        return self.windows(paths, held_out=held_out)
+
     @abstractmethod
     def fit(self, training: TrainingRun, windows: FrameWindows, device: torch.device) -> dict[str, Tensor]:
         """Train on normal clips, as phases of the run, and return the weights.
 
-        ``windows`` holds the held-out frames, too: ``windows.epoch_order`` draws from the others alone.
+        ``windows``, those of ``training_windows``, holds the held-out frames, too: ``windows.epoch_order`` draws from
+        the others alone.
         """

@@ -22,6 +22,7 @@ from vadistill.settings.data import (
 )
 from vadistill.settings.detectors import DETECTORS, MODEL
 from vadistill.settings.evaluation import AblationConfig, EvaluationConfig, LocalisationConfig
+from vadistill.settings.sdmae import SdmaeConfig
 from vadistill.settings.sections import SECTIONS, canonical, section, told
 from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
 from vadistill.settings.teachers import (
@@ -65,6 +66,7 @@ __all__ = [
     "MultiTaskConfig",
     "ObjectsConfig",
     "PretrainingConfig",
+    "SdmaeConfig",
     "StudentConfig",
     "SyntheticConfig",
     "ValidationConfig",

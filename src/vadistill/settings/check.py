@@ -11,6 +11,7 @@ from vadistill.settings import (
     TEACHERS,
     CalibrationConfig,
     DistillationConfig,
+    SdmaeConfig,
     StudentConfig,
     ValidationConfig,
     section,
@@ -42,6 +43,7 @@ def check(config: dict[str, Any]) -> None:
         _check_paths(config, name)
         _check_hints(name, dataset_section(config, name, "distillation"))
         _check_flow(name, dataset_section(config, name, "student"))
+        _check_tokens(name, dataset_section(config, name, "sdmae"))
         _check_calibration(name, dataset_section(config, name, "calibration"))
         _check_scene(name, dataset_section(config, name, "objects").scene)
         for made in ("validation", "synthetic"):
@@ -98,6 +100,21 @@ def _check_flow(dataset: str, student: StudentConfig) -> None:
             f"config: datasets.{dataset}.student.flow is '{student.flow}' and student.frames is 1; expected three "
             "frames or more, between which there is flow"
         )
+
+
+def _check_tokens(dataset: str, sdmae: SdmaeConfig) -> None:
+    place, (rows, columns) = f"config: datasets.{dataset}.sdmae", sdmae.tokens
+    if (rows * sdmae.patch, columns * sdmae.patch) != sdmae.size or not rows or not columns:
+        raise InputError(f"{place}: {sdmae.height} x {sdmae.width} pixels; expected multiples of patch, {sdmae.patch}")
+    if rows % 2 and columns % 2:
+        raise InputError(f"{place}: {rows} x {columns} tokens; expected an even number of them, of which half is seen")
+    if sdmae.encoder_width % sdmae.heads or sdmae.decoder_width % sdmae.heads:
+        raise InputError(
+            f"{place}: widths {sdmae.encoder_width} and {sdmae.decoder_width}; expected multiples of heads, "
+            f"{sdmae.heads}"
+        )
+    if sdmae.filter_tokens % 2 == 0:
+        raise InputError(f"{place}.filter_tokens is {sdmae.filter_tokens}; expected an odd number")
 
 
 def _check_source(name: str, dataset: dict[str, Any], known: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Protocol
 
+from vadistill.settings.sdmae import SdmaeConfig
 from vadistill.settings.student import StudentConfig
 from vadistill.settings.teachers import FlowCellsConfig
 
@@ -23,4 +24,5 @@ class DetectorSettings(Protocol):
 DETECTORS: dict[str, type[DetectorSettings]] = {
     "student": StudentConfig,
     "flow_cells": FlowCellsConfig,
+    "sdmae": SdmaeConfig,
 }

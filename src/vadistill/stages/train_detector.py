@@ -22,7 +22,7 @@ def main(args) -> None:
     seed = args.settings[args.detector].get("seed", 0)
     torch.manual_seed(seed)
     held_out = args.settings["held_out_clips"]
-    windows = detector.windows(args.frames, held_out=held_out)
+    windows = detector.training_windows(args.frames, held_out)
     log.info("training %s on %s, %d frames", args.detector, device, len(windows.drawn))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), args.frames), seed)
     weights = detector.fit(training, windows, device)

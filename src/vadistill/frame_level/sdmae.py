@@ -1,0 +1,46 @@
+"""The self-distilled masked auto-encoder as a frame-level detector (arXiv 2306.12041); ``train_detector`` trains it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vadistill.frame_level.base import FrameTrainedDetector
+from vadistill.sdmae.network import MaskedAutoEncoder
+from vadistill.sdmae.scoring import SdmaeScores
+from vadistill.sdmae.training import Trainer, training_offsets
+from vadistill.settings import section
+from vadistill.training.run import TrainingRun
+from vadistill.windows.loader import FrameWindows
+
+
+class SdmaeDetector(FrameTrainedDetector):
+    """The frame-level detector ``sdmae``."""
+
+    name = "sdmae"
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self.layout = section("sdmae", settings["sdmae"])
+        self.size, self.offsets = self.layout.size, self.layout.offsets
+        self.resolutions = tuple(section("maps", settings["maps"]).resolutions)
+
+    def build(self) -> SdmaeScores:
+        """Return the network with its pre-processing before it and the score behind it, not trained."""
+        return SdmaeScores(MaskedAutoEncoder(self.layout), self.layout, self.resolutions)
+
+    def training_windows(self, paths: Sequence[Path], held_out: Mapping[str, float]) -> FrameWindows:
+        """Return windows that also have the frames that tell what changes."""
+        return FrameWindows(paths, self.size, training_offsets(self.layout), held_out=held_out)
+
+    def fit(self, training: TrainingRun, windows: FrameWindows, device: torch.device) -> dict[str, Tensor]:
+        """Train encoder, first decoder and classifier, then the second decoder.
+
+        Raises:
+            InputError: A loss is not finite.
+        """
+        made = self.build().to(device)
+        training.fit(Trainer(made.network, self.layout, windows, device).phases())
+        return made.state_dict()

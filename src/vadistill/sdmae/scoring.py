@@ -1,0 +1,62 @@
+"""From a trained SDMAE to scores and maps (arXiv 2306.12041).
+
+A score is made of the first decoder's errors, the gap between the decoders, and what the classifier says.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vadistill.sdmae.network import MaskedAutoEncoder, patches_of, scale_pixels
+from vadistill.settings import SdmaeConfig
+
+SEED = 0  # of the masks, which are the same for every frame
+
+
+def masks_of(tokens: int, count: int) -> Tensor:
+    """Return orders (count, tokens) of the tokens: what the one before hides is what every other one shows."""
+    generator = torch.Generator().manual_seed(SEED)
+    orders: list[Tensor] = []
+    for i in range(count):
+        orders.append(orders[-1].flip(0) if i % 2 else torch.randperm(tokens, generator=generator))
+    return torch.stack(orders)
+
+
+class SdmaeScores(nn.Module):
+    """A trained network with its pre-processing before it and the score behind it.
+
+    The paper filters over space and time before the maximum; here the maps are filtered over space, and the frame
+    scores over time when they are evaluated.
+    """
+
+    orders: Tensor
+
+    def __init__(self, network: MaskedAutoEncoder, settings: SdmaeConfig, resolutions: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network, self.settings, self.resolutions = network, settings, resolutions
+        rows, columns = settings.tokens
+        self.register_buffer("orders", masks_of(rows * columns, settings.masks), persistent=False)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 9, H, W)."""
+        scaled, settings = scale_pixels(frames), self.settings
+        wanted = patches_of(functional.pad(scaled[:, 3:6], (0, 0, 0, 0, 0, 1), value=-1.0), settings.patch)
+        tokens, abnormal = torch.zeros((), device=frames.device), torch.zeros((), device=frames.device)
+        error_weight, gap_weight = settings.error_weight, settings.gap_weight
+        if settings.score == "released":
+            error_weight = gap_weight = 1.0
+        for order in self.orders:
+            made = self.network(scaled, order.expand(len(frames), -1))
+            error = (wanted - made.first.float()).square().mean(2)
+            gap = (made.first.float() - made.second.float()).square().mean(2)
+            tokens = tokens + (error_weight * error + gap_weight * gap) / len(self.orders)
+            abnormal = abnormal + made.logit.float().sigmoid() / len(self.orders)
+        cells = tokens.unflatten(1, self.network.grid)[:, None]
+        side = settings.filter_tokens
+        if side > 1:
+            cells = functional.avg_pool2d(cells, side, 1, side // 2, count_include_pad=False)
+        maps = [functional.adaptive_max_pool2d(cells, g)[:, 0] for g in self.resolutions]
+        if settings.score == "released":
+            return tokens.mean(1), *maps
+        score = tokens.amax(1) if side == 1 else cells.amax((1, 2, 3))
+        return score + settings.abnormal_weight * abnormal * bool(settings.classifier_weight), *maps

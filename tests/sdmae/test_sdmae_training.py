@@ -1,0 +1,197 @@
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from trees import write_images
+
+from vadistill.frame_level.registry import load_network, untrained
+from vadistill.io.frames import write_frames
+from vadistill.sdmae.network import MaskedAutoEncoder, patches_of, scale_pixels
+from vadistill.sdmae.scoring import SdmaeScores, masks_of
+from vadistill.sdmae.training import Trainer, optimiser_of, samples, training_offsets
+from vadistill.settings import SdmaeConfig, canonical
+from vadistill.training.checkpoint import save
+from vadistill.training.run import TrainingRun
+from vadistill.windows.loader import FrameWindows
+
+SETTINGS = {
+    **{"height": 32, "width": 48, "patch": 8, "encoder_width": 16, "encoder_depth": 1, "decoder_width": 8},
+    **{"decoder_depth": 2, "heads": 2, "epochs": 2, "second_epochs": 2, "batch": 8, "synthetic_share": 0.5},
+    **{"learning_rate": 1e-3, "precision": "float32"},
+}
+LAYOUT = SdmaeConfig(**SETTINGS)
+CPU = torch.device("cpu")
+
+
+def clip(count=20, seed=0):
+    rng = np.random.default_rng(seed)
+    frames = np.repeat(rng.integers(90, 110, (1, 32, 48, 3), np.uint8), count, 0)
+    for t in range(count):
+        frames[t, 10:20, 2 * t : 2 * t + 6] = 220
+    return frames
+
+
+@pytest.fixture
+def windows(tmp_path):
+    write_images(tmp_path / "clip", list(clip()), ".png")
+    write_frames(tmp_path / "clip.h5", "clip", "train", tmp_path / "clip", "png")
+    return FrameWindows([tmp_path / "clip.h5"], LAYOUT.size, training_offsets(LAYOUT), held_out={"clip": 0.8})
+
+
+def batch(windows, count=8):
+    return torch.stack([windows[3 + i][0] for i in range(count)])
+
+
+def test_samples_have_a_clean_target_and_a_share_of_anomalies(windows):
+    given = batch(windows)
+    made = samples(given, LAYOUT, torch.Generator().manual_seed(0), CPU)
+    clean = given[:, [0, 1, 2, 6, 7, 8, 12, 13, 14]]
+    same = (made.frames == scale_pixels(clean)).flatten(1).all(1)
+    assert torch.equal(same, made.abnormal == 0) and 0 < same.sum() < 8
+    expected = patches_of(scale_pixels(given[:, 6:9]), 8)
+    assert torch.equal(made.target[..., :192], expected)
+    anomaly = made.target[..., 192:]
+    assert ((anomaly == 1).flatten(1).any(1) == (made.abnormal == 1)).all() and anomaly.abs().eq(1).all()
+    torch.testing.assert_close(made.weights.sum(1), torch.ones(8))
+    assert torch.equal(made.order.sort(1).values, torch.arange(24).expand(8, -1))
+    assert not torch.equal(made.order[0], made.order[1])
+
+
+def test_samples_without_anomalies_and_without_motion(windows):
+    plain = SdmaeConfig(**{**SETTINGS, "synthetic_share": 0.0, "motion_weights": False})
+    made = samples(batch(windows), plain, torch.Generator().manual_seed(0), CPU)
+    assert not made.abnormal.any() and torch.equal(made.weights, torch.full((8, 24), 1 / 24))
+
+
+def moved(before, network):
+    return {name for name, value in network.state_dict().items() if not torch.equal(before[name], value)}
+
+
+def test_each_phase_moves_what_it_trains_and_nothing_else(windows, tmp_path):
+    torch.manual_seed(0)
+    network = MaskedAutoEncoder(LAYOUT)
+    states = [copy.deepcopy(network.state_dict())]
+    training = TrainingRun(tmp_path / "model.pt", "stamp", 0)
+    for phase in Trainer(network, LAYOUT, windows, CPU).phases():
+        training.fit([phase])
+        states.append(copy.deepcopy(network.state_dict()))
+    first = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
+    second = {name for name in states[0] if not torch.equal(states[1][name], states[2][name])}
+    own = {name for name in states[0] if name.startswith("second.")}
+    assert not first & own and second <= own
+    learned = {name for name, _ in network.named_parameters()}
+    assert first >= {name for name in learned - own if "bias" not in name}, "all of it, its batch norms too"
+    assert second >= {name for name in learned & own if "bias" not in name}
+    assert {"second.blocks.0.attention.query.norm.running_mean", "second.output.weight"} <= second
+    names = [record["phase"] for record in training.records]
+    assert names == ["first decoder"] * 2 + ["second decoder"] * 2
+    assert {"held_out_loss", "held_out_error", "classifier_accuracy"} <= training.records[0].keys()
+
+
+def test_losses_are_the_papers(windows):
+    torch.manual_seed(0)
+    network = MaskedAutoEncoder(LAYOUT).eval()
+    trainer = Trainer(network, LAYOUT, windows, CPU)
+    given = samples(batch(windows), LAYOUT, torch.Generator().manual_seed(0), CPU)
+    made = network(given.frames, given.order)
+    error = sum(
+        (given.weights[i, j] * (made.first[i, j] - given.target[i, j]).square().mean()) for i in range(8)
+        for j in range(24)
+    ) / 8  # fmt: skip
+    judged = functional.binary_cross_entropy(made.logit.sigmoid(), given.abnormal)
+    torch.testing.assert_close(trainer._loss("first", given)[0], error + judged)
+    gap = (given.weights * (made.second - made.first).square().mean(2)).sum(1).mean()
+    loss, _ = trainer._loss("second", given)
+    torch.testing.assert_close(loss, gap)
+    loss.backward()
+    assert network.second.output.weight.grad.any() and network.first.output.weight.grad is None
+
+
+def test_biases_norms_and_tokens_do_not_decay():
+    network = MaskedAutoEncoder(LAYOUT)
+    groups = optimiser_of(list(network.parameters()), SdmaeConfig(weight_decay=0.1)).param_groups
+    decayed = {id(parameter) for parameter in groups[0]["params"]}
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    for name, parameter in network.named_parameters():
+        layer = name.endswith("weight") and "norm" not in name
+        assert (id(parameter) in decayed) == layer, name
+
+
+def trained(tmp_path, windows, name, stop=None):
+    detector = untrained("sdmae", {"sdmae": SETTINGS, "maps": {"resolutions": [1, 4]}})
+    torch.manual_seed(0)
+    training = TrainingRun(tmp_path / f"{name}.pt", "stamp", 0)
+    if stop:
+        record = training.record
+
+        def interrupted(phase, epoch, metrics):
+            record(phase, epoch, metrics)
+            if (phase.split()[0], epoch) == stop:
+                raise KeyboardInterrupt
+
+        training.record = interrupted
+    return detector, detector.fit(training, windows, CPU)
+
+
+@pytest.mark.parametrize("stop", [("first", 1), ("second", 1)])
+def test_a_resumed_training_ends_in_the_same_weights(tmp_path, windows, stop):
+    _, whole = trained(tmp_path, windows, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, windows, "part", stop)
+    _, resumed = trained(tmp_path, windows, "part")
+    assert whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_trained_file_scores_windows(tmp_path, windows):
+    _, weights = trained(tmp_path, windows, "model")
+    used = {"sdmae": SETTINGS, "maps": {"resolutions": [1, 4]}}
+    save({"kind": "sdmae", "settings": canonical(used), "weights": weights}, tmp_path / "model.pt")
+    loaded, network = load_network(tmp_path / "model.pt", CPU)
+    assert loaded.size == (32, 48) and loaded.offsets == (-3, 0, 3) and json.loads(canonical(loaded.settings)) == used
+    frames = batch(loaded.windows([tmp_path / "clip.h5"]), 4)
+    score, one, four = network(frames)
+    assert score.shape == (4,) and one.shape == (4, 1, 1) and four.shape == (4, 4, 4)
+    assert torch.equal(score, network(frames)[0])
+    torch.testing.assert_close(score[1:], network(frames[1:])[0])
+
+
+@pytest.mark.parametrize("masks", [1, 2, 3])
+def test_the_papers_score_by_hand(masks):
+    torch.manual_seed(0)
+    settings = SdmaeConfig(**{**SETTINGS, "masks": masks, "filter_tokens": 1})
+    network = MaskedAutoEncoder(settings).eval()
+    frames = torch.randint(0, 256, (2, 9, 32, 48), dtype=torch.uint8)
+    score, grid = SdmaeScores(network, settings, (4,)).eval()(frames)
+    scaled, tokens, abnormal = scale_pixels(frames), 0, 0
+    target = patches_of(torch.cat([scaled[:, 3:6], torch.full((2, 1, 32, 48), -1.0)], 1), 8)
+    for order in masks_of(24, masks):
+        made = network(scaled, order.expand(2, -1))
+        error, gap = ((a - b).square().mean(2) for a, b in ((target, made.first), (made.first, made.second)))
+        tokens, abnormal = tokens + (0.4 * error + 0.3 * gap) / masks, abnormal + made.logit.sigmoid() / masks
+    torch.testing.assert_close(score, tokens.amax(1) + 0.3 * abnormal)
+    torch.testing.assert_close(grid, functional.adaptive_max_pool2d(tokens.unflatten(1, (4, 6))[:, None], 4)[:, 0])
+    released = SdmaeScores(network, SdmaeConfig(**{**SETTINGS, "masks": masks, "score": "released"}), (4,)).eval()
+    both = released(frames)[0]
+    if masks == 1:
+        torch.testing.assert_close(both, (error + gap).mean(1))
+
+
+def test_the_filter_averages_neighbouring_tokens():
+    torch.manual_seed(0)
+    network, frames = MaskedAutoEncoder(LAYOUT).eval(), torch.randint(0, 256, (1, 9, 32, 48), dtype=torch.uint8)
+    plain, wide = (
+        SdmaeScores(network, SdmaeConfig(**{**SETTINGS, "filter_tokens": side, "abnormal_weight": 0.0}), (1,)).eval()
+        for side in (1, 3)
+    )
+    tokens = []
+    plain.network.second.register_forward_hook(lambda *calls: tokens.append(calls[2]))
+    assert wide(frames)[0] < plain(frames)[0]
+
+
+def test_every_second_mask_hides_what_the_one_before_shows():
+    first, second, third = masks_of(24, 3)
+    assert {*first[:12].tolist()} | {*second[:12].tolist()} == {*range(24)}
+    assert not torch.equal(first, third) and torch.equal(masks_of(24, 1)[0], first)
