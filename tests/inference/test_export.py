@@ -7,14 +7,16 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+import torch
 from stored_clips import numbered_clip
 from students import said_plainly, windows_of, write_student
 
 from vadistill.errors import InputError
+from vadistill.frame_level.registry import untrained
 from vadistill.inference import export, onnx_graph
 from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.export import export_onnx, export_openvino, windows_for
-from vadistill.settings import StudentConfig
+from vadistill.settings import StudentConfig, canonical
 
 FRAMES = windows_of(5)
 
@@ -55,6 +57,23 @@ def test_an_exported_file_is_enough(folder, plain, name, backend, bound):
     scores, maps = plain
     assert np.abs(made(FRAMES).score - scores).max() <= bound
     assert np.abs(made(FRAMES).maps[16] - maps[16]).max() <= 5 * bound
+
+
+def test_every_runtime_scores_as_sdmae_does(tmp_path):
+    settings = {"height": 32, "width": 48, "patch": 8, "encoder_width": 16, "decoder_width": 8, "heads": 2, "masks": 2}
+    used = {"sdmae": {**settings, "encoder_depth": 1, "decoder_depth": 2}, "maps": {"resolutions": [1, 4]}}
+    torch.manual_seed(0)
+    weights = untrained("sdmae", used).build().state_dict()
+    torch.save({"kind": "sdmae", "settings": canonical(used), "weights": weights}, tmp_path / "model.pt")
+    export_onnx(tmp_path / "model.pt", tmp_path / "model.onnx")
+    export_openvino(tmp_path / "model.pt", tmp_path / "folder")
+    frames = windows_of(5, 32, 48)
+    expected = load_backend("eager-fp32", tmp_path / "model.pt")(frames)
+    assert np.ptp(expected.score) > 0.01
+    for name, file in (("torch-fp32", "model.pt"), ("onnx-fp32", "model.onnx"), ("openvino-fp32", "folder")):
+        made = load_backend(name, tmp_path / file, threads=1)(frames)
+        np.testing.assert_allclose(made.score, expected.score, atol=1e-5)
+        np.testing.assert_allclose(made.maps[4], expected.maps[4], atol=1e-5)
 
 
 def test_the_difference_is_that_of_the_file(folder):

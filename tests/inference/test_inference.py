@@ -12,8 +12,8 @@ from vadistill.errors import InputError
 from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.onnx_graph import to_onnx
+from vadistill.maps.grid_pool import GridPool, streamlined
 from vadistill.settings import StudentConfig
-from vadistill.student.graph import GridPool, streamlined
 from vadistill.student.network import Student
 from vadistill.training.device import cores
 

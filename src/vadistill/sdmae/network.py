@@ -165,7 +165,7 @@ class MaskedAutoEncoder(nn.Module):
         """
         tokens = self.embedding_norm(self.embedding(frames).flatten(2).transpose(1, 2))
         seen = picked(tokens, order[:, : order.shape[1] // 2])
-        features = torch.cat([self.class_token.expand(len(frames), -1, -1), seen], 1)
+        features = torch.cat([self.class_token.expand(frames.shape[0], -1, -1), seen], 1)
         for block in self.blocks:
             features = block(features, halved(self.grid))
         features = self.norm(features)
@@ -175,6 +175,6 @@ class MaskedAutoEncoder(nn.Module):
 
     def _whole(self, features: Tensor, order: Tensor) -> Tensor:
         """Return (N, 1 + L, C), mask tokens where nothing was seen, each token in its place."""
-        hidden = self.mask_token.expand(len(features), order.shape[1] - features.shape[1] + 1, -1)
+        hidden = self.mask_token.expand(features.shape[0], order.shape[1] - features.shape[1] + 1, -1)
         shuffled = torch.cat([features[:, 1:], hidden.to(features.dtype)], 1)
         return torch.cat([features[:, :1], picked(shuffled, order.argsort(1))], 1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vadistill.maps.grid_pool import GridPool
 from vadistill.sdmae.network import MaskedAutoEncoder, patches_of, scale_pixels
 from vadistill.settings import SdmaeConfig
 
@@ -33,9 +34,10 @@ class SdmaeScores(nn.Module):
 
     def __init__(self, network: MaskedAutoEncoder, settings: SdmaeConfig, resolutions: tuple[int, ...]) -> None:
         super().__init__()
-        self.network, self.settings, self.resolutions = network, settings, resolutions
+        self.network, self.settings = network, settings
         rows, columns = settings.tokens
         self.register_buffer("orders", masks_of(rows * columns, settings.masks), persistent=False)
+        self.pools = nn.ModuleList(GridPool((rows, columns), g) for g in resolutions)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 9, H, W)."""
@@ -46,7 +48,7 @@ class SdmaeScores(nn.Module):
         if settings.score == "released":
             error_weight = gap_weight = 1.0
         for order in self.orders:
-            made = self.network(scaled, order.expand(len(frames), -1))
+            made = self.network(scaled, order.expand(frames.shape[0], -1))
             error = (wanted - made.first.float()).square().mean(2)
             gap = (made.first.float() - made.second.float()).square().mean(2)
             tokens = tokens + (error_weight * error + gap_weight * gap) / len(self.orders)
@@ -55,7 +57,7 @@ class SdmaeScores(nn.Module):
         side = settings.filter_tokens
         if side > 1:
             cells = functional.avg_pool2d(cells, side, 1, side // 2, count_include_pad=False)
-        maps = [functional.adaptive_max_pool2d(cells, g)[:, 0] for g in self.resolutions]
+        maps = [pool(cells)[:, 0] for pool in self.pools]
         if settings.score == "released":
             return tokens.mean(1), *maps
         score = tokens.amax(1) if side == 1 else cells.amax((1, 2, 3))
