@@ -86,6 +86,8 @@ def finish(project: Project) -> Project:
     targets = (
         "auc.json",
         "flow_cells/auc.json",
+        "sdmae/auc.json",
+        "comparison.html",
         "pictures",
         "teachers_validation.csv",
         "teacher_pictures",

@@ -88,3 +88,31 @@ rule evaluate_detector:
         "python -m vadistill.stages.evaluate_detector --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --detector {wildcards.detector} --scores {input.scores:q} --trivial {input.trivial:q} --output {output:q}"
         " 2>&1 | tee {log:q}"
+
+
+rule compare_detectors:
+    input:
+        labels=raw("labels"),
+        models=[f"results/{{dataset}}/{name}/{kind.model}" for name, kind in DETECTORS.items()],
+        detectors=[f"results/{{dataset}}/{name}/scores/test.h5" for name in DETECTORS],
+        scores=files("scores", "test", student_teachers),
+        calibrations=files("calibration", teachers=student_teachers),
+        trivial=files("trivial", "test"),
+    output:
+        table="results/{dataset}/comparison.csv",
+        page=report("results/{dataset}/comparison.html", caption="../report/comparison.rst", category="{dataset}"),
+    log:
+        "results/{dataset}/logs/compare_detectors.log",
+    benchmark:
+        "results/{dataset}/benchmarks/compare_detectors.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(4000),
+    params:
+        settings=settings("compare_detectors"),
+    shell:
+        "python -m vadistill.stages.compare_detectors --settings {params.settings:q} --dataset {wildcards.dataset:q}"
+        " --models {input.models:q} --scores {input.detectors:q} --objects {input.scores:q}"
+        " --calibrations {input.calibrations:q} --trivial {input.trivial:q} --table {output.table:q}"
+        " --output {output.page:q} 2>&1 | tee {log:q}"

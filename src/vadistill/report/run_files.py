@@ -27,18 +27,37 @@ def read_timings(folder: Path) -> pd.DataFrame:
         if not path.stat().st_size:  # a job that ends at this moment writes it
             continue
         rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
-        try:
-            table = pd.read_csv(path, sep="\t", na_values="-")
-            rows += [(rule, seconds, memory) for seconds, memory in zip(table["s"], table["max_rss"], strict=True)]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            line = " ".join(str(error).split())
-            raise InputError(f"{path}: not a benchmark file of Snakemake ({line})") from error
+        rows += [(rule, seconds, memory) for seconds, memory in _jobs(path)]
     jobs = pd.DataFrame(rows, columns=["rule", "seconds", "memory_mb"])
     grouped = jobs.groupby("rule")
     made = pd.DataFrame(
         {"jobs": grouped.size(), "seconds": grouped["seconds"].sum(), "memory_mb": grouped["memory_mb"].max()}
     )
     return made.sort_values("seconds", ascending=False).reset_index()
+
+
+def read_seconds(place: Path) -> float | None:
+    """Return the seconds of the jobs whose benchmarks lie at a place: a file without its ending, or a folder of them.
+
+    Returns:
+        None where there are none.
+
+    Raises:
+        InputError: A file is no benchmark.
+    """
+    file = place.with_name(f"{place.name}.tsv")
+    paths = [file] if file.is_file() else sorted(place.glob("*.tsv"))
+    return sum(seconds for path in paths for seconds, _ in _jobs(path)) if paths else None
+
+
+def _jobs(path: Path) -> list[tuple[float, float]]:
+    """Return seconds and megabytes of the jobs of a benchmark file of Snakemake."""
+    try:
+        table = pd.read_csv(path, sep="\t", na_values="-")
+        return list(zip(table["s"], table["max_rss"], strict=True))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"{path}: not a benchmark file of Snakemake ({line})") from error
 
 
 def read_trainings(student: Path, calibrations: list[Path]) -> dict[str, list[dict[str, Any]]]:

@@ -39,6 +39,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "evaluate_regions": (2, ("localisation",)),
     "evaluate": (3, ("evaluation",)),
     "evaluate_detector": (1, ("evaluation",)),
+    "compare_detectors": (1, ("evaluation",)),
     "write_report": (1, ("evaluation",)),
     "draw_pictures": (1, ("evaluation",)),
     "draw_overlay": (1, ("evaluation",)),

@@ -1,0 +1,66 @@
+"""Rule compare_detectors: scores of all frame-level detectors, of teachers, and labels in; a table and a page out."""
+
+import logging
+from pathlib import Path
+
+from vadistill.benchmark.costs import cost_of
+from vadistill.datasets.labels import labels_of_clips
+from vadistill.errors import InputError
+from vadistill.evaluation.comparison import compared
+from vadistill.evaluation.fusion import mean_scores
+from vadistill.evaluation.results import highest, objects_by_teacher
+from vadistill.frame_level.base import NetworkDetector
+from vadistill.frame_level.registry import read_detector
+from vadistill.io import frame_scores
+from vadistill.io.files import whole_file
+from vadistill.io.maps import MapStore
+from vadistill.report.comparison import Effort, page, table
+from vadistill.report.page import write_page
+from vadistill.report.run_files import read_seconds
+from vadistill.settings import section
+from vadistill.stages._run import add_paths, parser, run
+
+log = logging.getLogger(__name__)
+# The rules that train a detector alone, where these are not train_detector.
+TRAINED_BY = {"student": ("pretrain_student", "distill_student"), "flow_cells": ("train_cells", "pack_cells")}
+
+
+def effort(model: Path, benchmarks: Path) -> tuple[str, Effort]:
+    """Return a detector's name and what it takes."""
+    detector, weights = read_detector(model)
+    products = cost_of(detector).products if isinstance(detector, NetworkDetector) else None
+    rules = TRAINED_BY.get(detector.name, (f"train_detector/{detector.name}",))
+    known = [seconds for rule in rules if (seconds := read_seconds(benchmarks / rule)) is not None]
+    scoring = read_seconds(benchmarks / "score_frames" / detector.name / "test")
+    parameters = sum(value.numel() for value in weights.values())
+    return detector.name, Effort(parameters, products, sum(known) if known else None, scoring)
+
+
+def main(args) -> None:
+    """Compare the detectors of one data set."""
+    sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
+    efforts = dict(effort(model, args.output.parent / "benchmarks") for model in args.models)
+    stores = dict(zip(efforts, map(MapStore, [[path] for path in args.scores]), strict=True))
+    first = next(iter(stores.values()))
+    labels = labels_of_clips(args.settings["layout"], args.settings["path"], first.frames)
+    if labels is None:
+        raise InputError(
+            f"{args.settings['path']} has no labels for its test clips; expected them to compare detectors"
+        )
+    detectors = {name: {clip: store.score(clip) for clip in store.clips()} for name, store in stores.items()}
+    teachers = {name: highest(objects) for name, objects in objects_by_teacher(args.objects, args.calibrations).items()}
+    others = {("teacher", name): scores for name, scores in teachers.items()}
+    others["teacher", "mean"] = mean_scores(teachers.values())
+    others |= {("trivial", name): scores for name, scores in frame_scores.read_shards(args.trivial).items()}
+    rows = compared(detectors, others, labels, sigma)
+    with whole_file(args.table) as temporary:
+        table(rows).to_csv(temporary, index=False, float_format="%.5f")
+    write_page(args.output, page(args.dataset, rows, efforts, sum(first.frames.values()), sigma))
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--dataset", required=True)
+    arguments.add_argument("--table", required=True, type=Path)
+    add_paths(arguments, "output", many=("models", "scores", "objects", "calibrations", "trivial"))
+    run(main, arguments)
