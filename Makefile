@@ -51,9 +51,10 @@ check: $(READY)
 units: $(READY)
 	$(PYTEST) -m "not slow and not workflow" $(OTHERS)
 
-test: $(READY) lint types
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types
 	$(PYTEST) $(OTHERS)
-	$(BIN)/python -m pytest $(RUNTIMES)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(RUNTIMES)
 	$(BIN)/python -m pytest $(SPEED)
 
 benchmark: $(READY)
