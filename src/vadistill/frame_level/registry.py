@@ -55,13 +55,9 @@ def read_detector(path: Path) -> TrainedDetector:
         InputError: The file is missing, damaged or no frame-level detector.
     """
     model = load_model(path, *DETECTORS)
-    try:
-        with fitting(path):
-            settings: dict[str, Any] = json.loads(model["settings"])
-            return TrainedDetector(detector_class(model["kind"])(settings), model["weights"])
-    except InputError as error:
-        line = str(error)
-        raise InputError(line if line.startswith(str(path)) else f"{path}: {line}") from error
+    with fitting(path):
+        settings: dict[str, Any] = json.loads(model["settings"])
+        return TrainedDetector(detector_class(model["kind"])(settings), model["weights"])
 
 
 def as_network(detector: FrameLevelDetector, path: Path) -> NetworkDetector:

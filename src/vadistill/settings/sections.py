@@ -5,6 +5,7 @@ import typing
 from dataclasses import asdict, fields
 from typing import Any
 
+from vadistill.errors import InputError
 from vadistill.settings.data import (
     DemoConfig,
     DetectionConfig,
@@ -50,9 +51,15 @@ PATHS = tuple(
 
 
 def section(name: str, values: dict[str, Any]) -> Any:
-    """Return the typed section ``name`` with ``values`` over its defaults."""
+    """Return the typed section ``name`` with ``values`` over its defaults.
+
+    Raises:
+        InputError: A value is of a setting that there is not, or not any more.
+    """
     kind = SECTIONS[name]
     hints = typing.get_type_hints(kind)
+    if unknown := sorted(values.keys() - {entry.name for entry in fields(kind)}):
+        raise InputError(f"the setting {name}.{unknown[0]} is of another version of vadistill; train it again")
     return kind(**{key: _typed(hints[key], value) for key, value in values.items()})
 
 

@@ -19,10 +19,13 @@ def fitting(path: Path) -> Iterator[None]:
     """Name the file whose content does not build a network in this block.
 
     Raises:
-        InputError: Parts of the content are missing, or the weights are of another network.
+        InputError: Parts of the content are missing or of another version, or the weights are of another network.
     """
     try:
         yield
+    except InputError as error:
+        line = str(error)
+        raise InputError(line if line.startswith(str(path)) else f"{path}: {line}") from error
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise InputError(
             f"{path}: {_misfit(error)}; expected the settings and weights of one network, as a training of this "
