@@ -12,8 +12,9 @@ from vadistill.errors import InputError
 from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.onnx_graph import to_onnx
-from vadistill.maps.grid_pool import GridPool, streamlined
+from vadistill.maps.grid_pool import GridPool
 from vadistill.settings import StudentConfig
+from vadistill.student.graph import streamlined
 from vadistill.student.network import Student
 from vadistill.training.device import cores
 
@@ -97,7 +98,7 @@ def test_any_number_of_frames_and_the_same_again(loaded, plain, name):
     frames = frames[::2]
     frames.flags.writeable = False
     np.testing.assert_array_equal(backend(frames).score, backend(frames.copy()).score)
-    with pytest.raises(ValueError, match=r"expected frames \(N, 9, 50, 70\) uint8, got \(7, 9, 50, 70\) float32"):
+    with pytest.raises(ValueError, match=r"expected windows \(N, 9, 50, 70\) uint8, got \(7, 9, 50, 70\) float32"):
         backend(frames.astype(np.float32))
 
 

@@ -173,22 +173,51 @@ def test_the_papers_score_by_hand(masks):
         tokens, abnormal = tokens + (0.4 * error + 0.3 * gap) / masks, abnormal + made.logit.sigmoid() / masks
     torch.testing.assert_close(score, tokens.amax(1) + 0.3 * abnormal)
     torch.testing.assert_close(grid, functional.adaptive_max_pool2d(tokens.unflatten(1, (4, 6))[:, None], 4)[:, 0])
-    released = SdmaeScores(network, SdmaeConfig(**{**SETTINGS, "masks": masks, "score": "released"}), (4,)).eval()
-    both = released(frames)[0]
-    if masks == 1:
-        torch.testing.assert_close(both, (error + gap).mean(1))
 
 
-def test_the_filter_averages_neighbouring_tokens():
+@pytest.mark.parametrize("masks", [1, 2, 3])
+def test_the_released_score_is_the_mean_of_error_and_gap(masks):
+    torch.manual_seed(0)
+    settings = SdmaeConfig(**{**SETTINGS, "masks": masks, "score": "released"})
+    network, frames = MaskedAutoEncoder(settings).eval(), torch.randint(0, 256, (2, 9, 32, 48), dtype=torch.uint8)
+    scaled, expected = scale_pixels(frames), 0
+    target = patches_of(torch.cat([scaled[:, 3:6], torch.full((2, 1, 32, 48), -1.0)], 1), 8)
+    for order in masks_of(24, masks):
+        made = network(scaled, order.expand(2, -1))
+        for a, b in ((target, made.first), (made.first, made.second)):
+            expected = expected + (a - b).square().mean((1, 2)) / masks
+    torch.testing.assert_close(SdmaeScores(network, settings, (4,)).eval()(frames)[0], expected)
+
+
+def test_the_filter_averages_neighbouring_tokens_as_far_as_there_are_any():
     torch.manual_seed(0)
     network, frames = MaskedAutoEncoder(LAYOUT).eval(), torch.randint(0, 256, (1, 9, 32, 48), dtype=torch.uint8)
-    plain, wide = (
-        SdmaeScores(network, SdmaeConfig(**{**SETTINGS, "filter_tokens": side, "abnormal_weight": 0.0}), (1,)).eval()
-        for side in (1, 3)
-    )
-    tokens = []
-    plain.network.second.register_forward_hook(lambda *calls: tokens.append(calls[2]))
-    assert wide(frames)[0] < plain(frames)[0]
+
+    def scored(side, grid):
+        settings = SdmaeConfig(**{**SETTINGS, "filter_tokens": side, "abnormal_weight": 0.0})
+        return SdmaeScores(network, settings, (grid,)).eval()(frames)
+
+    # On a grid of 24 x 24 cells, every token of the 4 x 6 is cells of its own.
+    tokens, wide = (scored(side, 24)[1][0, ::6, ::4].detach().numpy() for side in (1, 3))
+    expected = [
+        [tokens[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].mean() for column in range(6)]
+        for row in range(4)
+    ]
+    np.testing.assert_allclose(wide, expected, rtol=1e-5)
+    assert scored(3, 24)[0].item() == pytest.approx(np.max(expected), rel=1e-5)
+
+
+def test_other_runtimes_get_folded_norms_and_the_precision_that_they_ask_for(tmp_path, windows):
+    detector, weights = trained(tmp_path, windows, "model")
+    frames = batch(detector.windows([tmp_path / "clip.h5"]), 4)
+    expected = detector.load(weights)(frames)[0]
+    for dtype, bound in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+        made = detector.streamlined(weights, dtype)
+        assert not [part for part in made.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+        assert {part.dtype for part in made.parameters()} == {dtype}
+        score = made(frames)[0]
+        assert score.dtype == torch.float32
+        torch.testing.assert_close(score, expected, atol=bound, rtol=0)
 
 
 def test_every_second_mask_hides_what_the_one_before_shows():

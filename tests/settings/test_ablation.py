@@ -46,6 +46,9 @@ def test_every_variant_has_every_seed_and_changes_one_thing():
     assert made["demo.ablation.both_teachers.4"][2].teachers == tuple(PAIR)
     assert made["demo.ablation.only_multi_task.4"][2].teachers == ("multi_task",)
     assert made["demo.ablation.maps_1_4.4"][3].resolutions == (1, 4)
+    flowing, _ = expanded(student={"flow": "fast"})
+    kept = {count: dataset_section(flowing, f"demo.ablation.frames_{count}.0", "student").flow for count in (1, 5)}
+    assert kept == {1: "none", 5: "fast"}, "one frame alone has no flow"
     assert made["demo.ablation.frames_5.4"][0].frames == 5 and made["demo.ablation.frames_5.4"][3] == made["demo"][3]
 
 

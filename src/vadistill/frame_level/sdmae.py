@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vadistill.frame_level.base import FrameTrainedDetector
 from vadistill.sdmae.network import MaskedAutoEncoder
-from vadistill.sdmae.scoring import SdmaeScores
+from vadistill.sdmae.scoring import SdmaeScores, streamlined
 from vadistill.sdmae.training import Trainer, training_offsets
 from vadistill.settings import section
 from vadistill.training.run import TrainingRun
@@ -30,6 +30,12 @@ class SdmaeDetector(FrameTrainedDetector):
     def build(self) -> SdmaeScores:
         """Return the network with its pre-processing before it and the score behind it, not trained."""
         return SdmaeScores(MaskedAutoEncoder(self.layout), self.layout, self.resolutions)
+
+    def streamlined(self, weights: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> SdmaeScores:
+        """Return the network with folded batch norms, in ``dtype``."""
+        made = self.build()
+        made.load_state_dict(weights)
+        return streamlined(made.eval(), dtype)
 
     def training_windows(self, paths: Sequence[Path], held_out: Mapping[str, float]) -> FrameWindows:
         """Return windows that also have the frames that tell what changes."""

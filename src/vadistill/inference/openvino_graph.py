@@ -17,6 +17,8 @@ from vadistill.io.formats import ending
 with extra("openvino"):
     import openvino
 
+# The layers that make the scores, by the beginning of their names: of the student, of SDMAE.
+SCORES = ("student.heads.", "network.first.output", "network.second.output", "network.classifier")
 KEPT = ["framework", KEY]  # where OpenVINO keeps the metadata of an ONNX file, and we the description
 
 
@@ -94,11 +96,11 @@ def quantised(graph: openvino.Model, calibration: Sequence[np.ndarray]) -> openv
 
 
 def _kept_in_float(graph: openvino.Model) -> list[str]:
-    """Return the names of the heads' layers and of the products that have no weights, those of attention."""
+    """Return the names of the layers that make the scores and of the products without weights, those of attention."""
     names = []
     for node in graph.get_ordered_ops():
         if node.get_type_name() in ("Convolution", "MatMul"):
             weight = node.input_value(1).get_node()
-            if weight.get_friendly_name().startswith("student.heads.") or weight.get_type_name() != "Constant":
+            if weight.get_friendly_name().startswith(SCORES) or weight.get_type_name() != "Constant":
                 names.append(node.get_friendly_name())
     return names

@@ -66,7 +66,7 @@ def pasted(
     thing = cv2.resize(thing, size[::-1], interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.5:
         thing = np.ascontiguousarray(thing[:, ::-1])
-    gray, inside = cv2.blur(thing[..., 0], BLUR), thing[..., 1] > 0
+    gray, inside = cv2.GaussianBlur(thing[..., 0], BLUR, 0), thing[..., 1] > 0
     centre = np.array([rng.uniform(0, height), rng.uniform(0, width)])
     speed, angle = height * FASTEST * rng.random(), rng.uniform(0, 2 * math.pi)
     way = speed * np.array([math.sin(angle), math.cos(angle)])

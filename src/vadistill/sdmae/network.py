@@ -24,12 +24,12 @@ class Made(NamedTuple):
 
     Attributes:
         first: (N, L, 4 * P * P) the first decoder's patches.
-        second: The same of the second decoder.
+        second: The same of the second decoder; None where it is not asked for.
         logit: (N,) of the classifier, positive for a pasted anomaly.
     """
 
     first: Tensor
-    second: Tensor
+    second: Tensor | None
     logit: Tensor
 
 
@@ -155,13 +155,14 @@ class MaskedAutoEncoder(nn.Module):
         for token in (self.class_token, self.mask_token):
             nn.init.normal_(token, std=0.02)
 
-    def forward(self, frames: Tensor, order: Tensor) -> Made:
+    def forward(self, frames: Tensor, order: Tensor, second: bool = True) -> Made:
         """Return what is made of scaled frames (N, 9, H, W) of which the first half of the tokens in an order is seen.
 
         Args:
             frames: In BGR triples.
             order: (N, L) of the tokens. Those that are seen lie side by side in this order: the encoder's convolutions
                 mix what happens to be neighbours.
+            second: Whether the second decoder is asked, too.
         """
         tokens = self.embedding_norm(self.embedding(frames).flatten(2).transpose(1, 2))
         seen = picked(tokens, order[:, : order.shape[1] // 2])
@@ -171,7 +172,7 @@ class MaskedAutoEncoder(nn.Module):
         features = self.norm(features)
         logit = self.classifier(features[:, 0])[:, 0]
         features = self.shared(self._whole(self.narrow(features), order), self.grid)
-        return Made(self.first(features, self.grid), self.second(features, self.grid), logit)
+        return Made(self.first(features, self.grid), self.second(features, self.grid) if second else None, logit)
 
     def _whole(self, features: Tensor, order: Tensor) -> Tensor:
         """Return (N, 1 + L, C), mask tokens where nothing was seen, each token in its place."""

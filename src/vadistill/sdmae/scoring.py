@@ -10,6 +10,7 @@ from torch.nn import functional
 from vadistill.maps.grid_pool import GridPool
 from vadistill.sdmae.network import MaskedAutoEncoder, patches_of, scale_pixels
 from vadistill.settings import SdmaeConfig
+from vadistill.training.folding import fold_norms
 
 SEED = 0  # of the masks, which are the same for every frame
 
@@ -23,6 +24,13 @@ def masks_of(tokens: int, count: int) -> Tensor:
     return torch.stack(orders)
 
 
+def streamlined(scores: "SdmaeScores", dtype: torch.dtype) -> "SdmaeScores":
+    """Return the scores with batch norms folded, weights and features in ``dtype``; errors are float32."""
+    scores.network = fold_norms(scores.network.eval()).to(dtype)
+    scores.dtype = dtype
+    return scores
+
+
 class SdmaeScores(nn.Module):
     """A trained network with its pre-processing before it and the score behind it.
 
@@ -34,7 +42,7 @@ class SdmaeScores(nn.Module):
 
     def __init__(self, network: MaskedAutoEncoder, settings: SdmaeConfig, resolutions: tuple[int, ...]) -> None:
         super().__init__()
-        self.network, self.settings = network, settings
+        self.network, self.settings, self.dtype = network, settings, torch.float32
         rows, columns = settings.tokens
         self.register_buffer("orders", masks_of(rows * columns, settings.masks), persistent=False)
         self.pools = nn.ModuleList(GridPool((rows, columns), g) for g in resolutions)
@@ -48,7 +56,7 @@ class SdmaeScores(nn.Module):
         if settings.score == "released":
             error_weight = gap_weight = 1.0
         for order in self.orders:
-            made = self.network(scaled, order.expand(frames.shape[0], -1))
+            made = self.network(scaled.to(self.dtype), order.expand(frames.shape[0], -1))
             error = (wanted - made.first.float()).square().mean(2)
             gap = (made.first.float() - made.second.float()).square().mean(2)
             tokens = tokens + (error_weight * error + gap_weight * gap) / len(self.orders)

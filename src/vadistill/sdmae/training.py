@@ -54,26 +54,27 @@ def samples(windows: Tensor, settings: SdmaeConfig, generator: torch.Generator, 
     offsets = training_offsets(settings)
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     pictures = windows.unflatten(1, (-1, 3)).permute(0, 1, 3, 4, 2).numpy()
-    made, masks = pictures.copy(), np.zeros((len(windows), *windows.shape[2:]), np.float32)
+    masks = np.zeros((len(windows), *windows.shape[2:]), np.float32)
     first, judged, last = (offsets.index(offset) for offset in settings.offsets)
+    shown = windows.unflatten(1, (-1, 3))[:, [first, judged, last]]  # a copy
     chosen = np.flatnonzero(rng.random(len(windows)) < settings.synthetic_share)
     for i in chosen:
         other = pictures[(i + rng.integers(1, len(pictures))) % len(pictures)] if len(pictures) > 1 else pictures[i]
         thing = moving_thing(other[first], other[judged], other[last], rng)
-        made[i], masks[i] = pasted(pictures[i], offsets, thing, rng)
+        made, masks[i] = pasted(pictures[i][[first, judged, last]], settings.offsets, thing, rng)
+        shown[i] = torch.from_numpy(made).permute(0, 3, 1, 2)
     mask = torch.from_numpy(masks)[:, None].to(device)
-    shown = torch.from_numpy(made).permute(0, 1, 4, 2, 3).to(device)
-    clean = torch.from_numpy(pictures[:, judged]).permute(0, 3, 1, 2).to(device)
+    frames = windows.unflatten(1, (-1, 3))
     rows, columns = settings.tokens
     if settings.motion_weights:
-        before, after = (torch.from_numpy(pictures[:, offsets.index(step)]).permute(0, 3, 1, 2) for step in (-1, 1))
-        weights = token_weights(before.to(device), after.to(device), mask, settings.patch)
+        before, after = (frames[:, offsets.index(step)].to(device) for step in (-1, 1))
+        weights = token_weights(before, after, mask, settings.patch)
     else:
         weights = even_weights(len(windows), rows * columns, device)
     order = torch.rand(len(windows), rows * columns, generator=generator).argsort(1).to(device)
     return Samples(
-        frames=scale_pixels(shown[:, [first, judged, last]].flatten(1, 2)),
-        target=target_patches(scale_pixels(clean), mask, settings.patch),
+        frames=scale_pixels(shown.flatten(1, 2).to(device)),
+        target=target_patches(scale_pixels(frames[:, judged].to(device)), mask, settings.patch),
         weights=weights,
         abnormal=mask.amax((1, 2, 3)),
         order=order,
@@ -128,8 +129,9 @@ class Trainer:
 
     def _loss(self, phase: str, given: Samples) -> tuple[Tensor, dict[str, Tensor]]:
         with autocast(self.device, on_processors=True, precision=self.settings.precision):
-            made = self.network(given.frames, given.order)
+            made = self.network(given.frames, given.order, second=phase == "second")
         if phase == "second":
+            assert made.second is not None
             return weighted_error(made.second, made.first.detach(), given.weights), {}
         error = weighted_error(made.first, given.target, given.weights)
         if not self.settings.classifier_weight:

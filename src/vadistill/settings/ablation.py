@@ -68,7 +68,8 @@ def _variants(config: dict[str, Any], dataset: str) -> Iterator[tuple[str, Secti
             yield f"maps_{'_'.join(map(str, sides))}", {"maps": {"resolutions": sides}}
     for count in FRAMES:
         if count != student.frames:
-            yield f"frames_{count}", {"student": {"frames": count}}
+            # One frame alone has no flow.
+            yield f"frames_{count}", {"student": {"frames": count, **({"flow": "none"} if count == 1 else {})}}
 
 
 def _entry(dataset: str, sections: Sections, epochs: int, seed: int) -> dict[str, Any]:

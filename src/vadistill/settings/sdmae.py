@@ -41,7 +41,7 @@ class SdmaeConfig:
     gap_weight: float = number(0.3, "beta: of the gap between the decoders")
     abnormal_weight: float = number(0.3, "gamma: of the classifier's probability")
     filter_tokens: int = number(3, "side of the mean filter over tokens, odd", 1)
-    masks: int = number(1, "masks whose maps are averaged when frames are scored; every second hides what is seen", 1)
+    masks: int = number(2, "masks whose maps are averaged when frames are scored; every second hides what is seen", 1)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from vadistill.errors import InputError
 from vadistill.evaluation.comparison import compared
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.results import highest, objects_by_teacher
-from vadistill.frame_level.base import NetworkDetector
+from vadistill.frame_level.base import FrameLevelDetector, NetworkDetector
 from vadistill.frame_level.registry import read_detector
 from vadistill.io import frame_scores
 from vadistill.io.files import whole_file
@@ -21,19 +21,30 @@ from vadistill.settings import section
 from vadistill.stages._run import add_paths, parser, run
 
 log = logging.getLogger(__name__)
-# The rules that train a detector alone, where these are not train_detector.
-TRAINED_BY = {"student": ("pretrain_student", "distill_student"), "flow_cells": ("train_cells", "pack_cells")}
 
 
 def effort(model: Path, benchmarks: Path) -> tuple[str, Effort]:
     """Return a detector's name and what it takes."""
     detector, weights = read_detector(model)
-    products = cost_of(detector).products if isinstance(detector, NetworkDetector) else None
-    rules = TRAINED_BY.get(detector.name, (f"train_detector/{detector.name}",))
-    known = [seconds for rule in rules if (seconds := read_seconds(benchmarks / rule)) is not None]
+    if isinstance(detector, NetworkDetector):
+        cost = cost_of(detector)
+        parameters, products = cost.parameters, cost.products
+    else:
+        parameters, products = sum(value.numel() for value in weights.values()), None
+    training = [read_seconds(benchmarks / rule) for rule in rules_of(detector)]
+    known = [seconds for seconds in training if seconds is not None]
     scoring = read_seconds(benchmarks / "score_frames" / detector.name / "test")
-    parameters = sum(value.numel() for value in weights.values())
-    return detector.name, Effort(parameters, products, sum(known) if known else None, scoring)
+    # A variant takes what it shares from another data set, whose folder has the times.
+    return detector.name, Effort(parameters, products, sum(known) if len(known) == len(training) else None, scoring)
+
+
+def rules_of(detector: FrameLevelDetector) -> list[str]:
+    """Return where the times of the rules lie that train a detector alone."""
+    if detector.name == "student":
+        return ["distill_student", *(["pretrain_student"] if "pretraining" in detector.settings else [])]
+    if detector.name == "flow_cells":
+        return ["train_cells", "pack_cells"]
+    return [f"train_detector/{detector.name}"]
 
 
 def main(args) -> None:

@@ -1,18 +1,14 @@
 """The student from uint8 frames to scores and maps, as it is trained and without operations that a runtime lacks."""
 
 import copy
-from itertools import pairwise
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vadistill.maps.grid_pool import GridPool
 from vadistill.student.network import FrameHead, MapHead, Student, frame_scores, scale_frames
-
-Network = TypeVar("Network", bound=nn.Module)
+from vadistill.training.folding import fold_norms
 
 
 class ScoringNetwork(nn.Module):
@@ -37,7 +33,7 @@ def streamlined(student: Student, window: tuple[int, int, int], dtype: torch.dty
         dtype: Of weights and features; the last layer of every head, and what follows, is float32 in any case: eight
             bits of mantissa would tie the scores of calm frames.
     """
-    student = _fold_norms(copy.deepcopy(student))
+    student = fold_norms(copy.deepcopy(student))
     with torch.no_grad():
         weight = next(student.parameters())
         features, _ = student.backbone(torch.zeros(1, *window, dtype=weight.dtype, device=weight.device))
@@ -50,16 +46,6 @@ def streamlined(student: Student, window: tuple[int, int, int], dtype: torch.dty
             head.output = _Float32(head.output)
             head.pool = GridPool(size, int(side))
     return ScoringNetwork(student.to(weight.device), dtype).eval()
-
-
-def _fold_norms(network: Network) -> Network:
-    """Fold every batch norm into the convolution that is registered, and runs, right before it."""
-    for module in network.modules():
-        for (name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(conv, norm))
-                setattr(module, norm_name, nn.Identity())
-    return network
 
 
 class _FrameHead(nn.Module):

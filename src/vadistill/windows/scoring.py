@@ -16,7 +16,7 @@ def score_windows(network: nn.Module, windows: FrameWindows, device) -> tuple[np
     """Return the frame scores (T,) and maps {g: (T, g, g)} of all frames of the windows' clips.
 
     Args:
-        network: Gives scores (N,) and maps (N, g, g) of uint8 frames (N, 3 * F, H, W).
+        network: Gives scores (N,) and maps (N, g, g) of uint8 windows (N, C, H, W).
         windows: The frames.
         device: Where the network is.
 
