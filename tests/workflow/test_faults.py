@@ -27,9 +27,12 @@ pytestmark = pytest.mark.workflow
 
 @pytest.fixture
 def project(finished, tmp_path):
-    """The finished project, with folders that a test may add left behind for none."""
+    """The finished project, with folders that a test may add found by none and left behind for none."""
+    added = finished.folder / "resources/cameras", finished.folder / "results/cameras"
+    for path in added:
+        shutil.rmtree(path, ignore_errors=True)
     yield finished
-    for path in (finished.folder / "resources/cameras", finished.folder / "results/cameras"):
+    for path in added:
         shutil.rmtree(path, ignore_errors=True)
 
 
