@@ -290,3 +290,18 @@ def test_a_detector_without_training_has_its_own_numbers(finished):
     assert "pack_cells" in finished.planned("results/tiny/flow_cells/auc.json", config=[other])
     other = finished.changed("datasets: {tiny: {background_agnostic: {batch: 32}}}")
     assert "pack_cells" not in finished.planned("results/tiny/flow_cells/auc.json", config=[other])
+
+
+def test_all_detectors_stand_side_by_side(finished):
+    results = finished.folder / "results/tiny"
+    table = pd.read_csv(results / "comparison.csv").set_index("name")
+    assert list(table.index[table.group == "detector"]) == ["student", "flow_cells", "sdmae"]
+    made = {name: json.loads((results / name / "auc.json").read_text())["scores"] for name in ("flow_cells", "sdmae")}
+    made["student"] = json.loads((results / "auc.json").read_text())["student"]
+    for name, numbers in made.items():
+        assert table.micro_auc[name] == pytest.approx(numbers["micro_auc"], abs=1e-5)
+        assert table.macro_auc[name] == pytest.approx(numbers["macro_auc"], abs=1e-5)
+    ahead = table.micro_auc - table.micro_auc["student"]
+    np.testing.assert_allclose(table.ahead_micro_auc.drop("student"), ahead.drop("student"), atol=2e-5)
+    assert {"background_agnostic", "mean", "not_person"} <= set(table.index)
+    assert "sdmae" in (results / "comparison.html").read_text(encoding="utf-8")
