@@ -13,7 +13,7 @@ from vadistill.training.checkpoint import load_model
 class Reference:
     """Notes the size of every batch in ``seen``."""
 
-    name, conditions = "reference-fp32", None
+    name, flow, conditions = "reference-fp32", "none", None
 
     def __init__(self, path):
         model = load_model(path, "student")

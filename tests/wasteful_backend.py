@@ -6,7 +6,7 @@ import numpy as np
 class Wasteful:
     """Holds ``loaded`` bytes for good, and ``scored`` bytes a frame while it scores."""
 
-    size, offsets, resolutions, conditions = (2, 2), (0,), (1,), None
+    size, offsets, flow, resolutions, conditions = (2, 2), (0,), "none", (1,), None
 
     def __init__(self, loaded, scored):
         self.loaded, self.scored = np.ones(loaded, np.uint8), scored

@@ -323,7 +323,7 @@ def test_learned_flow_needs_weights_and_goes_with_the_model(finished, tmp_path, 
     assert torch.equal(kept["raft.network.feature_encoder.convnormrelu.0.weight"],
                        network.state_dict()["feature_encoder.convnormrelu.0.weight"])  # fmt: skip
     scored = [part for name in ("frames", "detections", "moving")
-              for part in (f"--{name}", min(results.glob(f"{name}/test/*.h5")))]  # fmt: skip
+              for part in (f"--{name}", *sorted(results.glob(f"{name}/test/*.h5")))]  # fmt: skip
     options = ["--teacher", "background_agnostic", "--model", tmp_path / "model.pt", "--output", tmp_path / "scores.h5"]
     code, output = run_stage(finished, "score_objects", {"objects": settings["objects"]}, *scored, *options)
     assert code == 0 and (tmp_path / "scores.h5").exists(), output
