@@ -9,6 +9,7 @@ import pytest
 import torch
 from stored_clips import store_of
 
+from vadistill.frame_level.registry import load_network
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import write_clip
 from vadistill.stages import distill_student
@@ -80,3 +81,18 @@ def test_what_is_kept_is_what_was_judged_best_on_the_validation_clips(data, tmp_
     assert equal == [False, True, False]
     records = map(json.loads, output.with_name("student.metrics.jsonl").read_text().splitlines())
     assert [record["validation_auc"] for record in records] == said
+
+
+def test_a_student_with_flow_learns_from_it_and_is_scored_with_it(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORK, "flow", "fast")
+    output = distilled(tmp_path, data)
+    detector, network = load_network(output, CPU)
+    windows = detector.windows(data["frames"])
+    assert detector.window_shape == (13, 32, 48) and windows[3][0].shape == (13, 32, 48)
+    score, grids = scoring.score_windows(network, windows, CPU)
+    assert score.shape == (FRAMES,) and grids[4].shape == (FRAMES, 4, 4)
+    blind = detector.windows(data["frames"])
+    monkeypatch.setattr(blind, "_flow_planes", lambda frames: np.full((4, 32, 48), 127, np.uint8))
+    assert not np.allclose(scoring.score_windows(network, blind, CPU)[0], score), (
+        "without the flow it says other things"
+    )

@@ -72,3 +72,13 @@ def test_frames_lie_frame_step_apart(clip):
     stem = [weights["backbone.encoder.stem.norm.running_var"] for weights in made]
     assert not torch.equal(stem[0], stem[1]) and not torch.equal(stem[1], stem[2])
     assert torch.equal(stem[2], stem[3]), "all neighbours lie beyond the borders"
+
+
+def test_with_flow_in_its_window_it_restores_the_middle_frame_all_the_same(clip, monkeypatch):
+    seen = []
+    monkeypatch.setattr(pretraining, "reconstruction_loss", lambda made, target: seen.append(target) or made.mean())
+    weights = pretrained(clip, network={"flow": "fast"})
+    pretrained(clip)
+    with_flow, without = seen
+    torch.testing.assert_close(with_flow, without)
+    assert weights["backbone.flow.output.weight"].any()

@@ -34,7 +34,7 @@ class Made(NamedTuple):
 
 
 def scale_pixels(frames: Tensor) -> Tensor:
-    """Return uint8 values as float32 from -1 to 1: (x - 127.5) / 127.5."""
+    """Return uint8 values of any shape as float32 from -1 to 1: (x - 127.5) / 127.5."""
     return (frames.float() - 127.5) / 127.5
 
 
@@ -80,7 +80,7 @@ class Projection(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention; its scale is that of the full width, as in the released code."""
+    """Multi-head attention; its scale is that of the full width, as in the released code of arXiv 2306.12041."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()

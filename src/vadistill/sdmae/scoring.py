@@ -32,10 +32,16 @@ def streamlined(scores: "SdmaeScores", dtype: torch.dtype) -> "SdmaeScores":
 
 
 class SdmaeScores(nn.Module):
-    """A trained network with its pre-processing before it and the score behind it.
+    """A trained network with its pre-processing before it and the score behind it (arXiv 2306.12041).
 
-    The paper filters over space and time before the maximum; here the maps are filtered over space, and the frame
-    scores over time when they are evaluated.
+    The score is alpha (x - x1)^2 + beta (x1 - x2)^2 + gamma y, where the decoders make x1 and x2 of x, and y is the
+    classifier's probability. The paper takes its maximum over pixels behind a filter over space and time; here errors
+    are means over tokens, filtered over space, and frame scores are filtered over time when they are evaluated.
+
+    Args:
+        network: Trained.
+        settings: Its layout and score.
+        resolutions: Sides g of the maps, which are without the classifier.
     """
 
     orders: Tensor

@@ -16,10 +16,9 @@ from vadistill.settings import SdmaeConfig
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import Stateful, TrainingPhase
-from vadistill.windows.loader import FrameWindows, loader
+from vadistill.windows.loader import HELD_OUT_FRAMES, FrameWindows, batch_name, loader
 
 BETAS = (0.9, 0.95)  # of AdamW, as in the released code
-HELD_OUT_FRAMES = 256  # of them at most are looked at after an epoch
 
 
 def training_offsets(settings: SdmaeConfig) -> tuple[int, ...]:
@@ -50,6 +49,12 @@ def samples(windows: Tensor, settings: SdmaeConfig, generator: torch.Generator, 
     """Return training samples of windows (N, 3 * F, H, W) uint8 at ``training_offsets``.
 
     A share of them gets something that moves in another window of the batch.
+
+    Args:
+        windows: On the processor.
+        settings: The share, the size of the tokens and how they are weighted.
+        generator: Draws which samples, what is pasted where, and the orders.
+        device: Where the samples go.
     """
     offsets = training_offsets(settings)
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
@@ -107,9 +112,9 @@ class Trainer:
             order = self.windows.epoch_order(epoch, self.settings.frame_stride, generator)
             for step, (frames, *_) in enumerate(loader(self.windows, order, self.settings.batch, loader_workers())):
                 loss, log = self._loss(name, samples(frames, self.settings, generator, self.device))
-                clips = self.windows.clips_of(order[step * self.settings.batch : (step + 1) * self.settings.batch])
+                context = batch_name(self.windows, order, self.settings.batch, epoch, step)
                 optimiser.zero_grad(set_to_none=True)
-                finite(loss, f"{name} decoder, epoch {epoch + 1}, batch {step + 1} (clips {clips})").backward()
+                finite(loss, f"{name} decoder, {context}").backward()
                 optimiser.step()
                 averages.add({"train_loss": loss.detach(), **log}, len(frames))
             rate = averages.count / (time.monotonic() - started)
@@ -156,7 +161,7 @@ class Trainer:
 
 
 def optimiser_of(parameters: list[nn.Parameter], settings: SdmaeConfig) -> torch.optim.AdamW:
-    """Return AdamW as the released code has it: weights of layers decay, biases, norms and tokens do not."""
+    """Return AdamW as the released code of arXiv 2306.12041 has it: weights decay, biases, norms and tokens do not."""
     decayed = [parameter for parameter in parameters if parameter.ndim in (2, 4)]  # of linear layers, of convolutions
     known = {id(parameter) for parameter in decayed}
     others = [parameter for parameter in parameters if id(parameter) not in known]

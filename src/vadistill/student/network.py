@@ -159,6 +159,11 @@ class FlowStem(nn.Module):
     """From the flow in windows to features of the encoder's size: what it is by cells, then two convolutions.
 
     Of each direction a cell has the mean flow and the highest speed, which a mean over something small would hide.
+
+    Args:
+        planes: Of the flow, two a direction.
+        width: Channels of the features.
+        cell: Pixels of the input along a side of one of the encoder's features.
     """
 
     def __init__(self, planes: int, width: int, cell: int):

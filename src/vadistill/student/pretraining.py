@@ -8,12 +8,11 @@ from torch.nn.functional import interpolate
 from vadistill.settings import PretrainingConfig
 from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, scale_frames
-from vadistill.student.training import batch_name
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
 from vadistill.training.run import Stateful, TrainingPhase
 from vadistill.training.schedule import set_rate, stepped
-from vadistill.windows.loader import FrameWindows, loader
+from vadistill.windows.loader import FrameWindows, batch_name, loader
 
 
 def pretraining_phase(

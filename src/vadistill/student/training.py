@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,16 +14,9 @@ from vadistill.student.scoring import validation_auc
 from vadistill.training.device import loader_workers
 from vadistill.training.meters import Averages
 from vadistill.training.run import EarlyStopping, TrainingPhase
-from vadistill.windows.loader import FrameWindows, loader
+from vadistill.windows.loader import HELD_OUT_FRAMES, FrameWindows, batch_name, loader
 
 log = logging.getLogger(__name__)
-HELD_OUT_FRAMES = 256  # of them at most are looked at after an epoch
-
-
-def batch_name(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
-    """Return epoch and batch, both from 1, and the clips in it: where a loss that is not finite has been met."""
-    clips = windows.clips_of(order[step * batch : (step + 1) * batch])
-    return f"epoch {epoch + 1}, batch {step + 1} (clips {clips})"
 
 
 def distillation_phase(

@@ -18,6 +18,7 @@ from vadistill.io.resize import resize
 from vadistill.windows.flow_planes import NO_FLOW, FlowPlanes
 
 OPEN_CLIPS = 64  # file handles a process keeps
+HELD_OUT_FRAMES = 256  # of them at most are looked at after an epoch of a training
 
 
 class FrameFeatures(Protocol):
@@ -137,6 +138,12 @@ class FrameWindows(Dataset):
         """Return every ``stride``-th frame that is drawn from, shuffled; the starting offset changes every epoch."""
         chosen = torch.from_numpy(self.drawn[epoch % min(stride, len(self.drawn)) :: stride])
         return chosen[torch.randperm(len(chosen), generator=generator)].tolist()
+
+
+def batch_name(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
+    """Return epoch and batch, both from 1, and the clips in it: where a loss that is not finite has been met."""
+    clips = windows.clips_of(order[step * batch : (step + 1) * batch])
+    return f"epoch {epoch + 1}, batch {step + 1} (clips {clips})"
 
 
 def loader(windows: FrameWindows, order: Sequence[int], batch: int, workers: int) -> DataLoader:
