@@ -56,3 +56,15 @@ def test_a_thing_larger_than_the_frame_is_made_smaller():
     thing = np.stack([cv2.resize(scene(20)[..., 0], (300, 200)), np.ones((200, 300), np.uint8)], 2)
     _, mask = pasted(np.stack([scene(20)] * 5), OFFSETS, thing, np.random.default_rng(0))
     assert 0 < mask.mean() < 0.7
+
+
+def test_things_move_at_many_speeds():
+    frames = np.stack([scene(20)] * 5)
+    thing = np.stack([np.full((4, 4), 17, np.uint8), np.ones((4, 4), np.uint8)], 2)
+    speeds = []
+    for seed in range(60):
+        made, _ = pasted(frames, OFFSETS, thing, np.random.default_rng(seed))
+        places = [np.argwhere((part == 17).all(2)) for part in made]
+        if all(len(place) and len(place) == len(places[0]) for place in places):  # wholly within all frames
+            speeds.append(np.linalg.norm(places[-1].mean(0) - places[0].mean(0)) / (OFFSETS[-1] - OFFSETS[0]))
+    assert len(speeds) > 20 and min(speeds) < 0.2 * 60 * FASTEST and max(speeds) > 0.8 * 60 * FASTEST
