@@ -122,3 +122,17 @@ def test_held_out_frames_are_not_drawn(stores):
     # Five of the nine frames of a, none of b, all five of c, which begins at frame 11.
     assert sorted(drawn[0] + drawn[1]) == [*range(5), *range(11, 16)]
     assert len(windows) == 16
+
+
+def test_workers_measure_flow_whatever_threads_opencv_has_here(stores):
+    """A process that is forked off lacks them: OpenCV waited for their end forever when it was told to use one."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(8)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000), np.uint8), (31, 31), 5)  # starts them
+        windows = FrameWindows(stores[0], (40, 50), (-1, 0, 1), flow="medium")
+        batches = loader(windows, range(len(windows)), 4, workers=2)
+        batches.timeout = 60
+        assert sum(len(made) for made, *_ in batches) == len(windows)
+    finally:
+        cv2.setNumThreads(before)

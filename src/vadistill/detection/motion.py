@@ -23,8 +23,14 @@ ByCell = tuple[np.ndarray, np.ndarray]  # (2, R, C, 2) and (2, R, C) float16: ``
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Have OpenCV use one thread: DIS cuts its picture into as many stripes as there are, each with its own result."""
+    """Have OpenCV use one thread: DIS cuts its picture into as many stripes as there are, each with its own result.
+
+    Where it has one, it is left alone: in a process that was forked off it would wait for threads that are not there.
+    """
     before = cv2.getNumThreads()
+    if before == 1:
+        yield
+        return
     cv2.setNumThreads(1)
     try:
         yield

@@ -160,5 +160,5 @@ def loader(windows: FrameWindows, order: Sequence[int], batch: int, workers: int
 
 
 def _one_thread(_: int) -> None:
-    cv2.setNumThreads(0)
+    cv2.setNumThreads(0)  # not 1: that waits for threads that were not forked with the process
     torch.set_num_threads(1)
