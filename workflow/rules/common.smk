@@ -1,4 +1,5 @@
 # What rules are written with: functions that make functions of wildcards, which Snakemake calls with those of each job.
+import os
 from functools import wraps
 
 from vadistill.datasets.catalogue import Catalogue
@@ -10,6 +11,12 @@ from snakemake.logging import logger
 
 # The data sets of the config, by name. One that no target asks for is not looked at.
 DATA = Catalogue(config, warn=logger.warning, check_names=check_for_cluster)
+
+# A GPU has a device file of its driver (NVIDIA, Windows' subsystem for Linux, AMD); on a cluster, jobs ask for one.
+GPU = int(not workflow.local_exec or any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))))
+# Of the rules that use one, one at a time has all processors, to read ahead. Without one they run side by side: their
+# networks gain little from a second thread, and with two wait for whatever else runs (docs/speed.md).
+NETWORK_THREADS = workflow.cores if GPU else 1
 
 
 wildcard_constraints:

@@ -14,9 +14,9 @@ rule detect_objects:
         "results/{dataset}/benchmarks/detect_objects/{split}/{shard}.tsv"
     conda:
         "../../envs/vadistill.yaml"
-    threads: workflow.cores
+    threads: NETWORK_THREADS
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=memory(6000),
     params:
         settings=settings("detect_objects"),

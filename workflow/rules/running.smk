@@ -27,6 +27,8 @@ def shell_prefix():
     lines = ["set -euo pipefail", f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}"]
     # Stores are written under other names and renamed, so that locks protect nothing; many network folders refuse them.
     lines.append("export HDF5_USE_FILE_LOCKING=FALSE")
+    # As many threads as the rule has been given, not one for each processor beside those of torch.
+    lines.append("export OPENCV_FOR_THREADS_NUM=$OMP_NUM_THREADS")
     if not workflow.deployment_settings.deployment_method:
         lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     if trusted := config.get("trusted_weights"):
