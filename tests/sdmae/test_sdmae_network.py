@@ -57,6 +57,16 @@ def test_shapes_and_every_parameter_learns(height, width):
     assert all(p.grad is not None and p.grad.any() for name, p in network.named_parameters() if "bias" not in name)
 
 
+def test_without_masks_every_pixel_counts_and_the_order_does_not():
+    network = MaskedAutoEncoder(replace(SMALL, masked=False)).eval()
+    frames = torch.randn(1, 9, 32, 48, requires_grad=True)
+    made, again = (network(frames, orders(1)) for _ in range(2))
+    for part, other in zip(made, again, strict=True):
+        torch.testing.assert_close(part, other, rtol=0, atol=0)
+    made.first.square().sum().backward()
+    assert (frames.grad != 0).all()
+
+
 def test_what_is_hidden_has_no_influence_and_what_is_seen_has():
     network, order = MaskedAutoEncoder(SMALL).eval(), orders(1)
     frames = torch.randn(1, 9, 32, 48)

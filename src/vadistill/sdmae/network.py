@@ -5,6 +5,7 @@ L tokens are patches of P x P pixels, in rows; (N, 1 + L, C) features have the c
 does not tell are as its released code is described to have them.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -135,12 +136,14 @@ class MaskedAutoEncoder(nn.Module):
     """From half of a window's tokens to all patches of its middle frame, twice: by a decoder, and by a smaller one.
 
     The smaller one, ``second``, learns what the first one makes of it; it begins behind the first one's first block.
+    Where nothing is masked, it sees all tokens in their places, whatever their order.
     """
 
     def __init__(self, settings: SdmaeConfig):
         super().__init__()
         wide, narrow = settings.encoder_width, settings.decoder_width
-        self.grid = settings.tokens
+        self.grid, self.masked = settings.tokens, settings.masked
+        self.seen_grid = halved(self.grid) if self.masked else self.grid
         self.embedding = nn.Conv2d(9, wide, settings.patch, settings.patch)
         self.embedding_norm = nn.LayerNorm(wide)
         self.class_token = nn.Parameter(torch.zeros(1, 1, wide))
@@ -165,10 +168,12 @@ class MaskedAutoEncoder(nn.Module):
             second: Whether the second decoder is asked, too.
         """
         tokens = self.embedding_norm(self.embedding(frames).flatten(2).transpose(1, 2))
-        seen = picked(tokens, order[:, : order.shape[1] // 2])
+        if not self.masked:
+            order = torch.arange(tokens.shape[1], device=order.device).expand_as(order)
+        seen = picked(tokens, order[:, : math.prod(self.seen_grid)])
         features = torch.cat([self.class_token.expand(frames.shape[0], -1, -1), seen], 1)
         for block in self.blocks:
-            features = block(features, halved(self.grid))
+            features = block(features, self.seen_grid)
         features = self.norm(features)
         logit = self.classifier(features[:, 0])[:, 0]
         features = self.shared(self._whole(self.narrow(features), order), self.grid)

@@ -50,7 +50,7 @@ class SdmaeScores(nn.Module):
         super().__init__()
         self.network, self.settings, self.dtype = network, settings, torch.float32
         rows, columns = settings.tokens
-        self.register_buffer("orders", masks_of(rows * columns, settings.masks), persistent=False)
+        self.register_buffer("orders", masks_of(rows * columns, settings.masks if settings.masked else 1), persistent=False)
         self.pools = nn.ModuleList(GridPool((rows, columns), g) for g in resolutions)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
