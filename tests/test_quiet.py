@@ -47,7 +47,7 @@ def test_exports_scores_and_detections_leave_nothing_at_home_and_call_nobody(tmp
     command = [sys.executable, "-c", CODE, *map(str, places)]
     calls = tmp_path / "calls"
     if strace := shutil.which("strace"):
-        command = [strace, "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(calls), *command]
+        command = [strace, "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto", "-o", str(calls), *command]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     left = [str(path.relative_to(tmp_path)) for path in (tmp_path / "home").rglob("*") if path.is_file()]

@@ -4,10 +4,12 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from vadistill.evaluation.comparison import compared
+from vadistill.evaluation.localisation_json import DetectorRegions
 from vadistill.report.comparison import Effort, page, table
 
 CLIPS = [f"clip_{i}" for i in range(6)]
 NAMES = ("student", "flow_cells", "sdmae")
+REGIONS = {("detector", "student"): DetectorRegions(rbdc=0.25, tbdc=None)}
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def given():
 def rows_of(given):
     labels, scores = given
     detectors = {name: scores[name] for name in NAMES}
-    return compared(detectors, {("teacher", "one"): scores["teacher"]}, labels, 0.0)
+    return compared(detectors, {("teacher", "one"): scores["teacher"]}, labels, 0.0, REGIONS)
 
 
 def test_every_score_stands_beside_the_first_one(given):
@@ -48,8 +50,9 @@ def test_table_and_page_say_the_same(given):
     assert tuple(made.name[:3]) == NAMES and made.ahead_micro_auc.isna().tolist() == [True] + [False] * 6
     assert made.micro_auc[1] - made.micro_auc[0] == pytest.approx(made.ahead_micro_auc[1])
     efforts = {"student": Effort(1234, 250_000_000, 61.0, 2.0), "flow_cells": Effort(9, None, None, None)}
-    auc, effort = (section.tables[0] for section in page("demo", rows, efforts, 240, 0.0).sections)
+    auc, effort = (section.tables[0] for section in page("demo", rows, efforts, 240, 0.0, ()).sections)
     assert auc.rows[1][1] == f"{100 * made.micro_auc[1]:.1f}" and auc.rows[0][3] == "\N{EN DASH}"
+    assert auc.rows[0][-2:] == ["25.0", "\N{EN DASH}"] and made.rbdc[0] == 0.25 and made.rbdc[1:].isna().all()
     assert auc.rows[1][3].startswith("+") and auc.rows[6][0] == "teacher: one"
     assert list(effort.rows[0]) == ["student", "1,234", "0.25", "61", "2", "120"]
     assert list(effort.rows[1][2:]) == ["\N{EN DASH}"] * 4

@@ -92,9 +92,9 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     frames, box = np.arange(T), np.tile([50.0, 40, 60, 46], (T, 1))
     objects = {"a": ScoredObjects(T, SIZE, frames, box, np.linspace(0.1, 1, T))}
     teachers = {"multi_task": type("Teacher", (), {"objects": objects, "maps": teacher})}
-    detectors = Detectors(student, normal, teachers, LocalisationConfig())
+    detectors = Detectors("student", student, normal, teachers, LocalisationConfig())
     assert detectors.threshold == pytest.approx(0.6 * 0.2, rel=0.01)
-    found = dict(detectors.regions("a"))
+    found = dict(detectors.regions("a", SIZE))
     assert found.keys() == {"student", "multi_task", "teachers_mean"}
     rates = {name: rbdc_and_tbdc({"a": truth.tracks}, {"a": part}, T) for name, part in found.items()}
     assert (rates["student"].rbdc, rates["student"].tbdc) == (1, 1)

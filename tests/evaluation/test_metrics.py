@@ -70,6 +70,15 @@ def test_smooth_refuses_impossible_sigmas(sigma):
         metrics.smooth(np.zeros(3), sigma)
 
 
+@pytest.mark.parametrize("values", [2, 5, 1000])
+def test_auc_with_ties_is_that_of_scikit_learn(values):
+    rng = np.random.default_rng(values)
+    for count in (2, 7, 300):
+        scores, labels = rng.integers(0, values, count).astype(float), np.arange(count) < max(1, count // 3)
+        assert metrics.auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert metrics.auc(scores, np.zeros(300)) is None and metrics.auc(scores, np.ones(300)) is None
+
+
 def test_micro_is_the_auc_of_all_frames(clips):
     scores, labels = clips
     everything = [np.concatenate([part[name] for name in ("a", "b", "c")]) for part in (labels, scores)]

@@ -1,12 +1,15 @@
 import av
 import numpy as np
 import pytest
+from stored_clips import numbered_clip
 
 from vadistill.errors import InputError
 from vadistill.evaluation.results import mean_objects
 from vadistill.geometry.scored_objects import ScoredObjects
+from vadistill.io.hdf5 import writing
+from vadistill.io.maps import MapStore, write_clip
 from vadistill.io.mp4 import write_mp4
-from vadistill.report.overlays import TEACHERS, Findings, Overlay
+from vadistill.report.overlays import TEACHERS, Findings, Overlay, findings_of
 from vadistill.report.plots import STUDENT
 
 FRAMES, HEIGHT, WIDTH = 8, 60, 90
@@ -43,6 +46,22 @@ def changed(one, other):
     """The first and last row and the first and last column in which two pictures differ."""
     rows, columns = (np.abs(one.astype(int) - other).max(2) > 30).nonzero()
     return np.array([rows.min(), rows.max(), columns.min(), columns.max()])
+
+
+def test_a_detector_without_teachers_has_its_heat_and_its_curve_alone(tmp_path):
+    frames = numbered_clip(tmp_path)
+    grid = np.random.default_rng(0).random((len(frames), 4, 4), np.float32)
+    with writing(tmp_path / "maps.h5") as file:
+        write_clip(file, frames.clip, {2: grid[:, :2, :2], 4: grid}, grid.max((1, 2)))
+    found = findings_of(frames, MapStore([tmp_path / "maps.h5"]), {}, 0.0, None, "sdmae")
+    stored = grid.astype(np.float16).astype(np.float32)
+    low, high = np.percentile(stored, (50, 99.9))
+    np.testing.assert_allclose(found.maps, 0.8 * (stored - low) / (high - low), atol=1e-5)
+    as_they_are = findings_of(frames, MapStore([tmp_path / "maps.h5"]), {}, 0.0, None)
+    np.testing.assert_array_equal(as_they_are.maps, stored)
+    assert set(found.curves) == {STUDENT} and not len(found.objects.frame) and found.legend[STUDENT] == "sdmae (heat)"
+    drawn = Overlay(frames.clip, found).draw(3, frames.read(3))
+    assert drawn.shape[1] % frames.width == 0 and drawn.dtype == np.uint8
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 90), (61, 91), (158, 238)])

@@ -42,7 +42,7 @@ def material(labelled=True):
     )
     located = LocalisationResult(
         **{"truth": "masks", "tracks": 2, "regions": 40, "clips": 2, "frames": 120},
-        **{"alpha": 0.1, "beta": 0.1, "student_threshold": 0.5, "settings": {}},
+        **{"alpha": 0.1, "beta": 0.1, "map_threshold": 0.5, "settings": {}},
         frames_whose_label_and_mask_differ={},
         detectors={name: DetectorRegions(rbdc=0.25, tbdc=0.5) for name in NAMES}
         | {"student": DetectorRegions(rbdc=0.123, tbdc=0.2, pixel_auc=0.9)},

@@ -88,6 +88,8 @@ def finish(project: Project) -> Project:
         "flow_cells/auc.json",
         "sdmae/auc.json",
         "comparison.html",
+        "sdmae/pictures",
+        "sdmae/overlays/test_01.mp4",
         "pictures",
         "teachers_validation.csv",
         "teacher_pictures",

@@ -104,7 +104,7 @@ def test_the_student_is_compared_with_its_teachers(auc):
 def test_localisation_and_report(results):
     located = json.loads((results / "localisation.json").read_text())
     masks = [np.load(results / f"clips/test_pixel_mask/{clip}.npy") for clip in ("test_01", "test_02")]
-    assert located["frames"] == 80 and located["clips"] == 2 and located["student_threshold"] > 0
+    assert located["frames"] == 80 and located["clips"] == 2 and located["map_threshold"] > 0
     assert located["regions"] >= sum(int(mask.any((1, 2)).sum()) for mask in masks) * 0.9
     assert set(located["detectors"]) == {"student", "teachers_mean", *TEACHERS}
     assert all(0 <= made["rbdc"] <= 1 and 0 <= made["tbdc"] <= 1 for made in located["detectors"].values())
@@ -305,3 +305,16 @@ def test_all_detectors_stand_side_by_side(finished):
     np.testing.assert_allclose(table.ahead_micro_auc.drop("student"), ahead.drop("student"), atol=2e-5)
     assert {"background_agnostic", "mean", "not_person"} <= set(table.index)
     assert "sdmae" in (results / "comparison.html").read_text(encoding="utf-8")
+    places = {name: json.loads((results / name / "localisation.json").read_text()) for name in ("flow_cells", "sdmae")}
+    for name, located in places.items():
+        assert set(located["detectors"]) == {name} and located["map_threshold"] > 0
+        assert table.rbdc[name] == pytest.approx(located["detectors"][name]["rbdc"], abs=1e-5)
+
+
+def test_a_detector_without_teachers_has_films_and_pictures(finished):
+    folder = finished.folder / "results/tiny/sdmae"
+    with av.open(str(folder / "overlays/test_01.mp4")) as film:
+        assert film.streams.video[0].frames == 40
+    drawn = {path.name for path in (folder / "pictures").iterdir()}
+    clips = {f"{clip}_{kind}.png" for clip in ("test_01", "test_02") for kind in ("scores", "maps")}
+    assert drawn == {*clips, "training_sdmae.png"}

@@ -110,6 +110,9 @@ def trained_detector(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.detector}/{DETECTORS[wildcards.detector].model}"
 
 
+# The frame-level detectors that have a folder of their own for all that is known of them.
+OTHER_DETECTORS = "|".join(name for name in DETECTORS if name != "student") or "(?!)"
+
 # Functions of wildcards, for the above.
 student_teachers = configured("distillation.teachers")
 student_splits = branch(configured("distillation.synthetic"), then=["train", "synthetic"], otherwise="train")

@@ -28,6 +28,7 @@ rule evaluate:
 rule evaluate_regions:
     input:
         labels=raw("regions"),
+        frames=files("frames", "test"),
         student="results/{dataset}/student/scores/test.h5",
         normal="results/{dataset}/student/scores/train.h5",
         scores=files("scores", "test", student_teachers),
@@ -46,9 +47,9 @@ rule evaluate_regions:
     params:
         settings=settings("evaluate_regions"),
     shell:
-        "python -m vadistill.stages.evaluate_regions --settings {params.settings:q} --student {input.student:q}"
-        " --normal {input.normal:q} --scores {input.scores:q} --maps {input.maps:q}"
-        " --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
+        "python -m vadistill.stages.evaluate_regions --settings {params.settings:q} --detector student"
+        " --frames {input.frames:q} --scores {input.student:q} --normal {input.normal:q} --objects {input.scores:q}"
+        " --maps {input.maps:q} --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule draw_pictures:
@@ -78,6 +79,6 @@ rule draw_pictures:
     params:
         settings=settings("draw_pictures"),
     shell:
-        "python -m vadistill.stages.draw_pictures --settings {params.settings:q} --frames {input.frames:q}"
-        " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"
+        "python -m vadistill.stages.draw_pictures --settings {params.settings:q} --detector student"
+        " --frames {input.frames:q} --scores {input.student:q} --objects {input.scores:q} --maps {input.maps:q}"
         " --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -90,9 +90,63 @@ rule evaluate_detector:
         " 2>&1 | tee {log:q}"
 
 
+rule evaluate_detector_regions:
+    input:
+        labels=raw("regions"),
+        frames=files("frames", "test"),
+        scores="results/{dataset}/{detector}/scores/test.h5",
+        normal="results/{dataset}/{detector}/scores/train.h5",
+    output:
+        "results/{dataset}/{detector}/localisation.json",
+    log:
+        "results/{dataset}/logs/evaluate_detector_regions/{detector}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/evaluate_detector_regions/{detector}.tsv"
+    wildcard_constraints:
+        detector=OTHER_DETECTORS,
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(4000),
+    params:
+        settings=settings("evaluate_regions"),
+    shell:
+        "python -m vadistill.stages.evaluate_regions --settings {params.settings:q} --detector {wildcards.detector}"
+        " --frames {input.frames:q} --scores {input.scores:q} --normal {input.normal:q} --output {output:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule draw_detector_pictures:
+    input:
+        labels=raw("labels"),
+        frames=files("frames", "test"),
+        scores="results/{dataset}/{detector}/scores/test.h5",
+    output:
+        directory("results/{dataset}/{detector}/pictures"),
+    log:
+        "results/{dataset}/logs/draw_detector_pictures/{detector}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/draw_detector_pictures/{detector}.tsv"
+    wildcard_constraints:
+        detector=OTHER_DETECTORS,
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(4000),
+    params:
+        settings=settings("draw_pictures"),
+    shell:
+        "python -m vadistill.stages.draw_pictures --settings {params.settings:q} --detector {wildcards.detector}"
+        " --frames {input.frames:q} --scores {input.scores:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
 rule compare_detectors:
     input:
         labels=raw("labels"),
+        localisations=branch(
+            about("located"),
+            then=[f"results/{{dataset}}/{name}/localisation.json".replace("/student/", "/") for name in DETECTORS],
+        ),
         models=[f"results/{{dataset}}/{name}/{kind.model}" for name, kind in DETECTORS.items()],
         detectors=[f"results/{{dataset}}/{name}/scores/test.h5" for name in DETECTORS],
         scores=files("scores", "test", student_teachers),
@@ -114,5 +168,6 @@ rule compare_detectors:
     shell:
         "python -m vadistill.stages.compare_detectors --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --models {input.models:q} --scores {input.detectors:q} --objects {input.scores:q}"
-        " --calibrations {input.calibrations:q} --trivial {input.trivial:q} --table {output.table:q}"
+        " --calibrations {input.calibrations:q} --trivial {input.trivial:q}"
+        " --localisations {input.localisations:q} --table {output.table:q}"
         " --output {output.page:q} 2>&1 | tee {log:q}"

@@ -19,9 +19,33 @@ rule draw_overlay:
     params:
         settings=settings("draw_overlay"),
     shell:
-        "python -m vadistill.stages.draw_overlay --settings {params.settings:q} --frames {input.frames:q}"
-        " --student {input.student:q} --scores {input.scores:q} --calibrations {input.calibrations:q}"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        "python -m vadistill.stages.draw_overlay --settings {params.settings:q} --detector student"
+        " --frames {input.frames:q} --scores {input.student:q} --objects {input.scores:q}"
+        " --calibrations {input.calibrations:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule draw_detector_overlay:
+    input:
+        labels=raw("labels"),
+        frames=files("frames", "test"),
+        scores="results/{dataset}/{detector}/scores/test.h5",
+    output:
+        "results/{dataset}/{detector}/overlays/{clip}.mp4",
+    log:
+        "results/{dataset}/logs/draw_detector_overlay/{detector}/{clip}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/draw_detector_overlay/{detector}/{clip}.tsv"
+    wildcard_constraints:
+        detector=OTHER_DETECTORS,
+    conda:
+        "../../envs/vadistill.yaml"
+    resources:
+        mem_mb=memory(4000),
+    params:
+        settings=settings("draw_overlay"),
+    shell:
+        "python -m vadistill.stages.draw_overlay --settings {params.settings:q} --detector {wildcards.detector}"
+        " --frames {input.frames:q} --scores {input.scores:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule write_report:

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from vadistill.evaluation.auc_json import AucWithIntervals
 from vadistill.evaluation.fusion import mean_ranks
+from vadistill.evaluation.localisation_json import DetectorRegions
 from vadistill.evaluation.metrics import FrameLabels, FrameScores
 from vadistill.evaluation.protocols import difference, frame_auc_with_intervals
 
@@ -21,12 +22,14 @@ class Compared:
         name: What made it.
         auc: Its micro and macro AUC, with 95 % intervals over clips.
         ahead: The same minus those of the first detector, of the same draws; None of the first one itself.
+        regions: Whether it finds anomalies in their places; None where this is unknown.
     """
 
     group: str
     name: str
     auc: AucWithIntervals
     ahead: AucWithIntervals | None
+    regions: DetectorRegions | None = None
 
 
 def compared(
@@ -34,6 +37,7 @@ def compared(
     others: Mapping[tuple[str, str], FrameScores],
     labels: FrameLabels,
     sigma: float,
+    regions: Mapping[tuple[str, str], DetectorRegions],
 ) -> list[Compared]:
     """Return the detectors, the mean ranks of every two of them, and the others, each against the first detector.
 
@@ -42,6 +46,7 @@ def compared(
         others: Those of teachers and of scores that need no model, by group and name.
         labels: Frame labels (T,) of each clip.
         sigma: Of the smoothing, in frames.
+        regions: What is known of places, by group and name.
     """
     together = {
         ("together", " + ".join(names)): mean_ranks(detectors[name] for name in names)
@@ -53,5 +58,6 @@ def compared(
     for (group, name), scores in {**own, **together, **others}.items():
         found = frame_auc_with_intervals(scores, labels, sigma)
         ahead = None if scores is first else difference(scores, first, labels, sigma)
-        made.append(Compared(group, name, AucWithIntervals(**{key: found[key] for key in KEYS}), ahead))
+        own_auc = AucWithIntervals(**{key: found[key] for key in KEYS})
+        made.append(Compared(group, name, own_auc, ahead, regions.get((group, name))))
     return made

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from scipy.stats import rankdata
 
 from vadistill.errors import InputError
-from vadistill.evaluation.metrics import FrameScores
+from vadistill.evaluation.metrics import FrameScores, ranks
 
 
 def mean_scores(parts: Iterable[Mapping[str, np.ndarray]]) -> FrameScores:
@@ -20,8 +19,8 @@ def mean_ranks(parts: Iterable[Mapping[str, np.ndarray]]) -> FrameScores:
     ranked = []
     for part in parts:
         ends = np.cumsum([len(scores) for scores in part.values()])
-        ranks = rankdata(np.concatenate(list(part.values()))) / ends[-1]
-        ranked.append(dict(zip(part, np.split(ranks, ends[:-1]), strict=True)))
+        percentiles = ranks(np.concatenate(list(part.values()))) / ends[-1]
+        ranked.append(dict(zip(part, np.split(percentiles, ends[:-1]), strict=True)))
     return mean_scores(ranked)
 
 

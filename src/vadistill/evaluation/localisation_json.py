@@ -1,4 +1,4 @@
-"""What ``localisation.json`` holds: whether anomalies are found in place, by the student and its teachers."""
+"""What ``localisation.json`` holds: whether anomalies are found in place, by a detector and its teachers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,8 @@ class LocalisationResult(JsonRecord):
     )
     alpha: float = key("share of a track's regions that finds it")
     beta: float = key("overlap (IoU) that finds a region")
-    student_threshold: float = key("map value above which the student's maps make regions")
+    map_threshold: float = key("map value above which the maps of the frame-level detector make regions")
     settings: dict[str, Any] = key("of the section `localisation`")
-    detectors: dict[str, DetectorRegions] = key("the numbers of the student, each teacher and their mean, see below")
+    detectors: dict[str, DetectorRegions] = key(
+        "the numbers of the detector, of its teachers and of their mean, see below"
+    )

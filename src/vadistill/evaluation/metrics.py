@@ -52,12 +52,24 @@ def smooth(scores: np.ndarray, sigma: float) -> np.ndarray:
     return scores[0] + weighted / weight
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
-    """Return the ROC AUC of (T,) scores against (T,) labels; None where only one class occurs."""
-    from sklearn.metrics import roc_auc_score
+def ranks(scores: np.ndarray) -> np.ndarray:
+    """Return the ranks (T,) of (T,) scores from 1, equal ones at the mean of theirs."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the ROC AUC of (T,) scores against (T,) labels; None where only one class occurs.
+
+    By ranks (Mann and Whitney 1947); for a clip, scikit-learn's function spends most of its time on checks.
+    """
     labels = np.asarray(labels, bool)
-    return None if labels.all() or not labels.any() else float(roc_auc_score(labels, scores))
+    abnormal = int(labels.sum())
+    pairs = abnormal * (labels.size - abnormal)
+    if not pairs:
+        return None
+    above = ranks(scores)[labels].sum() - abnormal * (abnormal + 1) / 2
+    return float(above / pairs)
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:

@@ -166,40 +166,45 @@ def data_of(student: Path, labels: dict[str, str]) -> dict[str, Any]:
 
 
 class Detectors:
-    """The student, its teachers and their mean: what they say about the test clips."""
+    """A frame-level detector, its teachers where it has some, and their mean: what they say about the test clips."""
 
     def __init__(
-        self, student: MapStore, normal: MapStore, teachers: Mapping[str, TeacherResult], settings: LocalisationConfig
+        self,
+        detector: str,
+        maps: MapStore,
+        normal: MapStore,
+        teachers: Mapping[str, TeacherResult],
+        settings: LocalisationConfig,
     ) -> None:
         """Take what they said.
 
         Args:
-            student: The student's maps of the test clips.
+            detector: Name of the frame-level detector.
+            maps: Its maps of the test clips.
             normal: Its maps of training clips: they tell which values are ordinary.
             teachers: The teachers on the test clips.
             settings: Of the teachers' mean filter.
         """
+        self.detector = detector
         self.volume = (settings.filter_cell, settings.filter_cells, settings.filter_frames)
         self.objects = {name: teacher.objects for name, teacher in teachers.items()}
-        self.maps = {"student": student, **{name: teacher.maps for name, teacher in teachers.items()}}
-        self.side = max(student.resolutions(student.clips()[0]))
+        self.maps = {detector: maps, **{name: teacher.maps for name, teacher in teachers.items()}}
+        self.side = max(maps.resolutions(maps.clips()[0]))
         self.threshold = low_threshold(highest_cells(normal, self.side), settings.map_share)
-        first = next(iter(self.objects.values()))
-        self.sizes = {clip: (part.frames, *part.size) for clip, part in first.items()}
 
-    def regions(self, clip: str) -> Iterator[tuple[str, Regions]]:
-        """Yield the regions of a clip by each detector."""
-        maps = self._finest("student", clip)
-        yield "student", map_regions(maps, self.sizes[clip][1:], self.threshold)
+    def regions(self, clip: str, size: tuple[int, int]) -> Iterator[tuple[str, Regions]]:
+        """Yield the regions of a clip, whose frames have a height and width in pixels, by each detector."""
+        yield self.detector, map_regions(self._finest(self.detector, clip), size, self.threshold)
         for name, by_clip in self.objects.items():
             yield name, object_regions(by_clip[clip], *self.volume)
-        together = mean_objects({name: by_clip[clip] for name, by_clip in self.objects.items()})
-        yield "teachers_mean", object_regions(together, *self.volume)
+        if self.objects:
+            together = mean_objects({name: by_clip[clip] for name, by_clip in self.objects.items()})
+            yield "teachers_mean", object_regions(together, *self.volume)
 
     def count_pixels(self, pixels: dict[str, PixelCounts], clip: str, masks: np.ndarray) -> None:
         """Compare the maps of a clip with its masks (T, H, W)."""
         for name, store in self.maps.items():
-            if name not in pixels:  # maps of the student are not bounded by 1
+            if name not in pixels:  # maps of frame-level detectors are not bounded by 1
                 pixels[name] = PixelCounts(max(1.0, float(highest_cells(store, self.side).max())))
             for cells, mask in zip(self._finest(name, clip), masks, strict=True):
                 pixels[name].update(enlarge(cells, mask.shape), mask)

@@ -22,3 +22,8 @@ class ScoredObjects:
     frame: np.ndarray
     box: np.ndarray
     score: np.ndarray
+
+
+def no_objects(frames: int, size: tuple[int, int]) -> ScoredObjects:
+    """Return the objects of a clip that has none, given its number of frames and its height and width in pixels."""
+    return ScoredObjects(frames, size, np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0))

@@ -1,15 +1,23 @@
 """The page and the table that show frame-level detectors side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vadistill.evaluation.auc_json import AucWithIntervals
 from vadistill.evaluation.comparison import Compared
+from vadistill.evaluation.metrics import FrameLabels, FrameScores, auc
+from vadistill.report.contents import drawn
 from vadistill.report.page import Page, Section, Table
-from vadistill.report.plots import title_of
+from vadistill.report.plots import loss_plot, score_plot, title_of
 from vadistill.report.tables import DASH, interval, percent
+
+PLACES = ("rbdc", "tbdc")
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,15 @@ class Effort:
     scoring: float | None
 
 
-def page(dataset: str, rows: Sequence[Compared], efforts: dict[str, Effort], frames: int, sigma: float) -> Page:
-    """Return the page of a data set's detectors."""
+def page(
+    dataset: str,
+    rows: Sequence[Compared],
+    efforts: dict[str, Effort],
+    frames: int,
+    sigma: float,
+    pictures: Sequence[Section],
+) -> Page:
+    """Return the page of a data set's detectors, of their numbers and of sections with pictures."""
     text = (
         f"Frame-level AUC in % of {frames} frames, smoothed with sigma {sigma:g} frames; 95 % intervals: bootstrap "
         "over clips, none below five clips. 'Ahead' is the difference from the first line, of the same draws of clips. "
@@ -38,7 +53,32 @@ def page(dataset: str, rows: Sequence[Compared], efforts: dict[str, Effort], fra
     )
     auc = Section("auc", "Detectors", text, [_auc_table(rows)])
     effort = Section("effort", "What they take", "", [_effort_table(efforts, frames)])
-    return Page(f"{dataset}: frame-level detectors side by side", sections=[auc, effort])
+    return Page(f"{dataset}: frame-level detectors side by side", sections=[auc, effort, *pictures])
+
+
+def curve_pictures(curves: Mapping[str, FrameScores], labels: FrameLabels) -> Section:
+    """Return the score curves of every clip, by detector."""
+    figures = []
+    for clip, truth in labels.items():
+        drawing = partial(
+            _draw_curves, clip=clip, truth=truth, curves={name: own[clip] for name, own in curves.items()}
+        )
+        figures.append(drawn(drawing, f"score curves of clip {clip}"))
+    text = "Every detector's rank among all test frames, smoothed, as their scores have scales of their own."
+    return Section("curves", "Score curves", f"{text} Abnormal frames are shaded.", figures=figures)
+
+
+def _draw_curves(path: Path, clip: str, truth: np.ndarray, curves: FrameScores) -> None:
+    score_plot(path, clip, curves, truth, {name: auc(curve, truth) for name, curve in curves.items()})
+
+
+def training_pictures(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> Section:
+    """Return the training curves of every detector, by its name and that of the model."""
+    figures = [
+        drawn(partial(loss_plot, metrics_jsonl_records=records), f"training curves of {name}", title_of(name))
+        for name, records in trainings.items()
+    ]
+    return Section("training", "Training", "One panel a quantity, one point an epoch.", figures=figures)
 
 
 def table(rows: Sequence[Compared]) -> pd.DataFrame:
@@ -51,12 +91,13 @@ def table(rows: Sequence[Compared]) -> pd.DataFrame:
                 value = getattr(part, f"{kind}_auc") if part else None
                 low, high = (getattr(part, f"{kind}_interval") if part else None) or (None, None)
                 line |= {f"{prefix}{kind}_auc": value, f"{prefix}{kind}_low": low, f"{prefix}{kind}_high": high}
-        made.append(line)
+        made.append(line | {name: getattr(row.regions, name, None) for name in PLACES})
     return pd.DataFrame(made)
 
 
 def _auc_table(rows: Sequence[Compared]) -> Table:
-    columns = ("score", "micro AUC", "95 % interval", "ahead", "macro AUC", "95 % interval", "ahead")
+    columns = ("score", *("micro AUC", "95 % interval", "ahead"), *("macro AUC", "95 % interval", "ahead"))
+    places = PLACES if any(row.regions for row in rows) else ()
     lines = []
     for row in rows:
         name = title_of(row.name) if row.group in ("detector", "together") else f"{row.group}: {title_of(row.name)}"
@@ -67,8 +108,8 @@ def _auc_table(rows: Sequence[Compared]) -> Table:
                 interval(getattr(row.auc, f"{kind}_interval")),
                 _signed(row.ahead, kind),
             ]
-        lines.append(cells)
-    return Table(columns, lines, first_is_own=True)
+        lines.append([*cells, *(percent(getattr(row.regions, name, None)) for name in places)])
+    return Table((*columns, *(name.upper() for name in places)), lines, first_is_own=True)
 
 
 def _signed(ahead: AucWithIntervals | None, kind: str) -> str:

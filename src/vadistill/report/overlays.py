@@ -15,8 +15,10 @@ from vadistill.datasets.labels import ClipLabels
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.metrics import smooth
 from vadistill.evaluation.results import ObjectsByClip, highest, mean_objects
-from vadistill.geometry.scored_objects import ScoredObjects
+from vadistill.geometry.scored_objects import ScoredObjects, no_objects
+from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
+from vadistill.report.heat import heat_of
 from vadistill.report.mistakes import BOX_COLOURS
 from vadistill.report.plots import (
     ABNORMAL_COLOUR,
@@ -28,10 +30,11 @@ from vadistill.report.plots import (
     draw_curves,
     draw_legend,
     outlines,
+    title_of,
 )
 
 TEACHERS = "teachers"
-LEGEND = {STUDENT: "student (heat)", TEACHERS: "teachers (boxes)"}
+LEGEND = {TEACHERS: "teachers (boxes)"}
 OUTLINED = {"abnormal": "abnormal (outline)"}
 LEAST_WIDTH, MOST_WIDTH = 460, 1280  # of the frame in a picture, in pixels
 TEXT_WIDTH = 700  # pictures that are wider have larger text and thicker lines
@@ -47,11 +50,12 @@ class Findings:
     """What is laid over the frames of a clip.
 
     Attributes:
-        maps: (T, g, g) anomaly maps of the student.
-        objects: The objects with their scores by the teachers.
-        curves: (T,) frame scores of ``STUDENT`` and ``TEACHERS``.
+        maps: (T, g, g) anomaly maps of the frame-level detector, as heat.
+        objects: The objects with their scores by the teachers; none where it has no teachers.
+        curves: (T,) frame scores of the detector, under ``STUDENT``, and of ``TEACHERS``.
         labels: (T,) frame labels, or None where unknown.
         masks: (T, H, W) abnormal pixels, or None where unknown.
+        detector: Name of the frame-level detector.
     """
 
     maps: np.ndarray
@@ -59,30 +63,42 @@ class Findings:
     curves: Mapping[str, np.ndarray]
     labels: np.ndarray | None = None
     masks: np.ndarray | None = None
+    detector: str = STUDENT
+
+    @property
+    def legend(self) -> dict[str, str]:
+        """What the legend says of each curve, and of abnormal frames."""
+        heat = {STUDENT: f"{title_of(self.detector)} (heat)"}
+        return LEGEND | heat | (OUTLINED if self.masks is not None else {})
 
 
 def findings_of(
-    clip: str, student: MapStore, teachers: Mapping[str, ObjectsByClip], sigma: float, labels: ClipLabels | None
+    frames: FrameStore,
+    maps: MapStore,
+    teachers: Mapping[str, ObjectsByClip],
+    sigma: float,
+    labels: ClipLabels | None,
+    detector: str = STUDENT,
 ) -> Findings:
-    """Return what the student and its teachers say of a clip, and the truth.
+    """Return what a frame-level detector and its teachers say of a clip, and the truth.
 
     Args:
-        clip: Name of the clip.
-        student: The student's maps and scores.
-        teachers: Scored objects of each teacher, by its name.
+        frames: The clip.
+        maps: The detector's maps and scores.
+        teachers: Scored objects of each teacher, by its name; may be empty.
         sigma: Of the smoothing of the curves, in frames.
         labels: Ground truth of the clip, or None where unknown.
+        detector: Its name.
     """
-    finest = max(student.resolutions(clip))
+    clip = frames.clip
     objects = {name: by_clip[clip] for name, by_clip in teachers.items()}
-    together = mean_scores(highest({clip: part}) for part in objects.values())
-    scores = {STUDENT: student.score(clip), TEACHERS: together[clip]}
-    return Findings(
-        student.read(clip, (finest,))[finest],
-        mean_objects(objects),
-        {name: smooth(values, sigma) for name, values in scores.items()},
-        *((labels.frame, labels.mask) if labels else (None, None)),
-    )
+    scores, judged = {STUDENT: maps.score(clip)}, no_objects(len(frames), (frames.height, frames.width))
+    if objects:
+        scores[TEACHERS] = mean_scores(highest({clip: part}) for part in objects.values())[clip]
+        judged = mean_objects(objects)
+    curves = {name: smooth(values, sigma) for name, values in scores.items()}
+    frame_labels, masks = (labels.frame, labels.mask) if labels else (None, None)
+    return Findings(heat_of(maps, clip, detector), judged, curves, frame_labels, masks, detector)
 
 
 class Overlay:
@@ -114,7 +130,7 @@ class Overlay:
         return np.vstack([caption, self.lay_over(t, frame), self.curves.at(t)])
 
     def lay_over(self, t: int, frame: np.ndarray) -> np.ndarray:
-        """Return frame t (H, W, 3) uint8 BGR under the student's heat, outlines of the abnormal pixels and boxes."""
+        """Return frame t (H, W, 3) uint8 BGR under the heat, outlines of the abnormal pixels and boxes."""
         size, found = (self.width, round(self.scale * len(frame))), self.findings
         picture = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC)
         picture = _heated(_muted(picture), found.maps[t])
@@ -145,7 +161,7 @@ class _Curves:
         left, bottom, right, top = np.divide(MARGINS, (inches, CURVES_INCHES) * 2)
         figure.subplots_adjust(left, bottom, 1 - right, 1 - top)
         axes = figure.add_subplot()
-        draw_curves(axes, findings.curves, findings.labels, LEGEND if findings.masks is None else LEGEND | OUTLINED)
+        draw_curves(axes, findings.curves, findings.labels, findings.legend)
         draw_legend(axes)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()

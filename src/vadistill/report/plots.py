@@ -191,8 +191,11 @@ def loss_plot(path: str | Path, metrics_jsonl_records: Sequence[Mapping[str, Any
         raise InputError(f"{path}: no training curves to draw; expected records with numbers, one an epoch")
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(2.7 * max(columns, 2), 1.9 * rows), dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
+    width, height = 2.7 * max(columns, 2), 1.9 * rows + 0.3
+    # Margins in inches: matplotlib's own layout measures all texts several times, which took most of the drawing.
+    margins = {"left": 0.5 / width, "right": 1 - 0.12 / width, "bottom": 0.5 / height, "top": 1 - 0.28 / height}
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**margins, "wspace": 0.28, "hspace": 0.5})
     for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
         plain(axes)
         for name, points in curves.items():
@@ -208,7 +211,7 @@ def loss_plot(path: str | Path, metrics_jsonl_records: Sequence[Mapping[str, Any
             axes.legend(frameon=False, fontsize=7, labelcolor=TEXT_COLOUR)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    figure.supxlabel("epoch", fontsize=8, color=TEXT_COLOUR)
+    figure.supxlabel("epoch", fontsize=8, color=TEXT_COLOUR, y=0.06 / height, va="bottom")
     save(figure, path)
 
 

@@ -1,6 +1,7 @@
 """What a run leaves beside its results: the time and memory of every job, and the training curves."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,16 @@ def _jobs(path: Path) -> list[tuple[float, float]]:
         raise InputError(f"{path}: not a benchmark file of Snakemake ({line})") from error
 
 
-def read_trainings(student: Path, calibrations: list[Path]) -> dict[str, list[dict[str, Any]]]:
+def read_trainings(scores: Path, calibrations: Sequence[Path] = ()) -> dict[str, list[dict[str, Any]]]:
     """Return the records of the trainings that led to some scores, by model; those without records are left out.
 
     Args:
-        student: The student's scores; its records lie in the folder above.
-        calibrations: Of the teachers; their records lie beside these.
+        scores: Of a frame-level detector; its records lie in the folder above.
+        calibrations: Of its teachers; their records lie beside these.
     """
-    paths = {name: student.parents[1] / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
+    folder = scores.parents[1]
+    paths = {name: folder / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
+    paths |= {folder.name: folder / "model.metrics.jsonl"}
     paths |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
     found = {name: read_metrics(path) for name, path in paths.items()}
     return {name: records for name, records in found.items() if records}

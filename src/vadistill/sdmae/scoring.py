@@ -50,23 +50,24 @@ class SdmaeScores(nn.Module):
         super().__init__()
         self.network, self.settings, self.dtype = network, settings, torch.float32
         rows, columns = settings.tokens
-        self.register_buffer("orders", masks_of(rows * columns, settings.masks if settings.masked else 1), persistent=False)
+        masks = masks_of(rows * columns, settings.masks if settings.masked else 1)
+        self.register_buffer("orders", masks, persistent=False)
         self.pools = nn.ModuleList(GridPool((rows, columns), g) for g in resolutions)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 9, H, W)."""
         scaled, settings = scale_pixels(frames), self.settings
         wanted = patches_of(functional.pad(scaled[:, 3:6], (0, 0, 0, 0, 0, 1), value=-1.0), settings.patch)
-        tokens, abnormal = torch.zeros((), device=frames.device), torch.zeros((), device=frames.device)
         error_weight, gap_weight = settings.error_weight, settings.gap_weight
         if settings.score == "released":
             error_weight = gap_weight = 1.0
-        for order in self.orders:
-            made = self.network(scaled.to(self.dtype), order.expand(frames.shape[0], -1))
-            error = (wanted - made.first.float()).square().mean(2)
-            gap = (made.first.float() - made.second.float()).square().mean(2)
-            tokens = tokens + (error_weight * error + gap_weight * gap) / len(self.orders)
-            abnormal = abnormal + made.logit.float().sigmoid() / len(self.orders)
+        count = len(self.orders)
+        orders = self.orders[:, None].expand(-1, frames.shape[0], -1)
+        made = self.network(scaled.to(self.dtype).repeat(count, 1, 1, 1), orders.flatten(0, 1))
+        first, second, abnormal = (part.float().unflatten(0, (count, -1)) for part in made)
+        error = (wanted - first).square().mean(3)
+        gap = (first - second).square().mean(3)
+        tokens = (error_weight * error + gap_weight * gap).mean(0)
         cells = tokens.unflatten(1, self.network.grid)[:, None]
         side = settings.filter_tokens
         if side > 1:
@@ -75,4 +76,4 @@ class SdmaeScores(nn.Module):
         if settings.score == "released":
             return tokens.mean(1), *maps
         score = tokens.amax(1) if side == 1 else cells.amax((1, 2, 3))
-        return score + settings.abnormal_weight * abnormal * bool(settings.classifier_weight), *maps
+        return score + settings.abnormal_weight * abnormal.sigmoid().mean(0) * bool(settings.classifier_weight), *maps

@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "pack_cells": (1, ("frames", "held_out", "motion", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
-    "evaluate_regions": (2, ("localisation",)),
+    "evaluate_regions": (3, ("localisation",)),
     "evaluate": (3, ("evaluation",)),
     "evaluate_detector": (1, ("evaluation",)),
     "compare_detectors": (1, ("evaluation",)),

@@ -7,18 +7,20 @@ from vadistill.benchmark.costs import cost_of
 from vadistill.datasets.labels import labels_of_clips
 from vadistill.errors import InputError
 from vadistill.evaluation.comparison import compared
-from vadistill.evaluation.fusion import mean_scores
+from vadistill.evaluation.fusion import mean_ranks, mean_scores
+from vadistill.evaluation.localisation_json import DetectorRegions, LocalisationResult
+from vadistill.evaluation.metrics import smooth
 from vadistill.evaluation.results import highest, objects_by_teacher
 from vadistill.frame_level.base import FrameLevelDetector, NetworkDetector
 from vadistill.frame_level.registry import read_detector
 from vadistill.io import frame_scores
 from vadistill.io.files import whole_file
 from vadistill.io.maps import MapStore
-from vadistill.report.comparison import Effort, page, table
+from vadistill.report.comparison import Effort, curve_pictures, page, table, training_pictures
 from vadistill.report.page import write_page
-from vadistill.report.run_files import read_seconds
+from vadistill.report.run_files import read_seconds, read_trainings
 from vadistill.settings import section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,16 @@ def rules_of(detector: FrameLevelDetector) -> list[str]:
     return [f"train_detector/{detector.name}"]
 
 
+def located(paths: list[Path]) -> dict[tuple[str, str], DetectorRegions]:
+    """Return whether anomalies are found in place, by group and name, of each detector's localisation.json."""
+    made = {}
+    for path in paths:
+        (name, own), *teachers = LocalisationResult.read(path).detectors.items()
+        made["detector", name] = own
+        made |= {("teacher", "mean" if who == "teachers_mean" else who): part for who, part in teachers}
+    return made
+
+
 def main(args) -> None:
     """Compare the detectors of one data set."""
     sigma = section("evaluation", args.settings["evaluation"]).smoothing_sigma
@@ -63,10 +75,15 @@ def main(args) -> None:
     others = {("teacher", name): scores for name, scores in teachers.items()}
     others["teacher", "mean"] = mean_scores(teachers.values())
     others |= {("trivial", name): scores for name, scores in frame_scores.read_shards(args.trivial).items()}
-    rows = compared(detectors, others, labels, sigma)
+    rows = compared(detectors, others, labels, sigma, located(args.localisations))
     with whole_file(args.table) as temporary:
         table(rows).to_csv(temporary, index=False, float_format="%.5f")
-    write_page(args.output, page(args.dataset, rows, efforts, sum(first.frames.values()), sigma))
+    ranks = {name: mean_ranks([scores]) for name, scores in detectors.items()}
+    curves = {name: {clip: smooth(part, sigma) for clip, part in by_clip.items()} for name, by_clip in ranks.items()}
+    trainings = {f"{name}, {part}": records for name, path in zip(efforts, args.scores, strict=True)
+                 for part, records in read_trainings(path).items()}  # fmt: skip
+    pictures = [curve_pictures(curves, labels), training_pictures(trainings)]
+    write_page(args.output, page(args.dataset, rows, efforts, sum(first.frames.values()), sigma, pictures))
 
 
 if __name__ == "__main__":
@@ -74,4 +91,5 @@ if __name__ == "__main__":
     arguments.add_argument("--dataset", required=True)
     arguments.add_argument("--table", required=True, type=Path)
     add_paths(arguments, "output", many=("models", "scores", "objects", "calibrations", "trivial"))
+    add_optional_paths(arguments, "localisations")
     run(main, arguments)

@@ -1,4 +1,4 @@
-"""Rule evaluate_regions: maps, scored objects and pixel masks or tracks of the test clips in, localisation.json out."""
+"""Rules evaluate_regions, evaluate_detector_regions: maps, objects, masks or tracks in, localisation.json out."""
 
 import logging
 from collections import defaultdict
@@ -11,10 +11,11 @@ from vadistill.evaluation.localisation_json import DetectorRegions, Localisation
 from vadistill.evaluation.rbdc_tbdc import ALPHA, BETA, Regions, Tracks, rbdc_and_tbdc
 from vadistill.evaluation.results import Detectors, read_teachers
 from vadistill.io.files import write_json
+from vadistill.io.frames import frame_stores
 from vadistill.io.json_records import ABSENT
 from vadistill.io.maps import MapStore
 from vadistill.settings import section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +32,16 @@ def criteria(
 
 
 def main(args) -> None:
-    """Compare where the student and its teachers see anomalies with where they are."""
+    """Compare where a frame-level detector, and its teachers, see anomalies with where they are."""
     settings = section("localisation", args.settings["localisation"])
-    teachers = read_teachers(args.scores, args.maps, args.calibrations)
-    detectors = Detectors(MapStore([args.student]), MapStore([args.normal]), teachers, settings)
+    teachers = read_teachers(args.objects, args.maps, args.calibrations)
+    detectors = Detectors(args.detector, MapStore([args.scores]), MapStore([args.normal]), teachers, settings)
+    sizes = {clip: (len(store), store.height, store.width) for clip, store in frame_stores(args.frames).items()}
     located: list[Located] = []
     regions: dict[str, dict[str, Regions]] = defaultdict(dict)
     pixels: dict[str, PixelCounts] = {}
-    for truth in located_clips(args.settings["layout"], args.settings["path"], detectors.sizes, settings.tracks):
-        for name, found in detectors.regions(truth.clip):
+    for truth in located_clips(args.settings["layout"], args.settings["path"], sizes, settings.tracks):
+        for name, found in detectors.regions(truth.clip, sizes[truth.clip][1:]):
             regions[name][truth.clip] = found
         if truth.mask is not None:
             detectors.count_pixels(pixels, truth.clip, truth.mask)
@@ -58,7 +60,7 @@ def main(args) -> None:
         frames_whose_label_and_mask_differ={clip.clip: clip.differing for clip in located if clip.differing},
         alpha=ALPHA,
         beta=BETA,
-        student_threshold=detectors.threshold,
+        map_threshold=detectors.threshold,
         settings=asdict(settings),
         detectors=detected,
     )
@@ -67,5 +69,7 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    add_paths(arguments, "student", "normal", "output", many=("scores", "maps", "calibrations"))
+    arguments.add_argument("--detector", required=True)
+    add_paths(arguments, "scores", "normal", "output", many=("frames",))
+    add_optional_paths(arguments, "objects", "maps", "calibrations")
     run(main, arguments)

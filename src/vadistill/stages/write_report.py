@@ -42,7 +42,7 @@ def moments(
             if threshold is not None and (scores[clip][t] >= threshold) != high:
                 continue
             known = read_labels(clips[clip], len(stores[clip]), (stores[clip].height, stores[clip].width))
-            overlay = Overlay(clip, findings_of(clip, student, teachers, sigma, known))
+            overlay = Overlay(clip, findings_of(stores[clip], student, teachers, sigma, known))
             _, content = cv2.imencode(".jpg", overlay.lay_over(t, stores[clip].read(t)), [cv2.IMWRITE_JPEG_QUALITY, 88])
             caption = f"{kind}: {clip}, frame {t}, score {scores[clip][t]:.2f}{overlay.place_of_peak(t)}"
             made.append(picture(content.tobytes(), ".jpg", caption, caption))

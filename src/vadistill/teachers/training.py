@@ -92,7 +92,7 @@ class TeacherTraining:
             self._samples.read_ahead(epoch + 1)
         metrics = train_one_epoch(teacher, phase, self._objects, batch, generator, self._device, epoch)
         rate = len(self._objects["box"]) / (time.monotonic() - read)
-        metrics |= {"objects_per_second": rate, "waited_s": read - begun}
+        metrics |= {"objects_per_second": rate, "waited_seconds": read - begun}
         if self._held is not None:
             metrics |= held_out_losses(teacher, phase, self._held, batch, seed, self._device)
         if early:
