@@ -1,6 +1,8 @@
 """The profiles name rules and options that exist, and cap what their machines have too little of."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,30 @@ def test_a_profile_has_options_that_exist(name):
 @pytest.mark.parametrize("name", ["default", "gpu"])
 def test_one_rule_at_a_time_has_the_gpu(name):
     assert PROFILES[name]["resources"] == ["gpu=1"]
+
+
+def test_without_a_gpu_jobs_run_side_by_side_with_one_thread_each():
+    if any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")):
+        pytest.skip("this machine has a GPU")
+    target = "results/demo/student/distilled.pt"
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        target,
+        "-n",
+        "-F",
+        "--cores",
+        "4",
+        "--nolock",
+        "--resources",
+        "gpu=1",
+    ]
+    done = subprocess.run(command, cwd=WORKFLOW.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    learning = re.findall(r"rule (?:train_teacher|distill_student):\n(?:    .*\n)*", told)
+    assert len(learning) == 4 and all("gpu=0" in job and "threads:" not in job for job in learning), told
 
 
 def test_slurm_jobs_have_limits_and_few_threads():
