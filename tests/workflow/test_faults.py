@@ -308,7 +308,7 @@ def test_learned_flow_needs_weights_and_goes_with_the_model(finished, tmp_path, 
     """With weights that nobody trained, since no others are at hand; the flow's worth is another question."""
     results = finished.folder / "results/tiny"
     settings, inputs = teaching_of(results, "background_agnostic", motion="raft", **dict.fromkeys(AGNOSTIC, 1))
-    settings["background_agnostic"] |= {"batch": 16, "max_objects": 20}
+    settings["background_agnostic"] |= {"batch": 8, "max_objects": 8}
     inputs = [*inputs, "--output", tmp_path / "model.pt"]
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     code, output = run_stage(finished, "train_teacher", settings, *inputs)
