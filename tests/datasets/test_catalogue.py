@@ -156,17 +156,18 @@ def test_variants_that_differ_in_seeds_are_one_group():
     known = catalogue()
     assert known.variant_groups("demo", "teachers") == {"demo": "demo", "seeded": "demo"}
     assert known.variant_groups("demo", "student") == {"demo": "demo", "seeded": "demo", "student": "student"}
-    assert known.ablations["demo"], "its runs are variants, too"
+    assert all(known.ablations[network]["demo"] for network in ("student", "sdmae")), "their runs are variants, too"
 
 
 def test_an_ablation_is_of_a_data_set_that_is_no_variant():
     known = catalogue()
-    groups = known.ablation_groups("demo")
+    groups = known.ablation_groups("student", "demo")
     assert groups["demo.ablation.only_multi_task.0"] == "only_multi_task"
     assert known["demo.ablation.only_multi_task.0"].section("distillation").teachers == ("multi_task",)
+    assert known.ablation_groups("sdmae", "demo")["demo.ablation.sdmae_no_classifier.1"] == "no_classifier"
     for name in ("seeded", "nowhere"):
         with pytest.raises(InputError, match=f"{name}: is no data set with layout and path; its ablation"):
-            known.ablation_groups(name)
+            known.ablation_groups("student", name)
 
 
 def test_the_weights_of_all_data_sets():

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ import yaml
 
 from vadistill.errors import InputError
 from vadistill.report.ablation import ablation_plot
-from vadistill.settings.ablation import ablation_runs, configured_variant
+from vadistill.settings.ablation import SDMAE_VARIANTS, ablation_runs, configured_variant, sdmae_ablation_runs
 from vadistill.settings.check import check
 from vadistill.settings.stages import dataset_section, shared_from
 
@@ -81,6 +82,18 @@ def test_all_runs_share_what_lies_before_the_student():
         # One pre-training for all students of one network, however many seeds and variants there are.
         network = f"demo.ablation.{variant}.0" if variant.startswith("frames") else "demo.ablation.standard.0"
         assert shared_from(config, name, "pretrained") == network
+
+
+def test_sdmae_has_every_variant_with_every_seed_and_changes_one_thing():
+    config, _ = expanded(ablation={"seeds": [4, 5], "epochs": 2})
+    runs = sdmae_ablation_runs(config, "demo")
+    config["datasets"] |= {name: entry for name, (_, entry) in runs.items()}
+    assert [variant for variant, _ in runs.values()] == [variant for variant in SDMAE_VARIANTS for _ in range(2)]
+    own = asdict(dataset_section(config, "demo", "sdmae")) | {"epochs": 2, "second_epochs": 2}
+    for variant, changes in SDMAE_VARIANTS.items():
+        made = asdict(dataset_section(config, f"demo.ablation.sdmae_{variant}.5", "sdmae"))
+        assert {name: value for name, value in made.items() if value != own[name]} == changes | {"seed": 5}
+        assert shared_from(config, f"demo.ablation.sdmae_{variant}.5", "trivial", "test") == "demo"
 
 
 def test_plot(tmp_path):

@@ -36,6 +36,11 @@ def test_an_ablation_shares_what_lies_before_the_student(finished):
     assert finished.planned("results/tiny/ablation.csv") == {*rules, "compare_ablation"}
 
 
+def test_an_ablation_of_sdmae_trains_and_judges_it_alone(finished):
+    rules = {"train_detector", "score_frames", "evaluate_detector", "compare_detector_ablation"}
+    assert finished.planned("results/tiny/sdmae/ablation.csv") == rules
+
+
 @pytest.mark.parametrize(
     ("section", "values", "rules"),
     [

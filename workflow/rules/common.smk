@@ -6,6 +6,7 @@ from vadistill.datasets.catalogue import Catalogue
 from vadistill.datasets.raw_files import RAW
 from vadistill.datasets.rule_settings import rule_settings
 from vadistill.settings import DETECTORS, MODEL, TEACHERS, teachers_of
+from vadistill.settings.ablation import ABLATIONS
 
 from snakemake.logging import logger
 
@@ -135,4 +136,4 @@ def variants(wildcards):
 
 @in_one_line
 def ablation_runs(wildcards):
-    return DATA.ablation_groups(wildcards.dataset)
+    return DATA.ablation_groups(wildcards.get("detector", "student"), wildcards.dataset)

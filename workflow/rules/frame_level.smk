@@ -171,3 +171,24 @@ rule compare_detectors:
         " --calibrations {input.calibrations:q} --trivial {input.trivial:q}"
         " --localisations {input.localisations:q} --table {output.table:q}"
         " --output {output.page:q} 2>&1 | tee {log:q}"
+
+
+rule compare_detector_ablation:
+    input:
+        collect("results/{run}/{{detector}}/auc.json", run=ablation_runs),
+    output:
+        table="results/{dataset}/{detector}/ablation.csv",
+        plot="results/{dataset}/{detector}/ablation.png",
+    log:
+        "results/{dataset}/logs/compare_detector_ablation/{detector}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/compare_detector_ablation/{detector}.tsv"
+    wildcard_constraints:
+        detector="|".join(name for name in ABLATIONS if name != "student"),
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=settings("compare_detector_ablation"),
+    shell:
+        "python -m vadistill.stages.compare_detector_ablation --settings {params.settings:q} --results {input:q}"
+        " --output {output.table:q} --plot {output.plot:q} 2>&1 | tee {log:q}"

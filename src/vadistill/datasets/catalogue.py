@@ -15,7 +15,7 @@ from vadistill.datasets.registry import demo_clips, read_clips
 from vadistill.datasets.splits import SYNTHETIC, SyntheticClip, held_out_part, scene_of, shard_of, synthetic_clips
 from vadistill.errors import InputError
 from vadistill.settings import LEAST_FRAMES
-from vadistill.settings.ablation import ablation_runs
+from vadistill.settings.ablation import ABLATIONS
 from vadistill.settings.stages import all_settings, dataset_config, dataset_section, shared_from, stage_settings
 
 # Where the files of each product lie in the folder of a data set.
@@ -40,7 +40,7 @@ class Catalogue:
 
     Attributes:
         config: The whole, checked config; the runs of ablations are data sets of their own.
-        ablations: By data set that is no variant, the variant that each run of its ablation belongs to.
+        ablations: By network, and by data set that is no variant, the variant that each run of its ablation belongs to.
         warn: Takes a warning.
         check_names: Takes the name of a data set and those of its clips, and raises an error if they cannot be used.
     """
@@ -52,12 +52,13 @@ class Catalogue:
         check_names: Callable[[str, Iterable[str]], None] = lambda dataset, clips: None,
     ) -> None:
         self.warn, self.check_names = warn, check_names
-        self.ablations: dict[str, dict[str, str]] = {}
+        self.ablations: dict[str, dict[str, dict[str, str]]] = {network: {} for network in ABLATIONS}
         self.config = config = {**config, "datasets": dict(config["datasets"])}
         for name in [name for name, entry in config["datasets"].items() if "variant_of" not in entry]:
-            runs = ablation_runs(config, name)
-            self.ablations[name] = {run: variant for run, (variant, _) in runs.items()}
-            config["datasets"] |= {run: entry for run, (_, entry) in runs.items()}
+            made = {network: runs_of(config, name) for network, runs_of in ABLATIONS.items()}
+            for network, runs in made.items():
+                self.ablations[network][name] = {run: variant for run, (variant, _) in runs.items()}
+                config["datasets"] |= {run: entry for run, (_, entry) in runs.items()}
         self._datasets: dict[str, Dataset] = {}
 
     def __getitem__(self, name: str) -> "Dataset":
@@ -79,7 +80,7 @@ class Catalogue:
         """
         entries = self.config["datasets"].items()
         variants = [name for name, own in entries if own.get("variant_of") == dataset]
-        runs = self.ablations.get(dataset, ())
+        runs = {run for by_dataset in self.ablations.values() for run in by_dataset.get(dataset, ())}
         first: dict[str, str] = {}
         seen: set[str] = set()
         groups: dict[str, str] = {}
@@ -90,15 +91,15 @@ class Catalogue:
                 groups[name] = first.setdefault(all_settings(self.config, name, who == "student", seeds=False), name)
         return groups
 
-    def ablation_groups(self, dataset: str) -> dict[str, str]:
-        """Return the variant that each run of a data set's ablation belongs to.
+    def ablation_groups(self, network: str, dataset: str) -> dict[str, str]:
+        """Return the variant that each run of a network's ablation for a data set belongs to.
 
         Raises:
             InputError: The data set is a variant, or there is none of this name.
         """
-        if dataset not in self.ablations:
+        if dataset not in self.ablations[network]:
             raise InputError(f"{dataset}: is no data set with layout and path; its ablation is not defined")
-        return self.ablations[dataset]
+        return self.ablations[network][dataset]
 
 
 class Dataset:

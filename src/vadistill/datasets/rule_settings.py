@@ -98,7 +98,11 @@ def _of_variants(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
 
 def _of_ablation(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     configured = configured_variant(data.catalogue.config, data.name)
-    return {"groups": data.catalogue.ablation_groups(data.name), "configured": configured}
+    return {"groups": data.catalogue.ablation_groups("student", data.name), "configured": configured}
+
+
+def _of_detector_ablation(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
+    return {"groups": data.catalogue.ablation_groups(wildcards["detector"], data.name)}
 
 
 def _fingerprints(paths: Iterable[str | Path]) -> dict[str, str]:
@@ -134,4 +138,5 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "compare_backends": _of_labels,
     "compare_variants": _of_variants,
     "compare_ablation": _of_ablation,
+    "compare_detector_ablation": _of_detector_ablation,
 }

@@ -1,7 +1,8 @@
-"""The ablations of Fast-AED's tables (arXiv 2211.15597) as variants of a data set, each over several seeds.
+"""The ablations of the papers as variants of a data set, each over several seeds.
 
-Pre-training and adversarial distillation on and off, teachers alone, fewer map resolutions, other numbers of input
-frames: each changes one thing of what is configured. All runs share what lies before the student.
+The student's (arXiv 2211.15597): pre-training and adversarial distillation on and off, teachers alone, fewer map
+resolutions, other numbers of input frames. SDMAE's (arXiv 2306.12041): without weighted tokens, the second decoder, the
+classifier, pasted anomalies. Each changes one thing of what is configured. All runs share what lies before the network.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,16 @@ from vadistill.settings.stages import all_settings, dataset_section
 
 PAPER_TEACHERS = ("background_agnostic", "multi_task")
 FRAMES = (1, 3, 5)
+_NO_CLASSIFIER = {"classifier_weight": 0.0}
+_NO_ANOMALIES = {"synthetic_share": 0.0, **_NO_CLASSIFIER}
+SDMAE_VARIANTS: dict[str, dict[str, Any]] = {
+    "as_configured": {},
+    "even_token_weights": {"motion_weights": False},
+    "no_self_distillation": {"gap_weight": 0.0},
+    "no_classifier": _NO_CLASSIFIER,
+    "no_pasted_anomalies": _NO_ANOMALIES,
+    "plain_auto_encoder": {"masked": False, "motion_weights": False, "gap_weight": 0.0, **_NO_ANOMALIES},
+}
 Sections = dict[str, dict[str, Any]]
 
 
@@ -46,6 +57,18 @@ def ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, 
     return runs
 
 
+def sdmae_ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the runs of SDMAE's ablation for a data set, as ``ablation_runs``; its first variant changes nothing."""
+    settings = dataset_section(config, dataset, "ablation")
+    epochs = {"epochs": settings.epochs, "second_epochs": settings.epochs} if settings.epochs else {}
+    runs: dict[str, tuple[str, dict[str, Any]]] = {}
+    for variant, changes in SDMAE_VARIANTS.items():
+        for seed in settings.seeds:
+            entry = {"variant_of": dataset, "sdmae": {**epochs, **changes, "seed": seed}, "shares": list(runs)}
+            runs[f"{dataset}.ablation.sdmae_{variant}.{seed}"] = (variant, entry)
+    return runs
+
+
 def configured_variant(config: dict[str, Any], dataset: str) -> str:
     """Return the variant that changes nothing but seeds and, where ``ablation.epochs`` is set, epochs."""
     own = dataset_section(config, dataset, "distillation")
@@ -77,3 +100,7 @@ def _entry(dataset: str, sections: Sections, epochs: int, seed: int) -> dict[str
     shortened = {"epochs": epochs} if epochs else {}
     distillation = {**shortened, **sections.get("distillation", {}), "seed": seed}
     return {"variant_of": dataset, **sections, "distillation": distillation, "pretraining": shortened}
+
+
+# The networks that have an ablation, with the function that gives its runs.
+ABLATIONS = {"student": ablation_runs, "sdmae": sdmae_ablation_runs}

@@ -29,9 +29,9 @@ class LocalisationConfig:
 
 @dataclass(frozen=True)
 class AblationConfig:
-    """The student with one thing changed at a time (rule compare_ablation)."""
+    """The student, or SDMAE, with one thing changed at a time (compare_ablation, compare_detector_ablation)."""
 
     seeds: tuple[int, ...] = option(
-        (0, 1, 2), "seeds of the distillation", minItems=1, uniqueItems=True, items={"minimum": 0}
+        (0, 1, 2), "seeds of the distillation, or of SDMAE", minItems=1, uniqueItems=True, items={"minimum": 0}
     )
-    epochs: int = number(0, "of pre-training and distillation; 0: as configured")
+    epochs: int = number(0, "of pre-training and distillation, or of both phases of SDMAE; 0: as configured")

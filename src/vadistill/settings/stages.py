@@ -47,6 +47,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "compare_backends": (1, ("evaluation",)),
     "compare_variants": (2, ()),
     "compare_ablation": (3, ()),
+    "compare_detector_ablation": (1, ()),
 }
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
