@@ -13,6 +13,8 @@ import typer
 
 from vadistill import __version__
 from vadistill.errors import InputError, printable
+from vadistill.evaluation.events import AlarmRule, judge, lowest_threshold
+from vadistill.evaluation.metrics import smooth
 from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, find, frame_auc_with_intervals, record
 from vadistill.evaluation.rbdc_tbdc import rbdc_and_tbdc
 from vadistill.evaluation.region_files import read_pair
@@ -63,6 +65,38 @@ def auc(
     del made["per_clip"]
     frames = sum(map(len, truth.values()))
     _print({**made, "clips": len(truth), "frames": frames, "protocol": record(protocol, sigma)})
+
+
+@app.command()
+def events(
+    scores: Annotated[Path, typer.Option(help=f"Frame scores (T,): {PATHS}.")],
+    labels: Annotated[
+        Path, typer.Option(help=f"Frame labels (T,), 1 = abnormal: {PATHS}; labels.csv; one .npy of all clips.")
+    ],
+    fps: Annotated[float, typer.Option(help="Frames a second of the clips.", min=0.01)],
+    threshold: Annotated[float | None, typer.Option(help="Smoothed score from which on there is an alarm.")] = None,
+    false_alarms_per_hour: Annotated[
+        float | None, typer.Option(help="Or: the lowest threshold with at most so many, by these labels.", min=0)
+    ] = None,
+    release: Annotated[float | None, typer.Option(help="Score below which an alarm ends; else the threshold.")] = None,
+    cool_down: Annotated[float, typer.Option(help="Seconds; alarms with less between them are one.", min=0)] = 2.0,
+    sigma: Annotated[float, typer.Option(help="Gaussian smoothing over time, in frames.", min=0)] = 0.0,
+) -> None:
+    """Print how alarms fit events as JSON: recall, precision, false alarms an hour, delay."""
+    if (threshold is None) == (false_alarms_per_hour is None):
+        raise InputError("expected either --threshold or --false-alarms-per-hour")
+    values = read_scores(scores)
+    truth = read_frame_labels(labels, {clip: len(part) for clip, part in values.items()})
+    check_pair(scores, values, labels, truth)
+    smoothed, pause = {clip: smooth(part, sigma) for clip, part in values.items()}, round(cool_down * fps)
+    if false_alarms_per_hour is not None:
+        threshold = lowest_threshold(smoothed, truth, false_alarms_per_hour, pause, fps)
+    assert threshold is not None
+    if release is not None and release > threshold:
+        raise InputError(f"--release {release:g}: expected at most the threshold, {threshold:g}")
+    rule = AlarmRule(threshold, threshold if release is None else release, pause)
+    _print({**judge(smoothed, truth, rule, fps).record(), "release": rule.release, "cool_down_s": cool_down,
+            "smoothing_sigma_frames": sigma, "fps": fps})  # fmt: skip
 
 
 @app.command()

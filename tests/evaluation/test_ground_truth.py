@@ -94,6 +94,16 @@ def test_detectors_that_see_the_anomaly_have_full_rates_and_others_none(tree, tm
     teachers = {"multi_task": type("Teacher", (), {"objects": objects, "maps": teacher})}
     detectors = Detectors("student", student, normal, teachers, LocalisationConfig())
     assert detectors.threshold == pytest.approx(0.6 * 0.2, rel=0.01)
+    uncalibrated = []
+    for offset in (0, 3):
+        parts = [
+            stored(tmp_path / f"{offset}_{i}.h5", {"a": part + offset}) for i, part in enumerate((right, right / 2))
+        ]
+        uncalibrated.append(Detectors("sdmae", *parts, {}, LocalisationConfig()))
+    assert uncalibrated[1].threshold == pytest.approx(uncalibrated[0].threshold + 3, abs=1e-2)
+    one, other = (dict(made.regions("a", SIZE))["sdmae"] for made in uncalibrated)
+    np.testing.assert_array_equal(one.box, other.box)
+    assert len(one.box) == 3, "the frames in which it sees something"
     found = dict(detectors.regions("a", SIZE))
     assert found.keys() == {"student", "multi_task", "teachers_mean"}
     rates = {name: rbdc_and_tbdc({"a": truth.tracks}, {"a": part}, T) for name, part in found.items()}

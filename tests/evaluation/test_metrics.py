@@ -76,6 +76,8 @@ def test_auc_with_ties_is_that_of_scikit_learn(values):
     for count in (2, 7, 300):
         scores, labels = rng.integers(0, values, count).astype(float), np.arange(count) < max(1, count // 3)
         assert metrics.auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.auc(np.array([0.1, np.nan]), np.array([0, 1]))
     assert metrics.auc(scores, np.zeros(300)) is None and metrics.auc(scores, np.ones(300)) is None
 
 

@@ -84,7 +84,7 @@ def test_all_runs_share_what_lies_before_the_student():
         assert shared_from(config, name, "pretrained") == network
 
 
-def test_sdmae_has_every_variant_with_every_seed_and_changes_one_thing():
+def test_sdmae_has_every_variant_with_every_seed_and_nothing_else_changes():
     config, _ = expanded(ablation={"seeds": [4, 5], "epochs": 2})
     runs = sdmae_ablation_runs(config, "demo")
     config["datasets"] |= {name: entry for name, (_, entry) in runs.items()}
@@ -94,6 +94,8 @@ def test_sdmae_has_every_variant_with_every_seed_and_changes_one_thing():
         made = asdict(dataset_section(config, f"demo.ablation.sdmae_{variant}.5", "sdmae"))
         assert {name: value for name, value in made.items() if value != own[name]} == changes | {"seed": 5}
         assert shared_from(config, f"demo.ablation.sdmae_{variant}.5", "trivial", "test") == "demo"
+    config, _ = expanded(sdmae={"score": "released"})
+    assert "no_self_distillation" not in {variant for variant, _ in sdmae_ablation_runs(config, "demo").values()}
 
 
 def test_plot(tmp_path):

@@ -271,7 +271,7 @@ def same(one: Path, two: Path) -> bool:
             torch.equal(a["weights"][name], b["weights"][name]) for name in a["weights"]
         )
     if one.name.endswith(".metrics.jsonl"):
-        timed = ("per_second", "waited_s")
+        timed = ("per_second", "waited_seconds")
         a, b = ([{key: value for key, value in json.loads(line).items() if not key.endswith(timed)}
                  for line in path.read_text().splitlines()] for path in (one, two))  # fmt: skip
         return a == b

@@ -306,6 +306,9 @@ def test_all_detectors_stand_side_by_side(finished):
     assert {"background_agnostic", "mean", "not_person"} <= set(table.index)
     assert "sdmae" in (results / "comparison.html").read_text(encoding="utf-8")
     places = {name: json.loads((results / name / "localisation.json").read_text()) for name in ("flow_cells", "sdmae")}
+    of_student = json.loads((results / "localisation.json").read_text())["detectors"]
+    for name, own in (("multi_task", "multi_task"), ("mean", "teachers_mean"), ("student", "student")):
+        assert table.tbdc[name] == pytest.approx(of_student[own]["tbdc"], abs=1e-5)
     for name, located in places.items():
         assert set(located["detectors"]) == {name} and located["map_threshold"] > 0
         assert table.rbdc[name] == pytest.approx(located["detectors"][name]["rbdc"], abs=1e-5)

@@ -13,11 +13,19 @@ from snakemake.logging import logger
 # The data sets of the config, by name. One that no target asks for is not looked at.
 DATA = Catalogue(config, warn=logger.warning, check_names=check_for_cluster)
 
-# A GPU has a device file of its driver (NVIDIA, Windows' subsystem for Linux, AMD); on a cluster, jobs ask for one.
-GPU = int(not workflow.local_exec or any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))))
-# Of the rules that use one, one at a time has all processors, to read ahead. Without one they run side by side: their
-# networks gain little from a second thread, and with two wait for whatever else runs (docs/speed.md).
-NETWORK_THREADS = workflow.cores if GPU else 1
+
+# Whether this is a cluster is known only when jobs are made, so that these two are functions.
+def gpu(wildcards):
+    """One GPU on a cluster, whose jobs ask for it, and where there is a driver's device file (NVIDIA, WSL, AMD)."""
+    return int(not workflow.local_exec or any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))))
+
+
+def network_threads(wildcards):
+    """All processors beside a GPU, which one rule at a time has; else so few that four jobs run side by side.
+
+    The networks gain little from a second thread, and with two wait for whatever else runs (docs/speed.md).
+    """
+    return workflow.cores if gpu(wildcards) else max(1, workflow.cores // 4)
 
 
 wildcard_constraints:

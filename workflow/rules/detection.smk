@@ -14,9 +14,9 @@ rule detect_objects:
         "results/{dataset}/benchmarks/detect_objects/{split}/{shard}.tsv"
     conda:
         "../../envs/vadistill.yaml"
-    threads: NETWORK_THREADS
+    threads: network_threads
     resources:
-        gpu=GPU,
+        gpu=gpu,
         mem_mb=memory(6000),
     params:
         settings=settings("detect_objects"),

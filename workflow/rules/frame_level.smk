@@ -12,9 +12,9 @@ rule train_detector:
         detector="|".join(name for name, settings in DETECTORS.items() if settings.model == MODEL) or "(?!)",
     conda:
         "../../envs/vadistill.yaml"
-    threads: NETWORK_THREADS
+    threads: network_threads
     resources:
-        gpu=GPU,
+        gpu=gpu,
         mem_mb=memory(16000),
         runtime=1440,
     params:
@@ -56,9 +56,9 @@ rule score_frames:
         "results/{dataset}/benchmarks/score_frames/{detector}/{split}.tsv"
     conda:
         "../../envs/vadistill.yaml"
-    threads: NETWORK_THREADS
+    threads: network_threads
     resources:
-        gpu=lambda wildcards: GPU if wildcards.detector not in TEACHERS else 0,  # these measure flow on processors
+        gpu=lambda wildcards: gpu(wildcards) if wildcards.detector not in TEACHERS else 0,  # these measure flow on processors
         mem_mb=memory(8000),
     params:
         settings=settings("score_frames"),

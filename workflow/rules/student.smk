@@ -10,9 +10,9 @@ rule pretrain_student:
         "results/{dataset}/benchmarks/pretrain_student.tsv"
     conda:
         "../../envs/vadistill.yaml"
-    threads: NETWORK_THREADS
+    threads: network_threads
     resources:
-        gpu=GPU,
+        gpu=gpu,
         mem_mb=memory(16000),
         runtime=1440,
     params:
@@ -41,9 +41,9 @@ rule distill_student:
         "results/{dataset}/benchmarks/distill_student.tsv"
     conda:
         "../../envs/vadistill.yaml"
-    threads: NETWORK_THREADS
+    threads: network_threads
     resources:
-        gpu=GPU,
+        gpu=gpu,
         mem_mb=memory(16000),
         runtime=1440,
     params:

@@ -16,9 +16,9 @@ rule train_teacher:
         teacher="|".join(teachers_of("boxes")),
     conda:
         "../../envs/vadistill.yaml"
-    threads: NETWORK_THREADS
+    threads: network_threads
     resources:
-        gpu=GPU,
+        gpu=gpu,
         mem_mb=memory(12000),
         runtime=1440,
     params:
@@ -45,9 +45,9 @@ rule score_objects:
         teacher="|".join(teachers_of("boxes")),
     conda:
         "../../envs/vadistill.yaml"
-    threads: NETWORK_THREADS
+    threads: network_threads
     resources:
-        gpu=GPU,
+        gpu=gpu,
         mem_mb=memory(6000),
     params:
         settings=settings("score_objects"),

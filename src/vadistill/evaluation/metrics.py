@@ -62,7 +62,12 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the ROC AUC of (T,) scores against (T,) labels; None where only one class occurs.
 
     By ranks (Mann and Whitney 1947); for a clip, scikit-learn's function spends most of its time on checks.
+
+    Raises:
+        ValueError: A score is not finite.
     """
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not finite")
     labels = np.asarray(labels, bool)
     abnormal = int(labels.sum())
     pairs = abnormal * (labels.size - abnormal)

@@ -21,7 +21,7 @@ from vadistill.io.object_scores import columns_of
 from vadistill.io.provenance import data_fingerprint
 from vadistill.maps.calibration import Calibrator
 from vadistill.maps.calibration_file import read_calibration
-from vadistill.settings import TEACHERS, LocalisationConfig
+from vadistill.settings import TEACHERS, LocalisationConfig, calibrated_maps
 
 ObjectsByClip = dict[str, ScoredObjects]
 """Scored objects by clip."""
@@ -114,6 +114,11 @@ def highest_cells(maps: MapStore, side: int) -> np.ndarray:
     return np.concatenate([part.max((1, 2)) for part in (maps.read(clip, (side,))[side] for clip in maps.clips())])
 
 
+def usual_cell(maps: MapStore, side: int) -> float:
+    """Return the median value of all cells of the maps of one resolution."""
+    return float(np.median(np.concatenate([maps.read(clip, (side,))[side].ravel() for clip in maps.clips()])))
+
+
 def read_calibrations(paths: list[Path]) -> dict[str, dict[str, Any]]:
     """Return what calibrate_teacher wrote, by teacher."""
     return {content["teacher"]: content for content in map(read_calibration, paths)}
@@ -190,7 +195,8 @@ class Detectors:
         self.objects = {name: teacher.objects for name, teacher in teachers.items()}
         self.maps = {detector: maps, **{name: teacher.maps for name, teacher in teachers.items()}}
         self.side = max(maps.resolutions(maps.clips()[0]))
-        self.threshold = low_threshold(highest_cells(normal, self.side), settings.map_share)
+        usual = 0.0 if calibrated_maps(detector) else usual_cell(normal, self.side)
+        self.threshold = usual + low_threshold(highest_cells(normal, self.side) - usual, settings.map_share)
 
     def regions(self, clip: str, size: tuple[int, int]) -> Iterator[tuple[str, Regions]]:
         """Yield the regions of a clip, whose frames have a height and width in pixels, by each detector."""

@@ -1,9 +1,12 @@
 """A frame-level detector's maps as heat: on the scale of pictures, whatever the detector's own."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from vadistill.io.maps import MapStore
-from vadistill.report.plots import HIGH, STUDENT
+from vadistill.report.plots import HIGH
+from vadistill.settings import calibrated_maps
 
 ORDINARY, HOT = 50, 99.9  # percentiles of all cells of all clips that are without heat, and that have most
 
@@ -11,7 +14,7 @@ ORDINARY, HOT = 50, 99.9  # percentiles of all cells of all clips that are witho
 def heat_of(maps: MapStore, clip: str, detector: str) -> np.ndarray:
     """Return the finest maps (T, g, g) of a clip, ``HIGH`` being most heat.
 
-    The student has learned calibrated maps, which are heat as they are; others are judged by their own values.
+    Calibrated maps are heat as they are; others are judged by their own values in all clips.
 
     Args:
         maps: Of all clips.
@@ -20,8 +23,15 @@ def heat_of(maps: MapStore, clip: str, detector: str) -> np.ndarray:
     """
     side = max(maps.resolutions(clip))
     grid = maps.read(clip, (side,))[side].astype(np.float32)
-    if detector == STUDENT:
+    if calibrated_maps(detector):
         return grid
-    cells = np.concatenate([maps.read(name, (side,))[side].ravel() for name in maps.clips()])
-    low, high = np.percentile(cells.astype(np.float32), (ORDINARY, HOT))
-    return HIGH * (grid - low) / max(high - low, np.finfo(np.float32).tiny)
+    low, high = _scale(maps, side)
+    return HIGH * (grid - low) / (high - low) if high > low else np.zeros_like(grid)
+
+
+@lru_cache(maxsize=1)  # of the same maps, clip by clip
+def _scale(maps: MapStore, side: int) -> tuple[float, float]:
+    """Return the values without heat and with most of it, the highest one where nearly all cells are alike."""
+    cells = np.concatenate([maps.read(name, (side,))[side].ravel() for name in maps.clips()]).astype(np.float32)
+    low, high = np.percentile(cells, (ORDINARY, HOT))
+    return float(low), float(high if high > low else cells.max())

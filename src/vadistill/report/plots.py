@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vadistill.errors import InputError
+from vadistill.evaluation.events import runs
 from vadistill.io.files import whole_file
 
 STUDENT = "student"
@@ -74,7 +75,7 @@ def draw_curves(
         legend: What the legend says in place of a name, or of "abnormal".
     """
     plain(axes)
-    for number, (start, end) in enumerate(_runs(labels) if labels is not None else ()):
+    for number, (start, end) in enumerate(runs(labels) if labels is not None else ()):
         name = legend.get("abnormal", "abnormal") if number == 0 else None
         axes.axvspan(start - 0.5, end - 0.5, color=ABNORMAL_COLOUR, alpha=0.16, linewidth=0, label=name)
     colours = colours_of(curves)
@@ -213,12 +214,6 @@ def loss_plot(path: str | Path, metrics_jsonl_records: Sequence[Mapping[str, Any
         axes.set_axis_off()
     figure.supxlabel("epoch", fontsize=8, color=TEXT_COLOUR, y=0.06 / height, va="bottom")
     save(figure, path)
-
-
-def _runs(labels: np.ndarray) -> np.ndarray:
-    """Return the (R, 2) half-open ranges of frames in which ``labels`` is true."""
-    padded = np.concatenate([[False], np.asarray(labels, bool), [False]])
-    return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)
 
 
 def title_of(name: str) -> str:

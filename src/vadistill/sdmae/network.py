@@ -159,7 +159,7 @@ class MaskedAutoEncoder(nn.Module):
             nn.init.normal_(token, std=0.02)
 
     def forward(self, frames: Tensor, order: Tensor, second: bool = True) -> Made:
-        """Return what is made of scaled frames (N, 9, H, W) of which the first half of the tokens in an order is seen.
+        """Return what is made of scaled frames (N, 9, H, W), whose tokens are seen, or the first half of an order.
 
         Args:
             frames: In BGR triples.

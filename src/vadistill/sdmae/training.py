@@ -35,7 +35,7 @@ class Samples:
         target: (N, L, 4 * P * P) what is to be reconstructed.
         weights: (N, L) of the tokens.
         abnormal: (N,) 1 where an anomaly was pasted.
-        order: (N, L) of the tokens; the first half is seen.
+        order: (N, L) of the tokens; the first half is seen, where the network masks any.
     """
 
     frames: Tensor

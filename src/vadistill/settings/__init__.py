@@ -20,7 +20,7 @@ from vadistill.settings.data import (
     SyntheticConfig,
     ValidationConfig,
 )
-from vadistill.settings.detectors import DETECTORS, MODEL
+from vadistill.settings.detectors import DETECTORS, MODEL, calibrated_maps
 from vadistill.settings.evaluation import AblationConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.sdmae import SdmaeConfig
 from vadistill.settings.sections import SECTIONS, canonical, section, told
@@ -70,6 +70,7 @@ __all__ = [
     "StudentConfig",
     "SyntheticConfig",
     "ValidationConfig",
+    "calibrated_maps",
     "canonical",
     "section",
     "teachers_of",

@@ -2,7 +2,8 @@
 
 The student's (arXiv 2211.15597): pre-training and adversarial distillation on and off, teachers alone, fewer map
 resolutions, other numbers of input frames. SDMAE's (arXiv 2306.12041): without weighted tokens, the second decoder, the
-classifier, pasted anomalies. Each changes one thing of what is configured. All runs share what lies before the network.
+classifier, pasted anomalies, and with them the classifier; last, without any of these and without masks. The student's
+change one thing each of what is configured. All runs share what lies before the network.
 """
 
 from collections.abc import Iterator
@@ -62,7 +63,10 @@ def sdmae_ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple
     settings = dataset_section(config, dataset, "ablation")
     epochs = {"epochs": settings.epochs, "second_epochs": settings.epochs} if settings.epochs else {}
     runs: dict[str, tuple[str, dict[str, Any]]] = {}
+    released = dataset_section(config, dataset, "sdmae").score == "released"
     for variant, changes in SDMAE_VARIANTS.items():
+        if variant == "no_self_distillation" and released:
+            continue  # that score has fixed weights
         for seed in settings.seeds:
             entry = {"variant_of": dataset, "sdmae": {**epochs, **changes, "seed": seed}, "shares": list(runs)}
             runs[f"{dataset}.ablation.sdmae_{variant}.{seed}"] = (variant, entry)

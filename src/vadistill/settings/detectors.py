@@ -26,3 +26,11 @@ DETECTORS: dict[str, type[DetectorSettings]] = {
     "flow_cells": FlowCellsConfig,
     "sdmae": SdmaeConfig,
 }
+
+
+def calibrated_maps(detector: str) -> bool:
+    """Return whether a detector's maps are on the scale of the teachers' calibrated ones, 0 where nothing is.
+
+    Its settings say so by ``calibrated_maps = True``; maps of other detectors are judged by their own usual values.
+    """
+    return getattr(DETECTORS[detector], "calibrated_maps", False)

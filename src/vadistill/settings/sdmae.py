@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vadistill.settings.fields import number, option
+from vadistill.settings.fields import later, number, option
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SdmaeConfig:
     decoder_width: int = number(128, "channels of both decoders", 4)
     decoder_depth: int = number(3, "blocks of the first decoder; the second shares one and has another", 1)
     heads: int = number(4, "attention heads; widths are multiples of it", 1)
-    masked: bool = option(True, "half of the tokens is hidden; or none is: a plain auto-encoder")
+    masked: bool = later(True, "half of the tokens is hidden; or none is: a plain auto-encoder")
     motion_weights: bool = option(True, "tokens count by what moves in them, in place of evenly")
     synthetic_share: float = number(0.25, "training samples with a pasted anomaly", 0, 1)
     classifier_weight: float = number(1.0, "of the loss of the classifier of pasted anomalies; 0: none")

@@ -11,6 +11,7 @@ class StudentConfig:
     """The frame-level network (arXiv 2211.15597); the defaults are the official layout."""
 
     model: ClassVar[str] = "distilled.pt"
+    calibrated_maps: ClassVar[bool] = True
 
     height: int = number(360, "input in pixels", 32)
     width: int = number(640, "input in pixels", 32)

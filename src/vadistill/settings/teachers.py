@@ -145,6 +145,7 @@ class FlowNeighboursConfig:
 class FlowCellsConfig:
     """Teacher without boxes and training: nearest normal neighbours of the motion of a cell."""
 
+    calibrated_maps: ClassVar[bool] = True
     of: ClassVar[Judged] = "cells"
     model: ClassVar[str] = "packed.pt"  # of the frame-level detector of this name
     terms: ClassVar[tuple[str, ...]] = ("distance",)

@@ -1,6 +1,7 @@
 """Rule compare_detectors: scores of all frame-level detectors, of teachers, and labels in; a table and a page out."""
 
 import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vadistill.benchmark.costs import cost_of
@@ -49,13 +50,14 @@ def rules_of(detector: FrameLevelDetector) -> list[str]:
     return [f"train_detector/{detector.name}"]
 
 
-def located(paths: list[Path]) -> dict[tuple[str, str], DetectorRegions]:
-    """Return whether anomalies are found in place, by group and name, of each detector's localisation.json."""
+def located(detectors: Iterable[str], paths: Sequence[Path]) -> dict[tuple[str, str], DetectorRegions]:
+    """Return whether anomalies are found in place, by group and name, of the localisation.json of some detectors."""
     made = {}
-    for path in paths:
-        (name, own), *teachers = LocalisationResult.read(path).detectors.items()
-        made["detector", name] = own
-        made |= {("teacher", "mean" if who == "teachers_mean" else who): part for who, part in teachers}
+    for detector, path in zip(detectors, paths, strict=False):  # there are no files where this is not known
+        found = LocalisationResult.read(path).detectors
+        for name, part in found.items():
+            group = "detector" if name == detector else "teacher"
+            made[group, "mean" if name == "teachers_mean" else name] = part
     return made
 
 
@@ -75,7 +77,7 @@ def main(args) -> None:
     others = {("teacher", name): scores for name, scores in teachers.items()}
     others["teacher", "mean"] = mean_scores(teachers.values())
     others |= {("trivial", name): scores for name, scores in frame_scores.read_shards(args.trivial).items()}
-    rows = compared(detectors, others, labels, sigma, located(args.localisations))
+    rows = compared(detectors, others, labels, sigma, located(efforts, args.localisations))
     with whole_file(args.table) as temporary:
         table(rows).to_csv(temporary, index=False, float_format="%.5f")
     ranks = {name: mean_ranks([scores]) for name, scores in detectors.items()}

@@ -35,7 +35,8 @@ def main(args) -> None:
     """Compare where a frame-level detector, and its teachers, see anomalies with where they are."""
     settings = section("localisation", args.settings["localisation"])
     teachers = read_teachers(args.objects, args.maps, args.calibrations)
-    detectors = Detectors(args.detector, MapStore([args.scores]), MapStore([args.normal]), teachers, settings)
+    maps, normal = MapStore([args.scores]), MapStore([args.normal])
+    detectors = Detectors(args.detector, maps, normal, teachers, settings)
     sizes = {clip: (len(store), store.height, store.width) for clip, store in frame_stores(args.frames).items()}
     located: list[Located] = []
     regions: dict[str, dict[str, Regions]] = defaultdict(dict)

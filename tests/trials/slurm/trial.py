@@ -37,7 +37,8 @@ def gpu_rules() -> set[str]:
     """The rules that ask for a GPU."""
     text = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     blocks = re.split(r"^ *rule (\w+):", text, flags=re.M)
-    return {name for name, body in zip(blocks[1::2], blocks[2::2], strict=True) if "gpu=1" in body}
+    asks = re.compile("gpu=(1|gpu|lambda)")
+    return {name for name, body in zip(blocks[1::2], blocks[2::2], strict=True) if asks.search(body)}
 
 
 def records(since: int = 0) -> list[dict[str, str]]:
