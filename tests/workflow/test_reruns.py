@@ -172,3 +172,36 @@ def test_a_raw_clip_is_known_by_its_content(finished):
     assert finished.planned(target) == set(), "a new date alone"
     shutil.copy(clips / "train/train_02.avi", cameras / "train/train_01.avi")
     assert finished.planned(target) == {"extract_frames", "detect_objects"}, "other content"
+
+
+EXECUTOR = """
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.settings import CommonSettings
+
+common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, pass_default_resources_args=True)
+
+
+class Executor(RemoteExecutor):
+    def run_job(self, job):
+        print("submitted", job.name, "gpu", job.resources.get("gpu"), flush=True)
+        raise SystemExit(3)
+
+    async def check_active_jobs(self, jobs):
+        for job in ():
+            yield job
+
+    def cancel_jobs(self, jobs):
+        pass
+"""
+
+
+def test_a_cluster_is_asked_for_a_gpu_by_a_machine_that_has_none(finished, tmp_path, monkeypatch):
+    plugin = tmp_path / "snakemake_executor_plugin_recorder/__init__.py"
+    plugin.parent.mkdir()
+    plugin.write_text(EXECUTOR)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    config = finished.changed("datasets: {clustered: {variant_of: tiny, flow_neighbours: {seed: 9}}}")
+    target = "results/clustered/teachers/flow_neighbours/model.pt"
+    done = finished.snakemake(target, "--executor", "recorder", "--jobs", "1", config=[config], check=False)
+    assert "submitted train_teacher gpu 1" in done.stdout + done.stderr, done.stderr
+    shutil.rmtree(finished.folder / "results/clustered", ignore_errors=True)

@@ -1,5 +1,4 @@
 # What rules are written with: functions that make functions of wildcards, which Snakemake calls with those of each job.
-import os
 from functools import wraps
 
 from vadistill.datasets.catalogue import Catalogue
@@ -7,6 +6,7 @@ from vadistill.datasets.raw_files import RAW
 from vadistill.datasets.rule_settings import rule_settings
 from vadistill.settings import DETECTORS, MODEL, TEACHERS, teachers_of
 from vadistill.settings.ablation import ABLATIONS
+from vadistill.training.driver import has_gpu
 
 from snakemake.logging import logger
 
@@ -16,8 +16,8 @@ DATA = Catalogue(config, warn=logger.warning, check_names=check_for_cluster)
 
 # Whether this is a cluster is known only when jobs are made, so that these two are functions.
 def gpu(wildcards):
-    """One GPU on a cluster, whose jobs ask for it, and where there is a driver's device file (NVIDIA, WSL, AMD)."""
-    return int(not workflow.local_exec or any(map(os.path.exists, ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))))
+    """One GPU on a cluster, whose jobs ask for it, and where this machine has one."""
+    return int(not workflow.local_exec or has_gpu())
 
 
 def network_threads(wildcards):
@@ -120,7 +120,7 @@ def trained_detector(wildcards):
 
 
 # The frame-level detectors that have a folder of their own for all that is known of them.
-OTHER_DETECTORS = "|".join(name for name in DETECTORS if name != "student") or "(?!)"
+OTHER_DETECTORS = [name for name in DETECTORS if name != "student"]
 
 # Functions of wildcards, for the above.
 student_teachers = configured("distillation.teachers")

@@ -103,7 +103,7 @@ rule evaluate_detector_regions:
     benchmark:
         "results/{dataset}/benchmarks/evaluate_detector_regions/{detector}.tsv"
     wildcard_constraints:
-        detector=OTHER_DETECTORS,
+        detector="|".join(OTHER_DETECTORS) or "(?!)",
     conda:
         "../../envs/vadistill.yaml"
     resources:
@@ -128,7 +128,7 @@ rule draw_detector_pictures:
     benchmark:
         "results/{dataset}/benchmarks/draw_detector_pictures/{detector}.tsv"
     wildcard_constraints:
-        detector=OTHER_DETECTORS,
+        detector="|".join(OTHER_DETECTORS) or "(?!)",
     conda:
         "../../envs/vadistill.yaml"
     resources:
@@ -145,7 +145,10 @@ rule compare_detectors:
         labels=raw("labels"),
         localisations=branch(
             about("located"),
-            then=[f"results/{{dataset}}/{name}/localisation.json".replace("/student/", "/") for name in DETECTORS],
+            then=[
+                "results/{dataset}/localisation.json",
+                *(f"results/{{dataset}}/{name}/localisation.json" for name in OTHER_DETECTORS),
+            ],
         ),
         models=[f"results/{{dataset}}/{name}/{kind.model}" for name, kind in DETECTORS.items()],
         detectors=[f"results/{{dataset}}/{name}/scores/test.h5" for name in DETECTORS],

@@ -36,7 +36,7 @@ rule draw_detector_overlay:
     benchmark:
         "results/{dataset}/benchmarks/draw_detector_overlay/{detector}/{clip}.tsv"
     wildcard_constraints:
-        detector=OTHER_DETECTORS,
+        detector="|".join(OTHER_DETECTORS) or "(?!)",
     conda:
         "../../envs/vadistill.yaml"
     resources:
