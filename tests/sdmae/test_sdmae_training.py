@@ -45,6 +45,26 @@ def batch(windows, count=8):
     return torch.stack([windows[3 + i][0] for i in range(count)])
 
 
+def test_batch_norms_keep_the_mean_statistics_of_the_last_epoch(windows):
+    """Of the first phase those of its network; the second one leaves them as they are."""
+    torch.manual_seed(0)
+    network, seen = MaskedAutoEncoder(LAYOUT), []
+    norm = network.blocks[0].attention.query.norm
+    norm.register_forward_pre_hook(
+        lambda module, given: seen.append(given[0].mean((0, 2, 3)).detach()) if module.training else None
+    )
+    first, second = Trainer(network, LAYOUT, windows, CPU).phases()
+    generator = torch.Generator().manual_seed(0)
+    for epoch in range(2):
+        seen.clear()
+        first.train_epoch(epoch, generator)
+    assert len(seen) == 2
+    kept = norm.running_mean.clone()
+    torch.testing.assert_close(kept, torch.stack(seen).mean(0))
+    second.train_epoch(0, generator)
+    assert torch.equal(norm.running_mean, kept)
+
+
 def test_samples_have_a_clean_target_and_a_share_of_anomalies(windows):
     given = batch(windows)
     made = samples(given, LAYOUT, torch.Generator().manual_seed(0), CPU)
