@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from conftest import Project
 
 pytestmark = pytest.mark.workflow
 TARGET = "results/tiny/auc.json"
@@ -178,7 +179,15 @@ EXECUTOR = """
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
-common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, pass_default_resources_args=True)
+common_settings = CommonSettings(
+    non_local_exec=True,
+    implies_no_shared_fs=False,
+    job_deploy_sources=False,
+    pass_default_storage_provider_args=False,
+    pass_default_resources_args=True,
+    pass_envvar_declarations_to_cmd=False,
+    auto_deploy_default_storage_provider=False,
+)
 
 
 class Executor(RemoteExecutor):
@@ -202,6 +211,7 @@ def test_a_cluster_is_asked_for_a_gpu_by_a_machine_that_has_none(finished, tmp_p
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     config = finished.changed("datasets: {clustered: {variant_of: tiny, flow_neighbours: {seed: 9}}}")
     target = "results/clustered/teachers/flow_neighbours/model.pt"
-    done = finished.snakemake(target, "--executor", "recorder", "--jobs", "1", config=[config], check=False)
+    project = Project(finished.folder)  # Snakemake looks for its plugins when it is imported
+    done = project.snakemake(target, "--executor", "recorder", "--jobs", "1", config=[config], check=False)
     assert "submitted train_teacher gpu 1" in done.stdout + done.stderr, done.stderr
     shutil.rmtree(finished.folder / "results/clustered", ignore_errors=True)
