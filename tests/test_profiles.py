@@ -45,19 +45,8 @@ def test_without_a_gpu_jobs_run_side_by_side_with_one_thread_each():
     if has_gpu():
         pytest.skip("this machine has a GPU")
     target = "results/demo/student/distilled.pt"
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        target,
-        "-n",
-        "-F",
-        "--cores",
-        "4",
-        "--nolock",
-        "--resources",
-        "gpu=1",
-    ]
+    options = ["-n", "-F", "--cores", "4", "--nolock", "--resources", "gpu=1"]
+    command = [sys.executable, "-m", "snakemake", target, *options]
     done = subprocess.run(command, cwd=WORKFLOW.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = done.stdout + done.stderr

@@ -85,6 +85,8 @@ def events(
     """Print how alarms fit events as JSON: recall, precision, false alarms an hour, delay."""
     if (threshold is None) == (false_alarms_per_hour is None):
         raise InputError("expected either --threshold or --false-alarms-per-hour")
+    if false_alarms_per_hour is not None and release is not None:
+        raise InputError("--release: expected with --threshold only; for a wanted rate, alarms end at the threshold")
     values = read_scores(scores)
     truth = read_frame_labels(labels, {clip: len(part) for clip, part in values.items()})
     check_pair(scores, values, labels, truth)

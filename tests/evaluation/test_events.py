@@ -88,6 +88,7 @@ def test_the_command(tmp_path):
     for options, told in (
         ([], "expected either --threshold or --false-alarms-per-hour"),
         (["--threshold", "0.8", "--false-alarms-per-hour", "1"], "expected either"),
+        (["--release", "0.1", "--false-alarms-per-hour", "1600"], "--release: expected with --threshold only"),
         (["--threshold", "0.8", "--release", "0.9"], "--release 0.9: expected at most the threshold, 0.8"),
     ):
         refused = CliRunner().invoke(app, [*command, *options])

@@ -23,7 +23,7 @@ def gpu(wildcards):
 def network_threads(wildcards):
     """All processors beside a GPU, which one rule at a time has; else so few that four jobs run side by side.
 
-    The networks gain little from a second thread, and with two wait for whatever else runs (docs/speed.md).
+    Several threads of one job wait for the slowest of them, which whatever else runs delays (docs/speed.md).
     """
     return workflow.cores if gpu(wildcards) else max(1, workflow.cores // 4)
 
