@@ -7,6 +7,7 @@ rule evaluate:
         maps=files("maps", "test", student_teachers),
         calibrations=files("calibration", teachers=student_teachers),
         trivial=files("trivial", "test"),
+        alarms=branch(about("held_out"), then="results/{dataset}/student/alarms.json"),
     output:
         "results/{dataset}/auc.json",
     log:
@@ -22,7 +23,8 @@ rule evaluate:
     shell:
         "python -m vadistill.stages.evaluate --settings {params.settings:q} --dataset {wildcards.dataset:q}"
         " --student {input.student:q} --scores {input.scores:q} --maps {input.maps:q}"
-        " --calibrations {input.calibrations:q} --trivial {input.trivial:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --calibrations {input.calibrations:q} --trivial {input.trivial:q} --alarms {input.alarms:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule evaluate_regions:

@@ -67,11 +67,30 @@ rule score_frames:
         " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
+rule fit_alarms:
+    input:
+        scores="results/{dataset}/{detector}/scores/train.h5",
+    output:
+        "results/{dataset}/{detector}/alarms.json",
+    log:
+        "results/{dataset}/logs/fit_alarms/{detector}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/fit_alarms/{detector}.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=settings("fit_alarms"),
+    shell:
+        "python -m vadistill.stages.fit_alarms --settings {params.settings:q} --detector {wildcards.detector}"
+        " --scores {input.scores:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
 rule evaluate_detector:
     input:
         labels=raw("labels"),
         scores="results/{dataset}/{detector}/scores/test.h5",
         trivial=files("trivial", "test"),
+        alarms=branch(about("held_out"), then="results/{dataset}/{detector}/alarms.json"),
     output:
         "results/{dataset}/{detector}/auc.json",
     log:
@@ -86,8 +105,8 @@ rule evaluate_detector:
         settings=settings("evaluate_detector"),
     shell:
         "python -m vadistill.stages.evaluate_detector --settings {params.settings:q} --dataset {wildcards.dataset:q}"
-        " --detector {wildcards.detector} --scores {input.scores:q} --trivial {input.trivial:q} --output {output:q}"
-        " 2>&1 | tee {log:q}"
+        " --detector {wildcards.detector} --scores {input.scores:q} --trivial {input.trivial:q}"
+        " --alarms {input.alarms:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule evaluate_detector_regions:

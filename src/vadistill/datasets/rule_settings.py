@@ -128,6 +128,7 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "evaluate_teachers": _of_labels,
     "draw_teachers": _of_labels,
     "evaluate_student": _of_labels,
+    "fit_alarms": _of_detector,
     "evaluate": _of_evaluation,
     "evaluate_detector": _of_evaluation,
     "evaluate_regions": _of_regions,

@@ -74,6 +74,27 @@ class DetectorNumbers(JsonRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlarmNumbers(JsonRecord):
+    """How the alarms at one threshold fit the events of the test clips."""
+
+    threshold: float = key("smoothed score from which on there is an alarm, found in normal video without labels")
+    method: str = key("how it was found, as in `alarms.json`")
+    events: int = key("runs of abnormal frames")
+    found_events: int = key("how many of them meet an alarm")
+    event_recall: float | None = key("their share, or null without events")
+    alarms: int = key("how many there are")
+    false_alarms: int = key("how many of them meet no event")
+    alarm_precision: float | None = key("share of the alarms that meet an event, or null without alarms")
+    false_alarms_per_hour: float | None = key("false alarms in an hour of normal test frames")
+    alarmed_share_of_normal_frames: float | None = key("share of the normal frames that lie in an alarm")
+    delay_s: dict[str, float] | None = key(
+        "`median` and `highest` seconds from the first frame of a found event to its first one in an alarm"
+    )
+    hours: float = key("length of the test clips")
+    normal_hours: float = key("of their normal frames")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(JsonRecord):
     """What is said beside the numbers."""
 
@@ -101,6 +122,9 @@ class Evaluation(JsonRecord):
         "`seeds`; `packages` with their versions; `git_revision`; `detector` with its `weights` and their `sha256` "
         "(empty where none was used); "
         "`data`: fingerprints of the clips for `training`, of those `scored`, and of the files of `labels`"
+    )
+    alarms: dict[str, AlarmNumbers] = optional(
+        "only with labels: alarms at the thresholds of `alarms.json`, by the wanted false alarms a day, see below"
     )
     warnings: list[str] = later(
         "what went wrong although nothing failed: dead maps, collapsed discriminators, test clips unlike the training "

@@ -6,11 +6,14 @@ The tables of keys in docs/outputs.md, each between two comments; the rest of th
 import sys
 from pathlib import Path
 
-from vadistill.evaluation.auc_json import ClipAuc, DetectorAuc, DetectorNumbers, Result
+from vadistill.evaluation.alarm_thresholds import Alarms, Threshold
+from vadistill.evaluation.auc_json import AlarmNumbers, ClipAuc, DetectorAuc, DetectorNumbers, Result
 from vadistill.evaluation.localisation_json import DetectorRegions, LocalisationResult
 from vadistill.io.json_records import table
 
-RECORDS = (Result, DetectorAuc, ClipAuc, DetectorNumbers, LocalisationResult, DetectorRegions)
+RECORDS = (
+    Result, DetectorAuc, ClipAuc, AlarmNumbers, DetectorNumbers, LocalisationResult, DetectorRegions, Alarms, Threshold
+)  # fmt: skip
 START, END = "<!-- Keys of {}, written by `make settings` -->\n", "<!-- End of the keys -->"
 
 

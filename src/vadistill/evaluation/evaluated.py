@@ -1,11 +1,13 @@
 """Frame scores of the test clips beside their labels, and what auc.json says of how they were compared."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vadistill.datasets.labels import describe_labels
-from vadistill.evaluation.auc_json import ClipAuc, DetectorAuc
+from vadistill.evaluation.alarm_thresholds import Alarms
+from vadistill.evaluation.auc_json import AlarmNumbers, ClipAuc, DetectorAuc
+from vadistill.evaluation.events import judge
 from vadistill.evaluation.metrics import FrameLabels, FrameScores, smooth
 from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, frame_auc_of_protocols, in_short, record
 from vadistill.evaluation.results import data_of
@@ -22,6 +24,29 @@ def evaluated(scores: FrameScores, labels: FrameLabels | None, sigma: float) -> 
     smoothed = {clip: smooth(values, sigma).round(5).tolist() for clip, values in scores.items()}
     per_clip = {clip: ClipAuc(frames=len(values), scores=values) for clip, values in smoothed.items()}
     return DetectorAuc(micro_auc=None, macro_auc=None, per_clip=per_clip)
+
+
+def judged_alarms(
+    scores: FrameScores, labels: FrameLabels | None, paths: Iterable[Path]
+) -> dict[str, AlarmNumbers] | Any:
+    """Return how alarms at the thresholds of ``alarms.json`` fit the events; ``ABSENT`` without labels or thresholds.
+
+    Args:
+        scores: Frame scores (T,) of each clip, not smoothed.
+        labels: Of the test clips, if they have any.
+        paths: The file, or none.
+    """
+    made: dict[str, AlarmNumbers] = {}
+    for known in map(Alarms.read, paths):
+        rate = known.frames_per_second
+        if labels is None or rate is None:
+            continue
+        smoothed = {clip: smooth(values, known.smoothing_s * rate) for clip, values in scores.items()}
+        for wanted, chosen in known.thresholds.items():
+            if rule := known.rule(wanted, rate):
+                report = judge(smoothed, labels, rule, rate)
+                made[wanted] = AlarmNumbers(method=chosen.method, **report.record())
+    return made or ABSENT
 
 
 def circumstances(

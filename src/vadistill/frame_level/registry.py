@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, in_one_line
 from vadistill.frame_level.base import FrameLevelDetector, FrameTrainedDetector, NetworkDetector
+from vadistill.frame_level.packed import REMEDY, WEIGHTS, PackedDetector
 from vadistill.settings import DETECTORS
 from vadistill.training.checkpoint import fitting, load_model
 from vadistill.training.device import in_layout
@@ -49,15 +52,27 @@ def untrained(name: str, settings: dict[str, Any]) -> FrameTrainedDetector:
 
 
 def read_detector(path: Path) -> TrainedDetector:
-    """Read a trained frame-level detector; which one it is stands in its file.
+    """Read a trained frame-level detector; which one it is stands in its file, or in the folder that was packed of it.
 
     Raises:
         InputError: The file is missing, damaged or no frame-level detector.
     """
+    if path.is_dir():
+        return _unpacked(PackedDetector.open(path))
     model = load_model(path, *DETECTORS)
     with fitting(path):
         settings: dict[str, Any] = json.loads(model["settings"])
         return TrainedDetector(detector_class(model["kind"])(settings), model["weights"])
+
+
+def _unpacked(packed: PackedDetector) -> TrainedDetector:
+    kept = packed.detector()
+    with fitting(packed.folder):
+        try:
+            weights = load_file(packed.folder / WEIGHTS)
+        except SafetensorError as error:
+            raise InputError(f"{packed.folder / WEIGHTS}: no weights in it ({in_one_line(error)}); {REMEDY}") from error
+        return TrainedDetector(detector_class(kept.kind)(kept.settings), weights)
 
 
 def as_network(detector: FrameLevelDetector, path: Path) -> NetworkDetector:

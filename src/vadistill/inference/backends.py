@@ -1,11 +1,13 @@
 """All inference backends by name."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.frame_level.packed import PackedDetector, is_packed
 from vadistill.inference.backend import Backend
 from vadistill.inference.model_files import ONNX, OPENVINO, STUDENT, model_ending
 from vadistill.io.files import checked_path
@@ -66,6 +68,11 @@ def backend_for(model: Path) -> str:
         InputError: The model is missing or damaged, its ending is unknown, or its runtime is not installed.
     """
     found = model_ending(model)
+    if is_packed(model):
+        packed = PackedDetector.open(model)
+        if packed.has_openvino and find_spec("openvino"):
+            return "openvino-fp32"
+        return "onnx-fp32" if packed.has_onnx else "torch-fp32"
     if found != OPENVINO:
         return {STUDENT: "torch-fp32", ONNX: "onnx-fp32"}[found]
     from vadistill.inference.openvino_graph import description_of, read_openvino
@@ -79,8 +86,9 @@ def load_backend(name: str, model: Path, *, threads: int | None = None, calibrat
 
     Args:
         name: Of the backend.
-        model: A trained student (``.pt``); for the backends of ONNX Runtime and OpenVINO also what ``vadistill export``
-            made of one, an ``.onnx`` file or (OpenVINO only) a folder.
+        model: A trained student (``.pt``), or the folder that ``vadistill pack`` wrote of one; for the backends of ONNX
+            Runtime and OpenVINO also what ``vadistill export`` made of one, an ``.onnx`` file or (OpenVINO only) a
+            folder.
         threads: That it may use, by default all processors of this process; nothing to a GPU.
         calibration: Windows of training frames, (C, H, W) uint8, on which ``openvino-int8`` finds its ranges; a
             graph that was exported in 8 bits needs none.
@@ -92,6 +100,8 @@ def load_backend(name: str, model: Path, *, threads: int | None = None, calibrat
     checked_path(model)
     if name not in BACKENDS:
         raise InputError(f"backend '{name}': unknown; expected one of {', '.join(BACKENDS)}")
+    if is_packed(model):
+        model = PackedDetector.open(model).model(name)
     beginnings = RUN_BY[model_ending(model)]
     if not name.startswith(beginnings):
         fitting = ", ".join(known for known in BACKENDS if known.startswith(beginnings))

@@ -3,19 +3,29 @@
 from pathlib import Path
 
 from vadistill.errors import InputError
+from vadistill.frame_level.packed import is_packed
 from vadistill.io.formats import NO_ENDING, known_ending, listed
 
 STUDENT, ONNX, OPENVINO = ".pt", ".onnx", ".xml"
 EXPORTS = {ONNX: "ONNX", NO_ENDING: "OpenVINO, a folder of model.xml and model.bin"}
-MODELS = {STUDENT: "a distilled student", OPENVINO: "OpenVINO", **EXPORTS}
+MODELS = {
+    STUDENT: "a distilled student",
+    ONNX: "ONNX",
+    NO_ENDING: "OpenVINO, a folder of model.xml and model.bin, or what 'vadistill pack' wrote",
+    OPENVINO: "OpenVINO",
+}
 
 
 def model_ending(model: Path) -> str:
     """Return the ending of a student's file, one of ``STUDENT``, ``ONNX`` and ``OPENVINO``, also of OpenVINO's folder.
 
+    A folder that ``vadistill pack`` wrote is as good as a trained student.
+
     Raises:
         InputError: It is missing, or its ending is unknown.
     """
+    if is_packed(model):
+        return STUDENT
     found = NO_ENDING if model.is_dir() else known_ending(model, MODELS)
     if not model.exists():
         raise InputError(f"{model}: missing; expected {listed(MODELS)}")

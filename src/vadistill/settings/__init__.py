@@ -21,7 +21,7 @@ from vadistill.settings.data import (
     ValidationConfig,
 )
 from vadistill.settings.detectors import DETECTORS, MODEL, calibrated_maps
-from vadistill.settings.evaluation import AblationConfig, EvaluationConfig, LocalisationConfig
+from vadistill.settings.evaluation import AblationConfig, AlarmsConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.sdmae import SdmaeConfig
 from vadistill.settings.sections import SECTIONS, canonical, section, told
 from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
@@ -49,6 +49,7 @@ __all__ = [
     "TEACHERS",
     "TRUSTED_WEIGHTS",
     "AblationConfig",
+    "AlarmsConfig",
     "BackgroundAgnosticConfig",
     "CalibrationConfig",
     "DemoConfig",

@@ -15,6 +15,27 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class AlarmsConfig:
+    """When a frame-level detector raises an alarm, and how often it may be wrong (fit_alarms)."""
+
+    false_alarms_per_day: tuple[float, ...] = option(
+        (1.0, 24.0, 240.0),
+        "wanted at most, of one camera: a threshold for each, the first one being what `vadistill score` takes",
+        minItems=1,
+        uniqueItems=True,
+        items={"exclusiveMinimum": 0},
+    )
+    smoothing: float = number(
+        0.8, "standard deviation of the Gaussian over time, in seconds; 0 leaves the scores as they are"
+    )
+    release: float = number(
+        0.7, "an alarm ends below this share of the way from the usual score to its threshold", 0, 1
+    )
+    cool_down: float = number(5.0, "seconds; alarms with less between them are one")
+    fps: float = number(0.0, "frames a second of clips that do not say them; 0: none, and no thresholds")
+
+
+@dataclass(frozen=True)
 class LocalisationConfig:
     """RBDC, TBDC and the AUC of all pixels."""
 

@@ -18,7 +18,7 @@ from vadistill.settings.data import (
     ValidationConfig,
 )
 from vadistill.settings.detectors import DETECTORS
-from vadistill.settings.evaluation import AblationConfig, EvaluationConfig, LocalisationConfig
+from vadistill.settings.evaluation import AblationConfig, AlarmsConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
 from vadistill.settings.teachers import TEACHERS, CalibrationConfig, MapsConfig
 
@@ -40,6 +40,7 @@ SECTIONS: dict[str, type] = {
     "distillation": DistillationConfig,
     **DETECTORS,
     "evaluation": EvaluationConfig,
+    "alarms": AlarmsConfig,
     "localisation": LocalisationConfig,
     "ablation": AblationConfig,
 }

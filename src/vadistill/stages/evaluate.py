@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vadistill.datasets.labels import labels_of_clips
 from vadistill.evaluation.auc_json import Result
-from vadistill.evaluation.evaluated import circumstances, evaluated
+from vadistill.evaluation.evaluated import circumstances, evaluated, judged_alarms
 from vadistill.evaluation.fusion import mean_scores
 from vadistill.evaluation.health import complaints_of_maps
 from vadistill.evaluation.protocols import difference, in_short
@@ -15,7 +15,7 @@ from vadistill.io.hdf5 import json_attribute
 from vadistill.io.json_records import ABSENT
 from vadistill.io.maps import MapStore
 from vadistill.settings import section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def main(args) -> None:
         teachers_mean=evaluated(mean, labels, sigma),
         student_minus_teachers_mean=ABSENT if labels is None else difference(raw, mean, labels, sigma),
         warnings=warnings,
+        alarms=judged_alarms(raw, labels, args.alarms),
         **circumstances(args.settings, args.student, args.trivial, labels, sigma, settings, detector),
     )
     for line in result.complaints():
@@ -57,4 +58,5 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--dataset", required=True)
     add_paths(arguments, "student", "output", many=("scores", "maps", "calibrations", "trivial"))
+    add_optional_paths(arguments, "alarms")
     run(main, arguments)

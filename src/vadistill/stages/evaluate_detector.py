@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vadistill.datasets.labels import labels_of_clips
 from vadistill.evaluation.auc_json import DetectorResult
-from vadistill.evaluation.evaluated import circumstances, evaluated
+from vadistill.evaluation.evaluated import circumstances, evaluated, judged_alarms
 from vadistill.evaluation.health import complaints_of_maps
 from vadistill.evaluation.protocols import in_short
 from vadistill.evaluation.results import map_maxima
@@ -14,7 +14,7 @@ from vadistill.io.files import write_json
 from vadistill.io.hdf5 import json_attribute
 from vadistill.io.maps import MapStore
 from vadistill.settings import section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ def main(args) -> None:
         detector=args.detector,
         scores=replace(evaluated(raw, labels, sigma), by_resolution=by_map),
         warnings=trained.get("warnings", []) + complaints_of_maps(args.detector, maxima),
+        alarms=judged_alarms(raw, labels, args.alarms),
         **circumstances(args.settings, args.scores, args.trivial, labels, sigma, settings),
     )
     for line in result.complaints():
@@ -45,4 +46,5 @@ if __name__ == "__main__":
     for name in ("--dataset", "--detector"):
         arguments.add_argument(name, required=True)
     add_paths(arguments, "scores", "output", many=("trivial",))
+    add_optional_paths(arguments, "alarms")
     run(main, arguments)

@@ -1,0 +1,117 @@
+"""A trained detector as one folder that can be carried away: what is in it, and whether it is whole.
+
+``vadistill pack`` writes it (``inference.pack``). Reading one needs neither torch nor the workflow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vadistill.errors import InputError
+from vadistill.evaluation.alarm_thresholds import Alarms
+from vadistill.io.files import checked_path, read_json, sha256
+from vadistill.io.json_records import JsonRecord, key, later
+
+MANIFEST, FORMAT = "manifest.json", 1
+DETECTOR, WEIGHTS = "detector.json", "weights.safetensors"
+ONNX_FILE, OPENVINO_FOLDER, ALARMS, CARD = "model.onnx", "openvino", "alarms.json", "README.md"
+OPENVINO_GRAPH = f"{OPENVINO_FOLDER}/model.xml"
+REMEDY = "copy or pack the folder again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(JsonRecord):
+    """What ``manifest.json`` holds."""
+
+    vadistill_detector: int = key("number of the folder's format")
+    made_by: dict[str, Any] = key("`vadistill`, `git_revision` and `packages` that wrote it")
+    files: dict[str, str] = key("SHA-256 of every other file, by its path in the folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorFile(JsonRecord):
+    """What ``detector.json`` holds: all of a trained detector but its weights."""
+
+    kind: str = key("name of the frame-level detector")
+    settings: dict[str, Any] = key("it was trained with, by section, and how its training clips were filmed")
+    source: dict[str, Any] = later("`dataset` and file that it was packed from", dict)
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a path is a folder that ``vadistill pack`` wrote."""
+    return (path / MANIFEST).is_file()
+
+
+@dataclass(frozen=True)
+class PackedDetector:
+    """A folder whose files are those that its manifest names.
+
+    Attributes:
+        folder: Where it lies.
+        files: The paths in it.
+    """
+
+    folder: Path
+    files: frozenset[str]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "PackedDetector":
+        """Open a folder and compare its files with its manifest.
+
+        Raises:
+            InputError: It is none, of a newer version, or a file is missing or damaged.
+        """
+        folder = checked_path(folder)
+        if not is_packed(folder):
+            raise InputError(f"{folder}: no {MANIFEST} in it; expected a folder that 'vadistill pack' wrote")
+        content = read_json(folder / MANIFEST)
+        version = content.get("vadistill_detector") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise InputError(f"{folder}: of format {version}, and this vadistill knows {FORMAT}; expected a newer one")
+        manifest = Manifest.of(content if isinstance(content, dict) else {}, folder / MANIFEST)
+        _check(folder, manifest.files)
+        return cls(folder, frozenset(manifest.files))
+
+    def model(self, backend: str) -> Path:
+        """Return what a backend loads: an export, or the folder itself for torch.
+
+        Raises:
+            InputError: It holds no export of that kind.
+        """
+        if backend.startswith("openvino") and self.has_openvino:
+            return self.folder / OPENVINO_FOLDER
+        if backend.startswith(("onnx", "openvino")):
+            if ONNX_FILE not in self.files:
+                raise InputError(f"{self.folder}: holds no {ONNX_FILE}; expected one for the backend '{backend}'")
+            return self.folder / ONNX_FILE
+        return self.folder
+
+    @property
+    def has_onnx(self) -> bool:
+        """Return whether ONNX Runtime can run it."""
+        return ONNX_FILE in self.files
+
+    @property
+    def has_openvino(self) -> bool:
+        """Return whether it holds a graph for OpenVINO."""
+        return OPENVINO_GRAPH in self.files
+
+    def detector(self) -> DetectorFile:
+        """Return what is known of the detector."""
+        return DetectorFile.read(self.folder / DETECTOR)
+
+    def alarms(self) -> Alarms | None:
+        """Return its thresholds, where it has some."""
+        return Alarms.read(self.folder / ALARMS) if ALARMS in self.files else None
+
+
+def _check(folder: Path, files: Mapping[str, str]) -> None:
+    for name, expected in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{folder / MANIFEST}: names '{name}', which lies outside the folder; {REMEDY}")
+        if not path.is_file():
+            raise InputError(f"{path}: missing, and {MANIFEST} names it; {REMEDY}")
+        if sha256(path) != expected:
+            raise InputError(f"{path}: damaged, it differs from its checksum in {MANIFEST}; {REMEDY}")
