@@ -6,9 +6,11 @@ It judges detectors of any origin by the measures of the workflow, and runs, exp
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from vadistill import __version__
@@ -20,12 +22,18 @@ from vadistill.evaluation.rbdc_tbdc import rbdc_and_tbdc
 from vadistill.evaluation.region_files import read_pair
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.inference.backends import BACKENDS, backend_for, load_backend
+from vadistill.inference.extras import extra
 from vadistill.inference.sources import sources_of
 from vadistill.io.files import write_json
 from vadistill.io.formats import size_text
 from vadistill.io.provenance import PACKAGE, git_revision, other_checkout
 
+if TYPE_CHECKING:
+    from vadistill.inference.score_table import Scored
+
+log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+FILM_RATE = 25.0  # frames a second of the film of a video that says none
 PATHS = "a folder of <clip>.npy, .csv or .txt, or one .npz keyed by clip"
 
 
@@ -118,30 +126,86 @@ def regions(
 
 @app.command()
 def score(
-    videos: Annotated[list[Path], typer.Argument(help="Videos, folders of videos or images, or stored clips (.h5).")],
-    model: Annotated[Path, typer.Option(help="A distilled student (.pt), or what 'vadistill export' made of one.")],
+    videos: Annotated[
+        list[Path],
+        typer.Argument(help="Videos, folders of videos or images, stored clips (.h5), or patterns of names."),
+    ],
+    model: Annotated[
+        Path, typer.Option(help="What 'vadistill pack' wrote; a trained detector (.pt); what 'vadistill export' wrote.")
+    ],
     output: Annotated[
         Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score; or the .csv of a single video.")
     ],
     backend: Annotated[str | None, typer.Option(help=f"One of {', '.join(BACKENDS)}; by default the model's.")] = None,
     batch: Annotated[int, typer.Option(help="Frames scored at once.", min=1)] = 16,
+    every: Annotated[
+        int, typer.Option(help="Score every so many frames; others have the last one's score.", min=1)
+    ] = 1,
+    false_alarms_per_day: Annotated[
+        float | None, typer.Option(help="Which of the model's thresholds makes events; by default its first.", min=0)
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Of the smoothed score, in place of the model's.")] = None,
     maps: Annotated[bool, typer.Option(help="Write <video>.npz with the anomaly maps, too.")] = False,
+    overlay: Annotated[bool, typer.Option(help="Write <video>.mp4 with heat and score, and the maps.")] = False,
     match_rate: Annotated[
         bool,
         typer.Option(help="Scale the step between frames to the video's rate: as far apart in time as in training."),
     ] = False,
 ) -> None:
-    """Score the frames of videos by a trained student."""
-    from vadistill.inference.score_table import score_all, tables_of
+    """Score videos by a trained detector; <video>.events.json has its events where thresholds are known."""
+    from vadistill.inference.score_table import ScoreOptions, score_all, tables_of
+    from vadistill.inference.video_events import alarm_settings, alarms_of, detector_of
 
     _log()
     sources, errors = sources_of(videos)
-    tables_of(sources, output, maps)
-    errors += score_all(sources, output, load_backend(backend or backend_for(model), model), batch, maps, match_rate)
+    alarms = alarm_settings(alarms_of(model), false_alarms_per_day, threshold)
+    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms)
+    films = [table.with_suffix(".mp4") for table in tables_of(sources, output, options)] if overlay else []
+    if replaced := [
+        film for film, source in zip(films, sources, strict=True) if film.exists() and film.samefile(source)
+    ]:
+        raise InputError(f"{replaced[0]}: the film would replace its video; expected another folder for --output")
+    if alarms is None:
+        log.info("%s: has no thresholds: no events; --threshold makes some", model)
+    elif alarms.note:
+        log.warning("%s: its threshold is %s", model, alarms.note)
+    loaded = load_backend(backend or backend_for(model), model)
+    more = partial(_write_film, detector_of(model)) if overlay else lambda _: ()
+    errors += score_all(sources, output, loaded, options, more)
     for error in errors:
         print(f"error: {printable(error)}", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
+
+
+def _write_film(detector: str, made: "Scored") -> list[Path]:
+    """Write the film of a scored video, with the heat of its finest maps and its smoothed score."""
+    from vadistill.inference.stream import read_source
+
+    with extra("train"):
+        from vadistill.io.mp4 import write_mp4
+        from vadistill.report.overlays import Overlay, findings_of_video
+    assert made.maps and made.size  # they are asked for with a film
+    side, path = made.track.side, made.table.with_suffix(".mp4")
+    with np.load(made.maps) as maps:
+        found = findings_of_video(maps[f"{side}x{side}"], made.smoothed, made.in_events, made.size[::-1], detector)
+    film = Overlay(made.source.stem, found)
+    write_mp4(path, (film.draw(t, frame) for t, frame in enumerate(read_source(made.source))), made.rate or FILM_RATE)
+    return [path]
+
+
+@app.command()
+def pack(
+    results: Annotated[Path, typer.Argument(help="results/<dataset>, with a trained detector in it.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to be written.")],
+    detector: Annotated[str, typer.Option(help="Name of the frame-level detector.")] = "student",
+) -> None:
+    """Write a trained detector as one folder: weights, exports, thresholds, model card, checksums."""
+    from vadistill.inference.pack import pack as write
+
+    for line in write(results, folder, detector):
+        print(f"left out: {line}", file=sys.stderr)
+    print(f"{folder}: {size_text(folder)}")
 
 
 @app.command()

@@ -51,16 +51,16 @@ def card(detector: FrameLevelDetector, facts: Facts, files: list[str], version: 
         f"Packed by vadistill {version} (revision {revision or 'unknown'}).",
         "    vadistill score video.mp4 --model . --output scores",
         "## What goes in\n\n"
-        f"Frames, brought to {height}x{width} pixels, at the offsets {offsets}; {'with' if detector.flow != 'none' else 'without'} their optical "
-        f"flow. {_filmed(detector)}",
+        f"Frames, brought to {height}x{width} pixels, at the offsets {offsets}"
+        f"{', with their optical flow' if detector.flow != 'none' else ''}. {_filmed(detector)}",
         f"## How good it is\n\n{_accuracy(facts)}",
         f"## Alarms\n\n{_alarms(facts.alarms)}",
         f"## How fast it is\n\n{_speed(facts.speed)}",
         "## What it was never tried on\n\n"
         "Any camera but those of its training clips; another height, angle or lens; night or infra-red, rain, snow, "
         "moving cameras, unless its training clips had them. Abnormal is what was not seen in training: it says "
-        "nothing of danger or guilt, and what is rare but harmless raises alarms, too. A score is no reason to act against a "
-        "person without somebody looking.",
+        "nothing of danger or guilt, and what is rare but harmless raises alarms, too. A score is no reason to act "
+        "against a person without somebody looking.",
         "## Licence\n\nAGPL-3.0-or-later, as vadistill is. The terms of the clips that it was trained on are their "
         "owners'; several public data sets are for research only.",
         f"## Files\n\n{', '.join(f'`{name}`' for name in files)}; `manifest.json` has the SHA-256 of each.",

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save
 
 from vadistill import __version__
 from vadistill.errors import InputError
@@ -96,10 +97,8 @@ def read_facts(results: Path, name: str) -> Facts:
 
 
 def _write_detector(trained: TrainedDetector, results: Path, model: Path, folder: Path) -> None:
-    from safetensors.numpy import save_file
-
     weights = {name: np.ascontiguousarray(values.numpy()) for name, values in trained.weights.items()}
-    save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(weights))
     source = {"dataset": results.resolve().name, "sha256": sha256(model)}
     kept = DetectorFile(kind=trained.detector.name, settings=trained.detector.settings, source=source)
     write_json(folder / DETECTOR, kept.content())

@@ -5,18 +5,22 @@ import math
 import re
 import zipfile
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.evaluation.metrics import smooth
 from vadistill.inference.backend import Backend, BatchScores
+from vadistill.inference.progress import with_progress
 from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
-from vadistill.io.files import whole_file, whole_stream
+from vadistill.inference.video_events import AlarmSettings, Event, Track
+from vadistill.io.files import read_json, whole_file, whole_stream, write_json
 from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
 from vadistill.windows.training_conditions import frame_step, matched_step, with_step
 
@@ -24,17 +28,77 @@ log = logging.getLogger(__name__)
 TABLE = ".csv"
 OUTPUTS = {NO_ENDING: "a folder for <video>.csv", TABLE: "the table of a single video"}
 HEADER = "frame,time_s,score\n"
+# Of the alarms in a file of events, where settings have shorter names.
+EVENT_KEYS = {"smoothing": "smoothing_s", "cool_down": "cool_down_s", "wanted": "false_alarms_per_day"}
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How videos are scored, and what is written of them.
+
+    Attributes:
+        batch: Frames scored at once.
+        every: Every so many frames one is scored; those between have its score.
+        maps: Write ``<name>.npz`` with the maps.
+        match_rate: Choose the step between a window's frames by the source's rate, so that they lie as far apart in
+            time as in training.
+        alarms: When there is an event; None for no events.
+    """
+
+    batch: int = 16
+    every: int = 1
+    maps: bool = False
+    match_rate: bool = False
+    alarms: AlarmSettings | None = None
+
+
+class Scored(NamedTuple):
+    """A source whose files are written.
+
+    Attributes:
+        source: It.
+        table: Its table of scores.
+        track: What is kept of every frame.
+        maps: Its maps, where they were asked for.
+        events: Its events, where thresholds are known.
+        rate: Frames a second, where known.
+        size: Width and height of its frames in pixels.
+        sigma: Of the smoothing that finds events, in frames; 0 without events.
+    """
+
+    source: Path
+    table: Path
+    track: Track
+    maps: Path | None
+    events: list[Event] | None
+    rate: float | None
+    size: tuple[int, int] | None
+    sigma: float
+
+    @property
+    def smoothed(self) -> np.ndarray:
+        """The scores (T,) in which events are found."""
+        return smooth(np.array(self.track.score), self.sigma)
+
+    @property
+    def in_events(self) -> np.ndarray | None:
+        """Whether each frame (T,) is part of an event; None where no thresholds are known."""
+        if self.events is None:
+            return None
+        marked = np.zeros(len(self.track.score), bool)
+        for event in self.events:
+            marked[event.start : event.end] = True
+        return marked
 
 
 def score_all(
     sources: Sequence[Path],
     output: Path,
     backend: Backend,
-    batch: int,
-    maps: bool = False,
-    match_rate: bool = False,
+    options: ScoreOptions,
+    then: Callable[[Scored], Sequence[Path]] = lambda _: (),
 ) -> list[str]:
-    """Write ``<name>.csv`` of every source, with ``maps`` also ``<name>.npz``; the log gets a line of each.
+    """Write ``<name>.csv`` of every source, and what else is asked for; the log gets a line of each.
 
     Sources that were filmed unlike the student's training clips are warned of.
 
@@ -42,10 +106,8 @@ def score_all(
         sources: Videos, folders of images, or stored clips.
         output: A folder, or the table of a single source.
         backend: The student.
-        batch: Frames scored at once.
-        maps: Write the maps as well.
-        match_rate: Choose the step between a window's frames by the source's rate, so that they lie as far apart in
-            time as in training.
+        options: How they are scored.
+        then: Writes more of a source and returns the files.
 
     Returns:
         What is wrong with the sources that could not be read; the others are done.
@@ -53,37 +115,71 @@ def score_all(
     Raises:
         InputError: Tables cannot be written there (see ``tables_of``), or there is no rate to match.
     """
-    tables = tables_of(sources, output, maps)
-    check_rate(backend, match_rate)
+    tables = tables_of(sources, output, options)
+    check_rate(backend, options.match_rate)
     errors = []
     for source, table in zip(sources, tables, strict=True):
-        times, archive = StreamTimes(), table.with_suffix(".npz") if maps else None
-        moments: deque[float] = deque()
+        times = StreamTimes()
         try:
-            rate = source_rate(source)
-            offsets = matched_offsets(source, rate, backend) if match_rate else backend.offsets
-            scores = score_video(source, backend, batch, times, moments=moments, offsets=offsets)
-            compared = with_warning(scores, source, backend, times, None if match_rate else rate)
-            write_scores(table, compared, moments, archive)
+            made = _scored(source, table, backend, options, times)
+            files = [path for path in (made.table, made.maps, _written_events(made, options, times)) if path]
+            files += then(made)
         except (InputError, OSError) as error:
             errors.append(str(error))
         else:
-            written = ", ".join(f"{path} ({size_text(path)})" for path in (table, archive) if path)
-            log.info("%s: %s; wrote %s", source, times, written)
+            found = "" if made.events is None else f", {len(made.events)} events"
+            written = ", ".join(f"{path} ({size_text(path)})" for path in files)
+            log.info("%s: %s%s; wrote %s", source, times, found, written)
     return errors
 
 
-def tables_of(sources: Sequence[Path], output: Path, maps: bool = False) -> list[Path]:
+def _scored(source: Path, table: Path, backend: Backend, options: ScoreOptions, times: StreamTimes) -> Scored:
+    archive = table.with_suffix(".npz") if options.maps else None
+    moments: deque[float] = deque()
+    rate, track = source_rate(source), Track()
+    offsets = matched_offsets(source, rate, backend) if options.match_rate else backend.offsets
+    scores = score_video(source, backend, options.batch, times, moments=moments, offsets=offsets, every=options.every)
+    compared = with_warning(scores, source, backend, times, None if options.match_rate else rate)
+    write_scores(table, with_progress(compared, source), moments, archive, track)
+    events = track.events(options.alarms, rate) if options.alarms else None
+    sigma = options.alarms.smoothing * (rate or options.alarms.rate or 0.0) if options.alarms else 0.0
+    return Scored(source, table, track, archive, events, rate, times.size, sigma)
+
+
+def _written_events(made: Scored, options: ScoreOptions, times: StreamTimes) -> Path | None:
+    """Write ``<name>.events.json``, where thresholds are known."""
+    if made.events is None or options.alarms is None:
+        return None
+    path = events_path(made.table)
+    alarms = {name: value for name, value in asdict(options.alarms).items() if name != "rate"}
+    content = {
+        "source": str(made.source),
+        "frames": len(made.track.score),
+        "frames_per_second": made.rate or options.alarms.rate,
+        "frame_size": times.size,
+        "alarms": {EVENT_KEYS.get(name, name): value for name, value in alarms.items()},
+        "events": [event.record(times.size) for event in made.events],
+    }
+    write_json(path, content)
+    return path
+
+
+def events_path(table: Path) -> Path:
+    """Return where the events of a table of scores are written."""
+    return table.with_suffix(".events.json")
+
+
+def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> list[Path]:
     """Return the table of each source; nothing is written.
 
     Args:
         sources: What is scored.
         output: A folder, or the table of a single source.
-        maps: Whether maps are written beside the tables.
+        options: Which files are written beside the tables.
 
     Raises:
         InputError: The output has another ending, is one table for several sources, or two sources have the same name;
-            or a file is in the way that is no earlier table, or no earlier maps.
+            or a file is in the way that is no earlier table, or no earlier maps or events.
     """
     names = [source.absolute().name if source.is_dir() else source.stem for source in sources]
     tables = [output / f"{name}.csv" for name in names]
@@ -97,8 +193,10 @@ def tables_of(sources: Sequence[Path], output: Path, maps: bool = False) -> list
         if count > 1:
             raise InputError(f"{table}: {count} sources are named '{table.stem}'; expected different names")
         refuse_to_replace(table, _is_table, "table of scores")
-        if maps:
+        if options.maps:
             refuse_to_replace(table.with_suffix(".npz"), _is_maps, "file of maps")
+        if options.alarms:
+            refuse_to_replace(events_path(table), _is_events, "file of events")
     return tables
 
 
@@ -158,6 +256,14 @@ def _is_table(path: Path) -> bool:
         return file.read(len(HEADER)) == HEADER.encode()
 
 
+def _is_events(path: Path) -> bool:
+    try:
+        content = read_json(path)
+    except InputError:
+        return False
+    return isinstance(content, dict) and {"source", "alarms", "events"} <= content.keys()
+
+
 def _is_maps(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
@@ -165,7 +271,13 @@ def _is_maps(path: Path) -> bool:
         return all(re.fullmatch(r"(\d+)x\1\.npy", name) for name in archive.namelist())
 
 
-def write_scores(path: Path, parts: Iterable[BatchScores], moments: deque[float], maps: Path | None = None) -> None:
+def write_scores(
+    path: Path,
+    parts: Iterable[BatchScores],
+    moments: deque[float],
+    maps: Path | None = None,
+    track: Track | None = None,
+) -> None:
     """Write scores as they come: the CSV file, and the maps where asked for, whole or not at all.
 
     Args:
@@ -175,6 +287,7 @@ def write_scores(path: Path, parts: Iterable[BatchScores], moments: deque[float]
             is none, ``time_s`` stays empty.
         maps: An .npz file for the maps, (T, g, g) float16 named "1x1", "4x4", "16x16". They wait on the disk, so that
             memory does not grow with the video.
+        track: Takes what is kept of every frame.
 
     Raises:
         InputError: A score is not finite.
@@ -189,8 +302,13 @@ def write_scores(path: Path, parts: Iterable[BatchScores], moments: deque[float]
             for score in part.score:
                 if not math.isfinite(score):
                     raise InputError(f"{path}: the score of frame {frame} is {score}; expected a finite number")
-                table.write(f"{frame},{f'{moments.popleft():.3f}' if moments else ''},{score!s}\n")
+                seconds = moments.popleft() if moments else None
+                table.write(f"{frame},{'' if seconds is None else f'{seconds:.3f}'},{score!s}\n")
                 frame += 1
+                if track and seconds is not None:
+                    track.time.append(seconds)
+            if track:
+                track.add(part.score, part.maps)
             for g, grid in part.maps.items() if archive else ():
                 if g not in grids:
                     grids[g] = stack.enter_context(TemporaryFile(dir=folder))

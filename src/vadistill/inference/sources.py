@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 
 from vadistill.errors import InputError
-from vadistill.io.names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, visible
+from vadistill.io.names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key, visible
 
 RECORD = "record it to a file first, for example with ffmpeg, and score that"
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")
@@ -31,11 +32,20 @@ def _sources(path: Path) -> list[Path]:
         return _of_folder(path)
     if path.is_file():
         return [path]
+    if matches := _matching(path):
+        return [source for match in matches for source in _sources(match)]
     if path.exists():
         raise InputError(
             f"{path}: a device or pipe; expected a video file, a folder of images or a stored clip: {RECORD}"
         )
     raise InputError(_missing(str(path)))
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Return the files that a pattern in quotes, which no shell has replaced, stands for, in natural order."""
+    if pattern.exists() or not set(str(pattern)) & set("*?["):
+        return []
+    return sorted(map(Path, glob(str(pattern))), key=lambda path: natural_key(str(path)))
 
 
 def _of_folder(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ in memory, however long the video is. Windows are those of ``vadistill.windows.l
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from vadistill.io.formats import ending
 from vadistill.io.frames import FrameStore, window_indices
 from vadistill.io.media.depth import Range
 from vadistill.io.media.image_folder import images_of
-from vadistill.io.media.video import Moments, frame_rate, frames_of
+from vadistill.io.media.video import Moments, frame_rate, frames_of, stated_length
 from vadistill.io.resize import resize
 from vadistill.windows.flow_planes import NO_FLOW, FlowPlanes, window_shape
 
@@ -43,7 +43,8 @@ class StreamTimes:
     """Where the seconds of a chain went; the parts overlap, so that their sum may exceed the total.
 
     Attributes:
-        frames: How many were scored.
+        frames: How many came.
+        scored: How many of them were scored.
         decoding: In the first thread.
         resizing: In the second thread.
         assembling: Windows from resized frames, with their flow, also in the second thread.
@@ -54,6 +55,7 @@ class StreamTimes:
     """
 
     frames: int = 0
+    scored: int = 0
     decoding: float = 0.0
     resizing: float = 0.0
     assembling: float = 0.0
@@ -89,6 +91,7 @@ def score_video(
     decoders: int = 1,
     moments: Moments | None = None,
     offsets: Sequence[int] | None = None,
+    every: int = 1,
 ) -> Generator[BatchScores, None, None]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
@@ -103,6 +106,7 @@ def score_video(
         moments: Gets the time of each frame in seconds after the first one, before its score is yielded; nothing where
             times are unknown.
         offsets: Of a window's frames from the judged one, in place of the backend's own.
+        every: Every so many frames one is scored, the first one first; those behind it have its score and maps.
 
     Raises:
         InputError: The source cannot be read to its end (see ``vadistill.io.media.video.frames_of``).
@@ -112,14 +116,42 @@ def score_video(
     decoded = read_source(Path(source), decoders, moments, depth)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
     offsets = offsets or backend.offsets
-    windows = ReadAhead(assemble(frames, backend.size, offsets, batch, times, backend.flow), 1)
+    windows = ReadAhead(assemble(frames, backend.size, offsets, batch, times, backend.flow, every), 1)
     # The frames are closed first, so that the thread that waits for them ends at once and not after a whole batch.
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
-        for given in _timed(windows, times, "waiting"):
-            with times.measured("inference"):
-                scores = backend(given)
-            times.frames += len(given)
-            yield scores
+        scored = _inferred(windows, backend, times)
+        yield from scored if every == 1 else _held(scored, every, times)
+
+
+def _inferred(windows: Iterator[np.ndarray], backend: Backend, times: StreamTimes) -> Iterator[BatchScores]:
+    for given in _timed(windows, times, "waiting"):
+        with times.measured("inference"):
+            scores = backend(given)
+        times.scored += len(given)
+        yield scores
+
+
+def _held(parts: Iterator[BatchScores], every: int, times: StreamTimes) -> Iterator[BatchScores]:
+    """Give the scores of every so many frames to those behind them; how many are behind the last one, times knows."""
+    last, given = None, 0
+    for part in parts:
+        known = part if last is None else _joined(last, part)
+        ready = BatchScores(known.score[:-1], {g: grid[:-1] for g, grid in known.maps.items()})
+        last = BatchScores(known.score[-1:], {g: grid[-1:] for g, grid in known.maps.items()})
+        given += every * len(ready.score)
+        if len(ready.score):
+            yield _repeated(ready, every)
+    if last is not None:
+        yield _repeated(last, times.frames - given)
+
+
+def _joined(one: BatchScores, other: BatchScores) -> BatchScores:
+    maps = {g: np.concatenate([one.maps[g], grid]) for g, grid in other.maps.items()}
+    return BatchScores(np.concatenate([one.score, other.score]), maps)
+
+
+def _repeated(part: BatchScores, count: int) -> BatchScores:
+    return BatchScores(part.score.repeat(count), {g: grid.repeat(count, 0) for g, grid in part.maps.items()})
 
 
 def read_source(
@@ -151,6 +183,14 @@ def source_rate(source: str | Path) -> float | None:
     return FrameStore(source).fps if ending(source) == STORED else frame_rate(source)
 
 
+def source_length(source: str | Path) -> int | None:
+    """Return about how many frames a source of ``score_video`` has, where it says so."""
+    source = Path(source)
+    if source.is_dir():
+        return None
+    return len(FrameStore(source)) if ending(source) == STORED else stated_length(source)
+
+
 def assemble(
     frames: Iterable[np.ndarray],
     size: tuple[int, int],
@@ -158,8 +198,9 @@ def assemble(
     batch: int,
     times: StreamTimes,
     flow: str = NO_FLOW,
+    every: int = 1,
 ) -> Generator[np.ndarray, None, None]:
-    """Yield the windows of all frames, (batch, C, H, W) uint8 and at last what is left.
+    """Yield the windows of all frames, or of every so many, (batch, C, H, W) uint8 and at last what is left.
 
     They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
     """
@@ -168,7 +209,10 @@ def assemble(
     ring = np.empty((behind + 1 + ahead, 4 if planes else 3, *size), np.uint8)
     windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
-    for t, known in _centres(frames, ring, ahead, times):
+    used = {offset % every for offset in (0, *offsets)}  # no other frame is part of a window
+    for t, known in _centres(frames, ring, ahead, times, lambda t: t % every in used):
+        if t % every:
+            continue
         with times.measured("assembling"):
             window = [ring[index % len(ring)] for index in window_indices(t, known, offsets)]
             for place, frame in enumerate(window):
@@ -184,24 +228,26 @@ def assemble(
 
 
 def _centres(
-    frames: Iterable[np.ndarray], ring: np.ndarray, ahead: int, times: StreamTimes
+    frames: Iterable[np.ndarray], ring: np.ndarray, ahead: int, times: StreamTimes, used: Callable[[int], bool]
 ) -> Iterator[tuple[int, int]]:
     """Put frames into the ring, resized; yield each t whose window is there, and how many frames came.
 
     The ring is (R, 3, H, W), or (R, 4, H, W) where the frame is wanted in gray, too.
 
     A window is there when its last frame is. After the last frame of all, their number is the clip's length, so that
-    ``window_indices`` tells in both cases what to take.
+    ``window_indices`` tells in both cases what to take. Frames that are not used are not resized.
     """
     known = 0
     for frame in frames:
         times.size = times.size or (frame.shape[1], frame.shape[0])
-        with times.measured("resizing"):
-            resized, place = resize(frame, ring.shape[2:]), ring[known % len(ring)]
-            cv2.split(resized, list(place[:3]))
-            if len(place) > 3:
-                place[3] = FlowPlanes.gray(resized)
+        if used(known):
+            with times.measured("resizing"):
+                resized, place = resize(frame, ring.shape[2:]), ring[known % len(ring)]
+                cv2.split(resized, list(place[:3]))
+                if len(place) > 3:
+                    place[3] = FlowPlanes.gray(resized)
         known += 1
+        times.frames = known
         if known > ahead:
             yield known - 1 - ahead, known
     for t in range(max(0, known - ahead), known):

@@ -23,9 +23,21 @@ def heat_of(maps: MapStore, clip: str, detector: str) -> np.ndarray:
     """
     side = max(maps.resolutions(clip))
     grid = maps.read(clip, (side,))[side].astype(np.float32)
-    if calibrated_maps(detector):
-        return grid
-    low, high = _scale(maps, side)
+    return grid if calibrated_maps(detector) else _between(grid, *_scale(maps, side))
+
+
+def heat_of_video(grid: np.ndarray, detector: str) -> np.ndarray:
+    """Return the finest maps (T, g, g) of a single video as heat, as ``heat_of``; other maps are judged by themselves.
+
+    Args:
+        grid: The maps.
+        detector: Name of the detector.
+    """
+    grid = grid.astype(np.float32)
+    return grid if calibrated_maps(detector) else _between(grid, *_bounds(grid))
+
+
+def _between(grid: np.ndarray, low: float, high: float) -> np.ndarray:
     return HIGH * (grid - low) / (high - low) if high > low else np.zeros_like(grid)
 
 
@@ -33,5 +45,9 @@ def heat_of(maps: MapStore, clip: str, detector: str) -> np.ndarray:
 def _scale(maps: MapStore, side: int) -> tuple[float, float]:
     """Return the values without heat and with most of it, the highest one where nearly all cells are alike."""
     cells = np.concatenate([maps.read(name, (side,))[side].ravel() for name in maps.clips()]).astype(np.float32)
+    return _bounds(cells)
+
+
+def _bounds(cells: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(cells, (ORDINARY, HOT))
     return float(low), float(high if high > low else cells.max())

@@ -18,7 +18,7 @@ from vadistill.evaluation.results import ObjectsByClip, highest, mean_objects
 from vadistill.geometry.scored_objects import ScoredObjects, no_objects
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
-from vadistill.report.heat import heat_of
+from vadistill.report.heat import heat_of, heat_of_video
 from vadistill.report.mistakes import BOX_COLOURS
 from vadistill.report.plots import (
     ABNORMAL_COLOUR,
@@ -35,6 +35,7 @@ from vadistill.report.plots import (
 
 TEACHERS = "teachers"
 LEGEND = {TEACHERS: "teachers (boxes)"}
+ABNORMAL_FRAMES, EVENTS = "abnormal", "event"
 OUTLINED = {"abnormal": "abnormal (outline)"}
 LEAST_WIDTH, MOST_WIDTH = 460, 1280  # of the frame in a picture, in pixels
 TEXT_WIDTH = 700  # pictures that are wider have larger text and thicker lines
@@ -56,6 +57,7 @@ class Findings:
         labels: (T,) frame labels, or None where unknown.
         masks: (T, H, W) abnormal pixels, or None where unknown.
         detector: Name of the frame-level detector.
+        marked: What labels of 1 stand for: abnormal frames, or events where nobody labelled them.
     """
 
     maps: np.ndarray
@@ -64,12 +66,13 @@ class Findings:
     labels: np.ndarray | None = None
     masks: np.ndarray | None = None
     detector: str = STUDENT
+    marked: str = ABNORMAL_FRAMES
 
     @property
     def legend(self) -> dict[str, str]:
         """What the legend says of each curve, and of abnormal frames."""
         heat = {STUDENT: f"{title_of(self.detector)} (heat)"}
-        return LEGEND | heat | (OUTLINED if self.masks is not None else {})
+        return LEGEND | heat | {"abnormal": self.marked} | (OUTLINED if self.masks is not None else {})
 
 
 def findings_of(
@@ -101,6 +104,22 @@ def findings_of(
     return Findings(heat_of(maps, clip, detector), judged, curves, frame_labels, masks, detector)
 
 
+def findings_of_video(
+    maps: np.ndarray, smoothed: np.ndarray, in_events: np.ndarray | None, size: tuple[int, int], detector: str = STUDENT
+) -> Findings:
+    """Return what a frame-level detector says of a video of which nothing else is known.
+
+    Args:
+        maps: (T, g, g) its finest maps.
+        smoothed: (T,) its smoothed scores.
+        in_events: (T,) whether each frame is part of an event, or None where no threshold is known.
+        size: Height and width of the frames in pixels.
+        detector: Its name.
+    """
+    objects = no_objects(len(smoothed), size)
+    return Findings(heat_of_video(maps, detector), objects, {STUDENT: smoothed}, in_events, None, detector, EVENTS)
+
+
 class Overlay:
     """The pictures of one clip, all of one size: narrow frames enlarged by a whole factor, very wide ones reduced."""
 
@@ -126,7 +145,8 @@ class Overlay:
         """Return the picture of frame t, (H, W, 3) uint8 BGR: a line of text, the frame, the curves with a cursor."""
         labels = self.findings.labels
         abnormal = None if labels is None else bool(labels[t])
-        caption = _caption(f"{self.clip}, frame {t}", abnormal, self.width, self.unit)
+        words = (self.findings.marked, "normal" if self.findings.marked == ABNORMAL_FRAMES else "")
+        caption = _caption(f"{self.clip}, frame {t}", abnormal, words, self.width, self.unit)
         return np.vstack([caption, self.lay_over(t, frame), self.curves.at(t)])
 
     def lay_over(self, t: int, frame: np.ndarray) -> np.ndarray:
@@ -232,13 +252,13 @@ def _tag(picture: np.ndarray, text: str, corner: tuple[int, int], colour: list[f
     cv2.putText(picture, text, (x + 1, y - base), FONT, 0.4 * unit, BLACK, 1, cv2.LINE_AA)
 
 
-def _caption(text: str, abnormal: bool | None, width: int, unit: float) -> np.ndarray:
+def _caption(text: str, abnormal: bool | None, words: tuple[str, str], width: int, unit: float) -> np.ndarray:
     """Return the line above a frame: text on the left, on the right whether the frame is abnormal, where known."""
     height, gap = round(26 * unit), round(8 * unit)
     line = np.full((height, width, 3), 255, np.uint8)
     room, base = width - 2 * gap, height - gap
     if abnormal is not None:
-        truth = "abnormal" if abnormal else "normal"
+        truth = words[not abnormal]
         (length, _), _ = cv2.getTextSize(truth, FONT, 0.5 * unit, 1)
         left = width - length - 2 * gap
         if abnormal:

@@ -70,6 +70,20 @@ def frame_rate(source: str | Path) -> float | None:
     return float(min(rates)) if rates else None
 
 
+def stated_length(path: Path) -> int | None:
+    """Return how many frames a video says it has, by its number or its length and rate; None where it does not.
+
+    Raises:
+        InputError: As ``frames_of`` for a file that cannot be opened.
+    """
+    with closing(opened(path)) as container:
+        film = film_of(container, path)
+        if film.frames:
+            return film.frames
+        seconds = container.duration / av.time_base if container.duration else None
+        return round(seconds * film.average_rate) if seconds and film.average_rate else None
+
+
 def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.ndarray]:
     with closing(opened(path)) as container:
         film = film_of(container, path)

@@ -1,0 +1,204 @@
+"""Events of a scored video: where its smoothed score raises an alarm, when, and in which part of the picture."""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vadistill.errors import InputError
+from vadistill.evaluation.alarm_thresholds import Alarms
+from vadistill.evaluation.events import AlarmRule, alarms
+from vadistill.evaluation.metrics import smooth
+from vadistill.frame_level.packed import PackedDetector, is_packed
+from vadistill.settings import AlarmsConfig
+
+
+@dataclass(frozen=True)
+class AlarmSettings:
+    """When a video has an event.
+
+    Attributes:
+        threshold: Smoothed score from which on an event begins.
+        release: Smoothed score below which it ends.
+        smoothing: Standard deviation of the Gaussian over time, in seconds.
+        cool_down: Seconds; events with less between them are one.
+        wanted: False alarms a day that the threshold was found for; None where it was given.
+        method: How it was found, as in ``alarms.json``, or ``given``.
+        note: What the normal video was too short for, in words.
+        rate: Frames a second of the normal video that it was found on, for videos that do not say theirs.
+    """
+
+    threshold: float
+    release: float
+    smoothing: float
+    cool_down: float
+    wanted: float | None = None
+    method: str = "given"
+    note: str = ""
+    rate: float | None = None
+
+    @classmethod
+    def given(cls, threshold: float, known: Alarms | None) -> "AlarmSettings":
+        """Return those of a threshold that a user gives; the rest is as the detector knows it, or the default."""
+        usual = AlarmsConfig()
+        if known is None:
+            return cls(threshold, threshold, usual.smoothing, usual.cool_down)
+        release = threshold if known.usual is None else known.usual + usual.release * (threshold - known.usual)
+        smoothing, pause, rate = known.smoothing_s, known.cool_down_s, known.frames_per_second
+        return cls(threshold, min(release, threshold), smoothing, pause, rate=rate)
+
+    @classmethod
+    def wanted_rate(cls, wanted: float | None, known: Alarms) -> "AlarmSettings":
+        """Return those of a detector for at most so many false alarms a day, by default for the first rate it knows.
+
+        Raises:
+            InputError: It has no threshold for that.
+        """
+        name = next(iter(known.thresholds)) if wanted is None else f"{wanted:g}"
+        if name not in known.thresholds:
+            raise InputError(
+                f"{name} false alarms a day: no threshold; the detector has some for {', '.join(known.thresholds)} "
+                "(alarms.false_alarms_per_day)"
+            )
+        found = known.thresholds[name]
+        if found.threshold is None or found.release is None:
+            raise InputError(f"{name} false alarms a day: no threshold ({found.note}); expected --threshold")
+        smoothing, pause, rate = known.smoothing_s, known.cool_down_s, known.frames_per_second
+        return cls(found.threshold, found.release, smoothing, pause, float(name), found.method, found.note, rate)
+
+
+def alarms_of(model: Path) -> Alarms | None:
+    """Return the thresholds of a detector's file or folder; only a folder that was packed has some.
+
+    Raises:
+        InputError: The folder is damaged.
+    """
+    return PackedDetector.open(model).alarms() if is_packed(model) else None
+
+
+def detector_of(model: Path) -> str:
+    """Return the name of a detector: what its folder says, else that of whatever is exported and read as it is."""
+    return PackedDetector.open(model).detector().kind if is_packed(model) else "student"
+
+
+def alarm_settings(known: Alarms | None, wanted: float | None, threshold: float | None) -> AlarmSettings | None:
+    """Return when there is an event, or None where no threshold is known and none is asked for.
+
+    Args:
+        known: Thresholds of the detector, if it has some.
+        wanted: False alarms a day at most, which choose one of them.
+        threshold: Given in their place.
+
+    Raises:
+        InputError: Both are given, or the detector has no threshold for what is wanted.
+    """
+    if threshold is not None:
+        if wanted is not None:
+            raise InputError("both a threshold and false alarms a day; expected one of them")
+        return AlarmSettings.given(threshold, known)
+    if known is None and wanted is not None:
+        raise InputError(
+            f"{wanted:g} false alarms a day: the model has no thresholds; expected a folder that 'vadistill pack' wrote"
+        )
+    if known is None or (wanted is None and all(part.threshold is None for part in known.thresholds.values())):
+        return None
+    return AlarmSettings.wanted_rate(wanted, known)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event.
+
+    Attributes:
+        start: Its first frame.
+        end: Its last frame and one.
+        start_s: Time of the first frame in seconds.
+        end_s: Time of the last frame.
+        peak: Frame with the highest smoothed score.
+        peak_s: Its time.
+        score: That score.
+        place: Where the finest map is highest in that frame: x, y, width and height as shares of the frame.
+    """
+
+    start: int
+    end: int
+    start_s: float
+    end_s: float
+    peak: int
+    peak_s: float
+    score: float
+    place: tuple[float, float, float, float]
+
+    def record(self, size: tuple[int, int] | None) -> dict[str, Any]:
+        """Return it as JSON.
+
+        Args:
+            size: Width and height of a frame in pixels, where known.
+        """
+        x, y, width, height = self.place
+        content: dict[str, Any] = {
+            "start_frame": self.start,
+            "end_frame": self.end,
+            "start_s": round(self.start_s, 3),
+            "end_s": round(self.end_s, 3),
+            "peak_frame": self.peak,
+            "peak_s": round(self.peak_s, 3),
+            "score": self.score,
+        }
+        if size:
+            across, down = size
+            box = (x * across, y * down, (x + width) * across, (y + height) * down)
+            content["peak_box"] = [round(edge, 1) for edge in box]
+        return content
+
+
+class Track:
+    """What is kept of every frame of a video while it is scored: 14 bytes.
+
+    Attributes:
+        score: Frame scores.
+        cell: Highest cell of the finest map, counted row by row.
+        time: Seconds after the first frame; nothing where times are unknown.
+        side: Of the finest map.
+    """
+
+    def __init__(self) -> None:
+        self.score, self.cell, self.time, self.side = array("f"), array("H"), array("d"), 1
+
+    def add(self, score: np.ndarray, maps: Mapping[int, np.ndarray]) -> None:
+        """Note the scores (N,) and maps {g: (N, g, g)} of more frames."""
+        self.score.extend(score.tolist())
+        if maps:
+            self.side = max(maps)
+            self.cell.extend(maps[self.side].reshape(len(score), -1).argmax(1).tolist())
+
+    def events(self, settings: AlarmSettings, rate: float | None) -> list[Event]:
+        """Return the events.
+
+        Args:
+            settings: When there is one.
+            rate: Frames a second of the video, where it says them.
+
+        Raises:
+            InputError: Neither the video nor the detector says how many frames there are a second.
+        """
+        rate = rate or settings.rate
+        if not rate:
+            raise InputError("frames a second are unknown; expected a video that states them, for events")
+        smoothed = smooth(np.array(self.score), settings.smoothing * rate)
+        rule = AlarmRule(settings.threshold, settings.release, round(settings.cool_down * rate))
+        return [self._event(smoothed, int(start), int(end), rate) for start, end in alarms(smoothed, rule)]
+
+    def _event(self, smoothed: np.ndarray, start: int, end: int, rate: float) -> Event:
+        peak = start + int(np.argmax(smoothed[start:end]))
+        row, column = divmod(self.cell[peak], self.side) if self.cell else (0, 0)
+        cell = 1 / self.side
+        start_s, end_s, peak_s = (self._moment(t, rate) for t in (start, end - 1, peak))
+        place = (column * cell, row * cell, cell, cell)
+        return Event(start, end, start_s, end_s, peak, peak_s, float(smoothed[peak]), place)
+
+    def _moment(self, t: int, rate: float) -> float:
+        return self.time[t] if len(self.time) > t else t / rate
