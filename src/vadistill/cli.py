@@ -146,7 +146,7 @@ def score(
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Of the smoothed score, in place of the model's.")] = None,
     maps: Annotated[bool, typer.Option(help="Write <video>.npz with the anomaly maps, too.")] = False,
-    overlay: Annotated[bool, typer.Option(help="Write <video>.mp4 with heat and score, and the maps.")] = False,
+    overlay: Annotated[bool, typer.Option(help="Write <video>.overlay.mp4 with heat and score, and the maps.")] = False,
     match_rate: Annotated[
         bool,
         typer.Option(help="Scale the step between frames to the video's rate: as far apart in time as in training."),
@@ -154,17 +154,13 @@ def score(
 ) -> None:
     """Score videos by a trained detector; <video>.events.json has its events where thresholds are known."""
     from vadistill.inference.score_table import ScoreOptions, score_all, tables_of
-    from vadistill.inference.video_events import alarm_settings, alarms_of, detector_of
+    from vadistill.inference.video_events import alarm_settings, alarms_of, detector_of, view_of
 
     _log()
     sources, errors = sources_of(videos)
     alarms = alarm_settings(alarms_of(model), false_alarms_per_day, threshold)
-    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms)
-    films = [table.with_suffix(".mp4") for table in tables_of(sources, output, options)] if overlay else []
-    if replaced := [
-        film for film, source in zip(films, sources, strict=True) if film.exists() and film.samefile(source)
-    ]:
-        raise InputError(f"{replaced[0]}: the film would replace its video; expected another folder for --output")
+    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms, view_of(model))
+    tables_of(sources, output, options)
     if alarms is None:
         log.info("%s: has no thresholds: no events; --threshold makes some", model)
     elif alarms.note:
@@ -186,7 +182,7 @@ def _write_film(detector: str, made: "Scored") -> list[Path]:
         from vadistill.io.mp4 import write_mp4
         from vadistill.report.overlays import Overlay, findings_of_video
     assert made.maps and made.size  # they are asked for with a film
-    side, path = made.track.side, made.table.with_suffix(".mp4")
+    side, path = made.track.side, made.table.with_suffix(".overlay.mp4")
     with np.load(made.maps) as maps:
         found = findings_of_video(maps[f"{side}x{side}"], made.smoothed, made.in_events, made.size[::-1], detector)
     film = Overlay(made.source.stem, found)

@@ -12,7 +12,7 @@ from students import write_student
 import vadistill
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
-from vadistill.inference.score_table import score_all
+from vadistill.inference.score_table import ScoreOptions, score_all
 from vadistill.inference.stream import score_video
 
 
@@ -27,7 +27,7 @@ def test_it_says_what_the_command_line_says(model, tmp_path):
     times = [40 * t for t in range(8)] + [320 + 200 * t for t in range(6)]
     clip = write_film(tmp_path / "clip.mp4", "libx264", noise(14, 48, 64), times=times)
     said = vadistill.load(model).score(clip, batch=4)
-    assert not score_all([clip], tmp_path / "out", load_backend("torch-fp32", model), 4)
+    assert not score_all([clip], tmp_path / "out", load_backend("torch-fp32", model), ScoreOptions(4))
     table = np.genfromtxt(tmp_path / "out/clip.csv", delimiter=",", names=True)
     np.testing.assert_array_equal(said.score, table["score"].astype(np.float32))
     np.testing.assert_allclose(said.time, table["time_s"], atol=6e-4)

@@ -9,7 +9,7 @@ from trees import write_avi, write_images
 
 from vadistill.errors import InputError
 from vadistill.inference.backend import BatchScores
-from vadistill.inference.score_table import score_all, write_scores
+from vadistill.inference.score_table import ScoreOptions, score_all, write_scores
 from vadistill.inference.stream import score_video
 from vadistill.io.frames import write_frames
 from vadistill.windows.training_conditions import Conditions
@@ -64,7 +64,7 @@ def test_every_readable_source_is_scored(tmp_path, caplog):
     (tmp_path / "two.mp4").write_text("no video")
     write_images(tmp_path / "cam.3", noise(5), ".png")
     sources = [tmp_path / name for name in ("one.avi", "two.mp4", "none.mkv", "cam.3")]
-    errors = score_all(sources, tmp_path / "out", Reference(), 4, maps=True)
+    errors = score_all(sources, tmp_path / "out", Reference(), ScoreOptions(4, maps=True))
     assert len(errors) == 2 and "two.mp4: not a readable video" in errors[0] and "none.mkv: missing" in errors[1]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "cam.3.csv",
@@ -88,7 +88,9 @@ def test_a_video_is_told_from_images_of_a_range(tmp_path, caplog):
     write_film(tmp_path / "a.mp4", "libx264", noise(8, 48, 64))
     write_frames(tmp_path / "b.h5", "b", "test", tmp_path / "a.mp4")
     write_images(tmp_path / "c", noise(5, 48, 64), ".png")
-    assert not score_all([tmp_path / name for name in ("a.mp4", "b.h5", "c")], tmp_path / "out", Deep(), 4)
+    assert not score_all(
+        [tmp_path / name for name in ("a.mp4", "b.h5", "c")], tmp_path / "out", Deep(), ScoreOptions(4)
+    )
     assert [line.split(": ")[0] for line in caplog.messages if "a video (training: images" in line] == [
         f"{tmp_path}/a.mp4"
     ]
@@ -99,7 +101,7 @@ def test_the_table_has_presentation_times(tmp_path):
     times = [40 * t for t in range(20)] + [800 + 200 * t for t in range(20)]
     write_film(tmp_path / "a.mp4", "libx264", noise(40, 48, 64), times=times)
     write_frames(tmp_path / "b.h5", "b", "test", tmp_path / "a.mp4")
-    assert not score_all([tmp_path / "a.mp4", tmp_path / "b.h5"], tmp_path / "out", Means(), 4)
+    assert not score_all([tmp_path / "a.mp4", tmp_path / "b.h5"], tmp_path / "out", Means(), ScoreOptions(4))
     for name in "ab":
         with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
             assert [row["time_s"] for row in csv.DictReader(file)] == [f"{t / 1000:.3f}" for t in times]
@@ -107,5 +109,5 @@ def test_the_table_has_presentation_times(tmp_path):
 
 def test_sources_of_one_name_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"out/a\.csv: 2 sources are named 'a'"):
-        score_all([tmp_path / "x" / "a.avi", tmp_path / "y" / "a.mp4"], tmp_path / "out", Means(), 4)
+        score_all([tmp_path / "x" / "a.avi", tmp_path / "y" / "a.mp4"], tmp_path / "out", Means(), ScoreOptions(4))
     assert not (tmp_path / "out").exists()

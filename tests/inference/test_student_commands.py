@@ -17,7 +17,7 @@ from trees import write_avi, write_images
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
 from vadistill.inference.export import export_onnx
-from vadistill.inference.score_table import score_all
+from vadistill.inference.score_table import ScoreOptions, score_all
 from vadistill.io.frames import write_frames
 from vadistill.io.frames import write_images as write_store
 from vadistill.settings import canonical
@@ -119,9 +119,9 @@ def test_outputs_of_scores_that_are_refused(vadistill, model, tmp_path, output, 
 def test_a_stored_clip_whatever_the_case_of_its_ending(model, tmp_path):
     backend = load_backend("torch-fp32", model, threads=1)
     path = store(tmp_path, "a", 25.0)
-    assert score_all([path], tmp_path / "out", backend, 4) == []
+    assert score_all([path], tmp_path / "out", backend, ScoreOptions(4)) == []
     shutil.copy(path, tmp_path / "B.H5")
-    assert score_all([tmp_path / "B.H5"], tmp_path / "out", backend, 4) == []
+    assert score_all([tmp_path / "B.H5"], tmp_path / "out", backend, ScoreOptions(4)) == []
     np.testing.assert_array_equal(scores_of(tmp_path / "out" / "a.csv"), scores_of(tmp_path / "out" / "B.csv"))
 
 
@@ -218,7 +218,7 @@ def warnings_of(caplog, call):
 )
 def test_one_warning_of_a_video_that_was_filmed_otherwise(model, tmp_path, caplog, fps, height, width, told):
     backend, path = load_backend("torch-fp32", model, threads=1), store(tmp_path, "a", fps, height, width)
-    errors, warned = warnings_of(caplog, lambda: score_all([path], tmp_path / "out", backend, 5))
+    errors, warned = warnings_of(caplog, lambda: score_all([path], tmp_path / "out", backend, ScoreOptions(5)))
     assert errors == [] and warned == ([f"{path}: unlike the training clips: {told}"] if told else [])
 
 
@@ -226,19 +226,19 @@ def test_one_warning_of_a_video_that_was_filmed_otherwise(model, tmp_path, caplo
 def test_the_shape_is_that_of_the_decoded_frames(model, tmp_path, caplog, kind):
     backend, path = load_backend("torch-fp32", model, threads=1), tmp_path / ("a.avi" if kind == "video" else "a")
     write_avi(path, frames(4, 90, 60)) if kind == "video" else write_images(path, frames(4, 90, 60), ".png")
-    _, warned = warnings_of(caplog, lambda: score_all([path], tmp_path / "out", backend, 5))
+    _, warned = warnings_of(caplog, lambda: score_all([path], tmp_path / "out", backend, ScoreOptions(5)))
     assert warned == [f"{path}: unlike the training clips: 60x90 portrait (training: 90x60 landscape)"]
 
 
 def test_a_model_that_does_not_say_how_its_clips_were_filmed(old_model, tmp_path, caplog):
     backend, path = load_backend("torch-fp32", old_model, threads=1), store(tmp_path, "a", 3.0, 90, 60)
-    errors, warned = warnings_of(caplog, lambda: score_all([path], tmp_path / "out", backend, 5))
+    errors, warned = warnings_of(caplog, lambda: score_all([path], tmp_path / "out", backend, ScoreOptions(5)))
     assert backend.conditions is None and errors == warned == []
     assert any("does not say how its training clips were filmed" in line for line in caplog.messages)
     with pytest.raises(
         InputError, match=r"--match-rate \(match_rate\): the model does not know the frames a second of its training"
     ):
-        score_all([path], tmp_path / "out", backend, 5, match_rate=True)
+        score_all([path], tmp_path / "out", backend, ScoreOptions(5, match_rate=True))
 
 
 def test_a_matched_rate_sees_the_same_moments(vadistill, model, tmp_path, caplog):
@@ -248,7 +248,9 @@ def test_a_matched_rate_sees_the_same_moments(vadistill, model, tmp_path, caplog
     write_store(tmp_path / "twice.h5", "twice", "test", [image for image in images for _ in range(2)], "png", fps=50.0)
     paths = [tmp_path / "once.h5", tmp_path / "twice.h5"]
     backend = load_backend("torch-fp32", model, threads=1)
-    _, warned = warnings_of(caplog, lambda: score_all(paths, tmp_path / "out", backend, 5, match_rate=True))
+    _, warned = warnings_of(
+        caplog, lambda: score_all(paths, tmp_path / "out", backend, ScoreOptions(5, match_rate=True))
+    )
     assert warned == []
     line = f"{paths[1]}: 50 frames/s (training: 25), frame step 6 for 3: 0.12 s between frames for 0.12 s"
     assert line in caplog.messages
@@ -266,7 +268,7 @@ def test_a_source_without_a_rate_cannot_be_matched(model, tmp_path):
     write_images(tmp_path / "images", frames(4), ".png")
     backend = load_backend("torch-fp32", model, threads=1)
     paths = [tmp_path / "images", store(tmp_path, "a", 25.0)]
-    errors = score_all(paths, tmp_path / "out", backend, 5, match_rate=True)
+    errors = score_all(paths, tmp_path / "out", backend, ScoreOptions(5, match_rate=True))
     assert errors == [f"{tmp_path}/images: states no frames a second; expected them with --match-rate"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.csv"}
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load_file
+
 from vadistill.errors import InputError
 from vadistill.evaluation.alarm_thresholds import Alarms
 from vadistill.io.files import checked_path, read_json, sha256
@@ -15,7 +18,9 @@ from vadistill.io.json_records import JsonRecord, key, later
 
 MANIFEST, FORMAT = "manifest.json", 1
 DETECTOR, WEIGHTS = "detector.json", "weights.safetensors"
-ONNX_FILE, OPENVINO_FOLDER, ALARMS, CARD = "model.onnx", "openvino", "alarms.json", "README.md"
+ONNX_FILE, OPENVINO_FOLDER, ALARMS, VIEW, CARD = (
+    "model.onnx", "openvino", "alarms.json", "view.safetensors", "README.md"
+)  # fmt: skip
 OPENVINO_GRAPH = f"{OPENVINO_FOLDER}/model.xml"
 REMEDY = "copy or pack the folder again"
 
@@ -100,6 +105,10 @@ class PackedDetector:
     def detector(self) -> DetectorFile:
         """Return what is known of the detector."""
         return DetectorFile.read(self.folder / DETECTOR)
+
+    def view(self) -> dict[str, np.ndarray] | None:
+        """Return the arrays of its normal view (``inference.view``), where it has one."""
+        return load_file(self.folder / VIEW) if VIEW in self.files else None
 
     def alarms(self) -> Alarms | None:
         """Return its thresholds, where it has some."""

@@ -1,6 +1,7 @@
 """The door from Python: a trained student that scores videos. The same as ``vadistill score``, without files."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,17 @@ from vadistill.inference.backend import Backend
 from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.score_table import check_rate, matched_offsets, with_warning
 from vadistill.inference.stream import StreamTimes, score_video, source_rate
-from vadistill.inference.video_events import Event, Track, alarm_settings, alarms_of
+from vadistill.inference.video_events import (
+    Event,
+    Track,
+    ViewInterval,
+    alarm_settings,
+    alarms_of,
+    judged,
+    view_of,
+    watch_of,
+)
+from vadistill.inference.view import NormalView
 
 
 @dataclass(frozen=True)
@@ -23,12 +34,16 @@ class ClipScores:
         time: (T,) float64 presentation times in seconds after the first frame, or None where they are unknown.
         maps: {g: (T, g, g) float32} anomaly maps by resolution, the side g of the grid.
         events: Where the smoothed score raises an alarm; None where no threshold is known.
+        silenced: Events that are none, since the view was not the usual one.
+        view: Where it was not.
     """
 
     score: np.ndarray
     time: np.ndarray | None
     maps: dict[int, np.ndarray]
     events: list[Event] | None = None
+    silenced: Sequence[Event] = ()
+    view: Sequence[ViewInterval] = ()
 
     def __len__(self) -> int:
         return len(self.score)
@@ -40,11 +55,12 @@ class FrameDetector:
     Attributes:
         backend: It runs the network, and knows the size of its input and how its training clips were filmed.
         alarms: Its thresholds, where it has some.
+        view: What its camera usually shows, where it says so.
     """
 
-    def __init__(self, backend: Backend, alarms: Alarms | None = None) -> None:
-        """Take a loaded backend and thresholds; see ``load``."""
-        self.backend, self.alarms = backend, alarms
+    def __init__(self, backend: Backend, alarms: Alarms | None = None, view: NormalView | None = None) -> None:
+        """Take a loaded backend and what a packed detector knows; see ``load``."""
+        self.backend, self.alarms, self.view = backend, alarms, view
 
     def score(
         self,
@@ -77,15 +93,18 @@ class FrameDetector:
         rate = source_rate(source)
         offsets = matched_offsets(source, rate, self.backend) if match_rate else None
         found = alarm_settings(self.alarms, false_alarms_per_day, threshold)
-        scores = score_video(source, self.backend, batch, times, moments=moments, offsets=offsets, every=every)
+        watch = watch_of(self.view, rate)
+        scores = score_video(
+            source, self.backend, batch, times, moments=moments, offsets=offsets, every=every, look=watch
+        )
         parts = list(with_warning(scores, source, self.backend, times, None if match_rate else rate))
         track = Track()
         for part in parts:
             track.add(part.score, part.maps)
         track.time.extend(moments)
         maps = {g: np.concatenate([part.maps[g] for part in parts]) for g in self.backend.resolutions}
-        time, events = np.array(moments) if moments else None, track.events(found, rate) if found else None
-        return ClipScores(np.concatenate([part.score for part in parts]), time, maps, events)
+        time, score = np.array(moments) if moments else None, np.concatenate([part.score for part in parts])
+        return ClipScores(score, time, maps, *judged(track, watch, found, rate))
 
 
 def load(model: str | Path, backend: str | None = None) -> FrameDetector:
@@ -99,4 +118,4 @@ def load(model: str | Path, backend: str | None = None) -> FrameDetector:
         InputError: The model is missing or damaged, or the backend's runtime is not installed.
     """
     model = Path(model)
-    return FrameDetector(load_backend(backend or backend_for(model), model), alarms_of(model))
+    return FrameDetector(load_backend(backend or backend_for(model), model), alarms_of(model), view_of(model))

@@ -1,6 +1,7 @@
 """A trained detector out of the results of a data set, as one folder: see ``frame_level.packed``."""
 
 import logging
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from vadistill.frame_level.packed import (
     MANIFEST,
     ONNX_FILE,
     OPENVINO_FOLDER,
+    VIEW,
     WEIGHTS,
     DetectorFile,
     Manifest,
@@ -26,12 +28,15 @@ from vadistill.frame_level.packed import (
 from vadistill.frame_level.registry import TrainedDetector, read_detector
 from vadistill.inference.export import export_onnx, export_openvino
 from vadistill.inference.model_card import Facts, card
+from vadistill.inference.view import NormalView
 from vadistill.io.files import read_json, sha256, whole_folder, write_json
 from vadistill.io.formats import refuse_to_replace
+from vadistill.io.frames import FrameStore
 from vadistill.io.provenance import git_revision, package_versions
 from vadistill.settings import DETECTORS
 
 log = logging.getLogger(__name__)
+VIEW_CLIPS, VIEW_FRAMES = 50, 250  # training clips, and frames of each, that make the normal view
 
 
 def pack(results: Path, folder: Path, name: str = "student") -> list[str]:
@@ -62,6 +67,7 @@ def pack(results: Path, folder: Path, name: str = "student") -> list[str]:
     with whole_folder(folder) as made:
         _write_detector(trained, results, model, made)
         missing = _write_exports(trained, model, made) + facts.missing
+        missing += _write_view(results, made)
         if facts.alarms:
             write_json(made / ALARMS, facts.alarms.content())
         text = card(trained.detector, facts, sorted(path.name for path in made.iterdir()), __version__, git_revision())
@@ -97,11 +103,24 @@ def read_facts(results: Path, name: str) -> Facts:
 
 
 def _write_detector(trained: TrainedDetector, results: Path, model: Path, folder: Path) -> None:
-    weights = {name: np.ascontiguousarray(values.numpy()) for name, values in trained.weights.items()}
+    weights = {name: values.contiguous().numpy() for name, values in trained.weights.items()}
     (folder / WEIGHTS).write_bytes(save(weights))
     source = {"dataset": results.resolve().name, "sha256": sha256(model)}
     kept = DetectorFile(kind=trained.detector.name, settings=trained.detector.settings, source=source)
     write_json(folder / DETECTOR, kept.content())
+
+
+def _write_view(results: Path, folder: Path) -> list[str]:
+    """Write what the camera usually shows, from stored training clips; return a line where there are none."""
+    paths = sorted((results / "frames/train").glob("*.h5"))
+    if not paths:
+        return [
+            f"no view.safetensors, so that a moved or covered camera is not noticed: no {results}/frames/train/*.h5"
+        ]
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(len(paths), VIEW_CLIPS)).astype(int)]
+    frames = chain.from_iterable(islice(FrameStore(path), VIEW_FRAMES) for path in chosen)
+    (folder / VIEW).write_bytes(save(NormalView.of(frames).to_arrays()))
+    return []
 
 
 def _write_exports(trained: TrainedDetector, model: Path, folder: Path) -> list[str]:

@@ -19,7 +19,8 @@ from vadistill.evaluation.metrics import smooth
 from vadistill.inference.backend import Backend, BatchScores
 from vadistill.inference.progress import with_progress
 from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
-from vadistill.inference.video_events import AlarmSettings, Event, Track
+from vadistill.inference.video_events import AlarmSettings, Judged, Track, judged, watch_of
+from vadistill.inference.view import NormalView
 from vadistill.io.files import read_json, whole_file, whole_stream, write_json
 from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
 from vadistill.windows.training_conditions import frame_step, matched_step, with_step
@@ -43,6 +44,7 @@ class ScoreOptions:
         match_rate: Choose the step between a window's frames by the source's rate, so that they lie as far apart in
             time as in training.
         alarms: When there is an event; None for no events.
+        view: What the camera usually shows, where known.
     """
 
     batch: int = 16
@@ -50,6 +52,7 @@ class ScoreOptions:
     maps: bool = False
     match_rate: bool = False
     alarms: AlarmSettings | None = None
+    view: NormalView | None = None
 
 
 class Scored(NamedTuple):
@@ -60,7 +63,7 @@ class Scored(NamedTuple):
         table: Its table of scores.
         track: What is kept of every frame.
         maps: Its maps, where they were asked for.
-        events: Its events, where thresholds are known.
+        judged: Its events, where thresholds are known, and where its view was not the usual one.
         rate: Frames a second, where known.
         size: Width and height of its frames in pixels.
         sigma: Of the smoothing that finds events, in frames; 0 without events.
@@ -70,7 +73,7 @@ class Scored(NamedTuple):
     table: Path
     track: Track
     maps: Path | None
-    events: list[Event] | None
+    judged: Judged
     rate: float | None
     size: tuple[int, int] | None
     sigma: float
@@ -83,10 +86,10 @@ class Scored(NamedTuple):
     @property
     def in_events(self) -> np.ndarray | None:
         """Whether each frame (T,) is part of an event; None where no thresholds are known."""
-        if self.events is None:
+        if self.judged.events is None:
             return None
         marked = np.zeros(len(self.track.score), bool)
-        for event in self.events:
+        for event in self.judged.events:
             marked[event.start : event.end] = True
         return marked
 
@@ -127,9 +130,8 @@ def score_all(
         except (InputError, OSError) as error:
             errors.append(str(error))
         else:
-            found = "" if made.events is None else f", {len(made.events)} events"
             written = ", ".join(f"{path} ({size_text(path)})" for path in files)
-            log.info("%s: %s%s; wrote %s", source, times, found, written)
+            log.info("%s: %s%s; wrote %s", source, times, _found(made.judged), written)
     return errors
 
 
@@ -137,31 +139,45 @@ def _scored(source: Path, table: Path, backend: Backend, options: ScoreOptions, 
     archive = table.with_suffix(".npz") if options.maps else None
     moments: deque[float] = deque()
     rate, track = source_rate(source), Track()
+    watch = watch_of(options.view, rate)
     offsets = matched_offsets(source, rate, backend) if options.match_rate else backend.offsets
-    scores = score_video(source, backend, options.batch, times, moments=moments, offsets=offsets, every=options.every)
+    scores = score_video(
+        source, backend, options.batch, times, moments=moments, offsets=offsets, every=options.every, look=watch
+    )
     compared = with_warning(scores, source, backend, times, None if options.match_rate else rate)
     write_scores(table, with_progress(compared, source), moments, archive, track)
-    events = track.events(options.alarms, rate) if options.alarms else None
     sigma = options.alarms.smoothing * (rate or options.alarms.rate or 0.0) if options.alarms else 0.0
-    return Scored(source, table, track, archive, events, rate, times.size, sigma)
+    return Scored(source, table, track, archive, judged(track, watch, options.alarms, rate), rate, times.size, sigma)
 
 
 def _written_events(made: Scored, options: ScoreOptions, times: StreamTimes) -> Path | None:
     """Write ``<name>.events.json``, where thresholds are known."""
-    if made.events is None or options.alarms is None:
+    if made.judged.events is None or options.alarms is None:
         return None
     path = events_path(made.table)
-    alarms = {name: value for name, value in asdict(options.alarms).items() if name != "rate"}
+    alarms = {name: value for name, value in asdict(options.alarms).items() if name not in ("rate", "high")}
+    rate = made.rate or options.alarms.rate or 1.0
     content = {
         "source": str(made.source),
         "frames": len(made.track.score),
-        "frames_per_second": made.rate or options.alarms.rate,
+        "frames_per_second": rate,
         "frame_size": times.size,
         "alarms": {EVENT_KEYS.get(name, name): value for name, value in alarms.items()},
-        "events": [event.record(times.size) for event in made.events],
+        "events": [event.record(times.size) for event in made.judged.events],
+        "unusual_view": [part.record(rate) for part in made.judged.view],
+        "silenced_events": [event.record(times.size) for event in made.judged.silenced],
     }
     write_json(path, content)
     return path
+
+
+def _found(judged: Judged) -> str:
+    """Return what a line of the log says of events and of the view."""
+    found = "" if judged.events is None else f", {len(judged.events)} events"
+    if judged.view:
+        states = ", ".join(dict.fromkeys(str(part.state) for part in judged.view))
+        found += f", not its usual view ({states}): {len(judged.silenced)} events are none"
+    return found
 
 
 def events_path(table: Path) -> Path:

@@ -92,6 +92,7 @@ def score_video(
     moments: Moments | None = None,
     offsets: Sequence[int] | None = None,
     every: int = 1,
+    look: Callable[[np.ndarray], None] | None = None,
 ) -> Generator[BatchScores, None, None]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
@@ -107,6 +108,7 @@ def score_video(
             times are unknown.
         offsets: Of a window's frames from the judged one, in place of the backend's own.
         every: Every so many frames one is scored, the first one first; those behind it have its score and maps.
+        look: Gets every frame (H, W, 3) as it is decoded, in the first thread.
 
     Raises:
         InputError: The source cannot be read to its end (see ``vadistill.io.media.video.frames_of``).
@@ -114,6 +116,8 @@ def score_video(
     times = times or StreamTimes()
     depth = backend.conditions.depth if backend.conditions else None
     decoded = read_source(Path(source), decoders, moments, depth)
+    if look:
+        decoded = _looked_at(decoded, look)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
     offsets = offsets or backend.offsets
     windows = ReadAhead(assemble(frames, backend.size, offsets, batch, times, backend.flow, every), 1)
@@ -121,6 +125,15 @@ def score_video(
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
         scored = _inferred(windows, backend, times)
         yield from scored if every == 1 else _held(scored, every, times)
+
+
+def _looked_at(
+    frames: Generator[np.ndarray, None, None], look: Callable[[np.ndarray], None]
+) -> Generator[np.ndarray, None, None]:
+    with closing(frames):
+        for frame in frames:
+            look(frame)
+            yield frame
 
 
 def _inferred(windows: Iterator[np.ndarray], backend: Backend, times: StreamTimes) -> Iterator[BatchScores]:

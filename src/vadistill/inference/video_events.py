@@ -1,10 +1,10 @@
 """Events of a scored video: where its smoothed score raises an alarm, when, and in which part of the picture."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from vadistill.evaluation.alarm_thresholds import Alarms
 from vadistill.evaluation.events import AlarmRule, alarms
 from vadistill.evaluation.metrics import smooth
 from vadistill.frame_level.packed import PackedDetector, is_packed
+from vadistill.inference.view import NormalView, ScoreCheck, State, ViewCheck, intervals
 from vadistill.settings import AlarmsConfig
+
+HOLD, STILL = 5.0, 10.0  # seconds until a view is said to be unusual, and a picture to be frozen
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class AlarmSettings:
         method: How it was found, as in ``alarms.json``, or ``given``.
         note: What the normal video was too short for, in words.
         rate: Frames a second of the normal video that it was found on, for videos that do not say theirs.
+        high: Smoothed score that normal video rarely reaches, where known.
     """
 
     threshold: float
@@ -39,6 +43,7 @@ class AlarmSettings:
     method: str = "given"
     note: str = ""
     rate: float | None = None
+    high: float | None = None
 
     @classmethod
     def given(cls, threshold: float, known: Alarms | None) -> "AlarmSettings":
@@ -48,7 +53,7 @@ class AlarmSettings:
             return cls(threshold, threshold, usual.smoothing, usual.cool_down)
         release = threshold if known.usual is None else known.usual + usual.release * (threshold - known.usual)
         smoothing, pause, rate = known.smoothing_s, known.cool_down_s, known.frames_per_second
-        return cls(threshold, min(release, threshold), smoothing, pause, rate=rate)
+        return cls(threshold, min(release, threshold), smoothing, pause, rate=rate, high=known.high)
 
     @classmethod
     def wanted_rate(cls, wanted: float | None, known: Alarms) -> "AlarmSettings":
@@ -67,7 +72,9 @@ class AlarmSettings:
         if found.threshold is None or found.release is None:
             raise InputError(f"{name} false alarms a day: no threshold ({found.note}); expected --threshold")
         smoothing, pause, rate = known.smoothing_s, known.cool_down_s, known.frames_per_second
-        return cls(found.threshold, found.release, smoothing, pause, float(name), found.method, found.note, rate)
+        return cls(
+            found.threshold, found.release, smoothing, pause, float(name), found.method, found.note, rate, known.high
+        )
 
 
 def alarms_of(model: Path) -> Alarms | None:
@@ -77,6 +84,16 @@ def alarms_of(model: Path) -> Alarms | None:
         InputError: The folder is damaged.
     """
     return PackedDetector.open(model).alarms() if is_packed(model) else None
+
+
+def view_of(model: Path) -> NormalView | None:
+    """Return what the camera of a detector usually shows; only a folder that was packed says so.
+
+    Raises:
+        InputError: The folder is damaged.
+    """
+    arrays = PackedDetector.open(model).view() if is_packed(model) else None
+    return NormalView.from_arrays(arrays) if arrays else None
 
 
 def detector_of(model: Path) -> str:
@@ -153,6 +170,110 @@ class Event:
             box = (x * across, y * down, (x + width) * across, (y + height) * down)
             content["peak_box"] = [round(edge, 1) for edge in box]
         return content
+
+
+@dataclass(frozen=True)
+class ViewInterval:
+    """Frames in which the camera does not show what it usually shows, or scores are not what they were.
+
+    Attributes:
+        state: What is the matter.
+        start: First frame.
+        end: Last frame and one.
+    """
+
+    state: State
+    start: int
+    end: int
+
+    def record(self, rate: float) -> dict[str, Any]:
+        """Return it as JSON, at a rate of frames a second."""
+        times = {"start_s": round(self.start / rate, 3), "end_s": round((self.end - 1) / rate, 3)}
+        return {"state": str(self.state), "start_frame": self.start, "end_frame": self.end, **times}
+
+
+class ViewWatch:
+    """Looks at the frames of a video as they come, and says afterwards where the view was not the usual one."""
+
+    def __init__(self, view: NormalView, rate: float) -> None:
+        """Take what the camera usually shows, and the video's frames a second."""
+        self._check, self._rate = ViewCheck(view, HOLD, STILL), rate
+        self._states: list[State] = []
+
+    def __call__(self, frame: np.ndarray) -> None:
+        """Look at the next frame (H, W, 3) uint8 BGR."""
+        self._states.append(self._check.update(frame, len(self._states) / self._rate))
+
+    def intervals(self) -> list[ViewInterval]:
+        """Return where the view was not usual, from when it began: a state is said only after it has held."""
+        return _backdated(self._states, self._rate, {State.FROZEN: HOLD + STILL})
+
+
+def changed_scores(smoothed: np.ndarray, level: float, rate: float) -> list[ViewInterval]:
+    """Return where smoothed scores (T,) stay above a level for so long that the scene must have changed.
+
+    Args:
+        smoothed: The scores.
+        level: That normal scores rarely reach.
+        rate: Frames a second.
+    """
+    check = ScoreCheck(level)
+    return _backdated([check.update(float(score), t / rate) for t, score in enumerate(smoothed)], rate, {})
+
+
+def _backdated(states: Iterable[State], rate: float, seconds: Mapping[State, float]) -> list[ViewInterval]:
+    return [
+        ViewInterval(state, max(0, start - round(seconds.get(state, HOLD) * rate)), end)
+        for state, start, end in intervals(states)
+    ]
+
+
+class Judged(NamedTuple):
+    """What is known of a video when it has been scored.
+
+    Attributes:
+        events: Where it has events; None where no threshold is known.
+        silenced: Those that are none, since the view was not the usual one.
+        view: Where it was not.
+    """
+
+    events: list[Event] | None
+    silenced: list[Event]
+    view: list[ViewInterval]
+
+
+def watch_of(view: NormalView | None, rate: float | None) -> ViewWatch | None:
+    """Return what looks at a video of so many frames a second, where it is known what its camera usually shows."""
+    return ViewWatch(view, rate) if view and rate else None
+
+
+def judged(track: "Track", watch: ViewWatch | None, settings: AlarmSettings | None, rate: float | None) -> Judged:
+    """Return the events of a scored video, and where its view was not the usual one.
+
+    Args:
+        track: What was kept of its frames.
+        watch: What has looked at them.
+        settings: When there is an event.
+        rate: Frames a second, where known.
+
+    Raises:
+        InputError: Events are asked for, and nobody says how many frames there are a second.
+    """
+    view = watch.intervals() if watch else []
+    if settings is None:
+        return Judged(None, [], view)
+    found = track.events(settings, rate)
+    if settings.high is not None:
+        known = rate or settings.rate or 1.0
+        view += changed_scores(smooth(np.array(track.score), settings.smoothing * known), settings.high, known)
+    silenced = [event for event in found if _covered(event, view)]
+    return Judged([event for event in found if event not in silenced], silenced, view)
+
+
+def _covered(event: Event, view: Iterable[ViewInterval]) -> bool:
+    """Return whether half of an event or more lies where the view was not the usual one."""
+    shared = sum(max(0, min(event.end, part.end) - max(event.start, part.start)) for part in view)
+    return 2 * shared >= event.end - event.start
 
 
 class Track:

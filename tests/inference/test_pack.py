@@ -1,0 +1,201 @@
+"""A packed detector: one folder that scores as the training's file does, and says what is wrong with it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from students import windows_of, write_student
+from typer.testing import CliRunner
+
+import vadistill
+from vadistill.cli import app
+from vadistill.errors import InputError
+from vadistill.evaluation.alarm_thresholds import fit_alarms
+from vadistill.frame_level.packed import PackedDetector
+from vadistill.frame_level.registry import read_detector
+from vadistill.inference.backends import backend_for, load_backend
+from vadistill.inference.pack import pack
+from vadistill.inference.view import NormalView
+from vadistill.io.files import write_json
+from vadistill.io.frames import write_images as write_store
+from vadistill.io.media.video import frames_of
+from vadistill.io.mp4 import write_mp4
+from vadistill.settings import AlarmsConfig
+
+RATE = 5.0
+
+
+def normal_frames(count=60, height=60, width=90, seed=0):
+    """A fixed scene with noise."""
+    rng = np.random.default_rng(seed)
+    scene = np.random.default_rng(7).integers(0, 256, (6, 9, 3)).repeat(10, 0).repeat(10, 1)
+    return [np.clip(scene + rng.normal(0, 6, scene.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What the workflow leaves of a small student, without labels."""
+    results = tmp_path_factory.mktemp("results") / "street"
+    (results / "student").mkdir(parents=True)
+    write_student(results / "student/distilled.pt")
+    write_store(results / "frames/train/a.h5", "a", "train", normal_frames(), "png", fps=RATE)
+    model = load_backend("torch-fp32", results / "student/distilled.pt", threads=1)
+    scores = np.random.default_rng(0).normal(1.0, 0.1, 4000)
+    settings = AlarmsConfig(false_alarms_per_day=(24.0, 2000.0), smoothing=0.2, cool_down=1.0)
+    write_json(results / "student/alarms.json", fit_alarms("student", {"a": scores}, RATE, settings).content())
+    assert model.size == (50, 70)
+    return results
+
+
+@pytest.fixture(scope="module")
+def packed(results, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packed") / "street_detector"
+    missing = pack(results, folder)
+    assert [line.split(":")[0] for line in missing] == ["no auc.json", "no localisation.json", "no speed.json"]
+    return folder
+
+
+def test_a_packed_detector_scores_as_the_trained_one(results, packed):
+    frames = windows_of(5)
+    expected = load_backend("torch-fp32", results / "student/distilled.pt", threads=1)(frames)
+    for name in ("eager-fp32", "torch-fp32", "onnx-fp32", "openvino-fp32"):
+        made = load_backend(name, packed, threads=1)(frames)
+        np.testing.assert_allclose(made.score, expected.score, atol=1e-4)
+        np.testing.assert_allclose(made.maps[16], expected.maps[16], atol=1e-4)
+    assert backend_for(packed) == "openvino-fp32"
+    trained, kept = read_detector(results / "student/distilled.pt"), read_detector(packed)
+    assert kept.detector.settings == trained.detector.settings
+    assert all(torch.equal(kept.weights[name], values) for name, values in trained.weights.items())
+
+
+def test_the_folder_says_what_is_in_it(packed):
+    names = {path.name for path in packed.iterdir()}
+    assert names == {
+        *("README.md", "alarms.json", "detector.json", "manifest.json", "model.onnx", "openvino", "view.safetensors"),
+        "weights.safetensors",
+    }
+    card = (packed / "README.md").read_text()
+    assert "# student, trained on street" in card and "| 24 |" in card and "Not measured." in card
+    assert "None" not in card and "nan" not in card
+    view = NormalView.from_arrays(PackedDetector.open(packed).view())
+    assert view.frames == 60
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.safetensors", "alarms.json", "openvino/model.bin"])
+def test_damage_is_one_line(packed, tmp_path, name):
+    copy = tmp_path / "copy"
+    shutil.copytree(packed, copy)
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: damaged, it differs from its checksum in manifest.json; copy or"):
+        load_backend("onnx-fp32", copy)
+    (copy / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: missing, and manifest.json names it"):
+        vadistill.load(copy)
+
+
+def test_a_newer_folder_and_one_that_names_others_are_refused(packed, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(packed, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "vadistill_detector": 2}))
+    with pytest.raises(InputError, match="of format 2, and this vadistill knows 1; expected a newer one"):
+        backend_for(copy)
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": {"../secret": "0"}}))
+    with pytest.raises(InputError, match=r"names '\.\./secret', which lies outside the folder"):
+        read_detector(copy)
+    for broken in ("[]", "{", '{"vadistill_detector": 1}'):
+        (copy / "manifest.json").write_text(broken)
+        with pytest.raises(InputError, match=r"manifest\.json: "):
+            load_backend("onnx-fp32", copy)
+
+
+def test_what_is_in_the_way_stays(results, packed, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").write_text("dear")
+    with pytest.raises(InputError, match=r"mine: a folder is there that is no earlier packed detector"):
+        pack(results, tmp_path / "mine")
+    with pytest.raises(InputError, match=r"sdmae/model\.pt: missing; expected a trained detector: snakemake"):
+        pack(results, tmp_path / "new", "sdmae")
+    with pytest.raises(InputError, match="'teacher': unknown; expected one of student"):
+        pack(results, tmp_path / "new", "teacher")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+
+
+def test_score_writes_events_and_says_where_the_view_was_another(packed, tmp_path, caplog):
+    """A video whose second half is black: its view is said to be dark, and nothing there is an event."""
+    caplog.set_level("INFO")
+    frames = normal_frames(100, seed=1) + [np.zeros((60, 90, 3), np.uint8)] * 100
+    write_mp4(tmp_path / "cam.mp4", frames, RATE)
+    done = run("score", str(tmp_path / "c*.mp4"), "--model", packed, "--output", tmp_path / "out", "--threshold", "-9")
+    assert done.exit_code == 0, done.output
+    made = json.loads((tmp_path / "out/cam.events.json").read_text())
+    assert made["frames"] == 200 and made["frame_size"] == [90, 60] and made["alarms"]["method"] == "given"
+    (dark,) = made["unusual_view"]
+    assert dark["state"] == "dark" and abs(dark["start_frame"] - 100) <= 5 and dark["end_frame"] == 200
+    (silenced,) = made["silenced_events"]
+    assert (silenced["start_frame"], silenced["end_frame"], made["events"]) == (0, 200, [])
+    assert "not its usual view (dark): 1 events are none" in caplog.text
+
+    scored = vadistill.load(packed).score(tmp_path / "cam.mp4", threshold=-9)
+    assert scored.events == [] and [event.end for event in scored.silenced] == [200]
+    assert [str(part.state) for part in scored.view] == ["dark"]
+
+
+def test_a_wanted_rate_chooses_the_threshold(packed, tmp_path):
+    write_mp4(tmp_path / "cam.mp4", normal_frames(40, seed=2), RATE)
+    known = PackedDetector.open(packed).alarms()
+    for wanted in ("24", "2000"):
+        done = run(
+            *("score", tmp_path / "cam.mp4", "--model", packed, "--output", tmp_path / "out"),
+            *("--false-alarms-per-day", wanted),
+        )
+        assert done.exit_code == 0, done.output
+        made = json.loads((tmp_path / "out/cam.events.json").read_text())["alarms"]
+        assert made["threshold"] == known.thresholds[wanted].threshold
+        assert made["false_alarms_per_day"] == float(wanted)
+    with pytest.raises(InputError, match="7 false alarms a day: no threshold; the detector has some for 24, 2000"):
+        run("score", tmp_path / "cam.mp4", "--model", packed, "--output", tmp_path / "o", "--false-alarms-per-day", "7")
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_film_shows_the_events(packed, tmp_path):
+    write_mp4(tmp_path / "cam.mp4", normal_frames(30, seed=3), RATE)
+    done = run("score", tmp_path / "cam.mp4", "--model", packed, "--output", tmp_path / "out", "--overlay")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("cam.csv", "cam.events.json", "cam.npz", "cam.overlay.mp4")
+    ]
+    assert len(list(frames_of(tmp_path / "out/cam.overlay.mp4"))) == 30
+
+
+def test_exports_of_a_folder_are_those_of_its_detector(packed, tmp_path):
+    done = run("export", packed, tmp_path / "again.onnx")
+    assert done.exit_code == 0, done.output
+    frames = windows_of(3)
+    np.testing.assert_allclose(
+        load_backend("onnx-fp32", tmp_path / "again.onnx")(frames).score,
+        load_backend("onnx-fp32", packed)(frames).score,
+        atol=1e-6,
+    )
+
+
+def test_every_so_many_frames_are_scored(packed, tmp_path):
+    """Those are the scores of all frames at their places, and hold until the next one."""
+    path = tmp_path / "cam.mp4"
+    write_mp4(path, normal_frames(23, seed=4), RATE)
+    detector = vadistill.load(packed)
+    full = detector.score(path, batch=4)
+    for every in (1, 2, 3, 5, 23, 40):
+        made = detector.score(path, batch=4, every=every)
+        assert len(made) == 23 and len(made.time) == 23
+        places = np.arange(23) // every * every
+        np.testing.assert_allclose(made.score, full.score[places], rtol=1e-5)
+        np.testing.assert_allclose(made.maps[4], full.maps[4][places], rtol=1e-4)
