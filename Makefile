@@ -38,7 +38,7 @@ demo: $(READY)
 	@$(BIN)/python -m vadistill.report.summary results/demo
 
 # Processes of their own: NNCF changes torch when it is imported, and torch's exporter crashed behind it.
-RUNTIMES := tests/inference/test_export.py tests/inference/test_inference.py
+RUNTIMES := $(addprefix tests/inference/test_,export.py inference.py light.py)
 SPEED := tests/benchmark/test_benchmark.py
 
 # Two processes of one thread each, a file of tests in one of them: its tests may share a costly fixture.

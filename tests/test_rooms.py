@@ -8,7 +8,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/vadistill"
 FLOORS = (
-    {"errors", "quiet", "geometry"},
+    {"errors", "processors", "quiet"},
+    {"extras"},
+    {"geometry"},
     {"settings", "io"},
     {"datasets", "maps", "training"},
     {"detection", "evaluation"},

@@ -21,8 +21,8 @@ from vadistill.evaluation.protocols import DEFAULT, PROTOCOLS, find, frame_auc_w
 from vadistill.evaluation.rbdc_tbdc import rbdc_and_tbdc
 from vadistill.evaluation.region_files import read_pair
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
+from vadistill.extras import extra
 from vadistill.inference.backends import BACKENDS, backend_for, load_backend
-from vadistill.inference.extras import extra
 from vadistill.inference.sources import sources_of
 from vadistill.io.files import write_json
 from vadistill.io.formats import size_text
@@ -214,7 +214,8 @@ def export(
     ] = None,
 ) -> None:
     """Write a student for ONNX Runtime or OpenVINO, checked against torch; a name that ends in .onnx is ONNX."""
-    from vadistill.inference.export import export_ending, export_onnx, export_openvino, windows_for
+    with extra("train"):
+        from vadistill.inference.export import export_ending, export_onnx, export_openvino, windows_for
     from vadistill.inference.model_files import ONNX
 
     onnx = export_ending(model, output) == ONNX
@@ -240,7 +241,8 @@ def benchmark(
     budget: Annotated[float, typer.Option(help="Seconds for each number.", min=0.1)] = 5.0,
 ) -> None:
     """Time a student in every backend, by turns with the official layout in eager fp32."""
-    from vadistill.benchmark.speed import check_record, measure_speed
+    with extra("train"):
+        from vadistill.benchmark.speed import check_record, measure_speed
     from vadistill.inference.model_files import check_student
 
     _log()

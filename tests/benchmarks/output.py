@@ -7,7 +7,8 @@ import pandas as pd
 
 from vadistill.benchmark.machine_peak import describe_machine
 from vadistill.io.files import write_json
-from vadistill.training.device import cores, pick_device
+from vadistill.processors import cores
+from vadistill.training.device import pick_device
 
 
 def save(folder: Path, name: str, tables: dict[str, list[dict[str, Any]]], **more: Any) -> None:

@@ -30,6 +30,7 @@ from vadistill.io.hdf5 import attribute, writing
 from vadistill.io.maps import MapStore
 from vadistill.maps.calibration import Calibrator, map_values
 from vadistill.maps.rasterize import map_pyramid
+from vadistill.processors import cores
 from vadistill.settings import DetectionConfig, section
 from vadistill.stages import build_maps
 from vadistill.stages.score_objects import BATCH
@@ -41,7 +42,7 @@ from vadistill.teachers.loader import TrainingObjects, batches_of_clips, hold_ou
 from vadistill.teachers.registry import build
 from vadistill.teachers.training import train_one_epoch
 from vadistill.training.checkpoint import load_model
-from vadistill.training.device import cores, loader_workers, pick_device
+from vadistill.training.device import loader_workers, pick_device
 from vadistill.windows.loader import loader
 
 log = logging.getLogger(__name__)

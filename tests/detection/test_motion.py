@@ -12,8 +12,8 @@ from stored_clips import store_of
 from vadistill.detection.motion import Flow, motion_of_clip
 from vadistill.geometry.flow import dis_flow
 from vadistill.geometry.motion import by_cell, cell_edges
-from vadistill.io.frames import window_indices
 from vadistill.io.motion import read_shards
+from vadistill.io.window import window_indices
 from vadistill.settings import MotionConfig, canonical
 from vadistill.stages import compute_motion
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from vadistill.errors import InputError
 from vadistill.evaluation import metrics
@@ -49,6 +49,16 @@ def test_smooth_far_from_the_borders_is_the_plain_gaussian_filter():
     scores = np.random.default_rng(1).random(100).astype(np.float32)
     expected = gaussian_filter1d(scores.astype(float), 3.0, truncate=4.0)
     np.testing.assert_allclose(metrics.smooth(scores, 3.0)[12:-12], expected[12:-12], atol=1e-12)
+
+
+@pytest.mark.parametrize(("frames", "sigma"), [(1, 3.0), (7, 50.0), (200, 0.2), (200, 2.5), (2000, 21.0)])
+def test_smooth_is_the_gaussian_filter_of_scipy_over_the_frames_that_exist(frames, sigma):
+    scores = np.random.default_rng(4).normal(size=frames)
+    weighted, weight = (
+        gaussian_filter1d(values, sigma, mode="constant", truncate=metrics.TRUNCATE)
+        for values in (scores, np.ones(frames))
+    )
+    np.testing.assert_allclose(metrics.smooth(scores, sigma), weighted / weight, rtol=0, atol=1e-12)
 
 
 def test_smooth_leaves_constant_scores_exactly_constant():
@@ -104,6 +114,23 @@ def test_equal_error_rate_and_average_precision():
     assert metrics.equal_error_rate(np.ones(8), labels) == pytest.approx(0.5)
     for measure in (metrics.equal_error_rate, metrics.average_precision, metrics.auc):
         assert measure(scores, np.ones(8)) is None and measure(scores, np.zeros(8)) is None
+
+
+@pytest.mark.parametrize("values", [2, 7, 1000])
+def test_curves_with_ties_are_those_of_scikit_learn(values):
+    rng = np.random.default_rng(values)
+    scores, labels = rng.integers(0, values, 300).astype(float), rng.random(300) < 0.3
+    assert metrics.average_precision(scores, labels) == pytest.approx(
+        average_precision_score(labels, scores), abs=1e-12
+    )
+    false, true, thresholds = (part[1:] for part in roc_curve(labels, scores, drop_intermediate=False))
+    curve = metrics.curve(scores, labels)
+    np.testing.assert_array_equal(curve[2], thresholds)
+    np.testing.assert_allclose(curve[0] / curve[0][-1], false, atol=1e-12)
+    np.testing.assert_allclose(curve[1] / curve[1][-1], true, atol=1e-12)
+    least = np.abs(false + true - 1).min()
+    chosen = list(thresholds).index(metrics.equal_error_threshold(scores, labels))
+    assert np.abs(false + true - 1)[chosen] == pytest.approx(least, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.onnx_graph import to_onnx
 from vadistill.maps.grid_pool import GridPool
+from vadistill.processors import cores
 from vadistill.settings import StudentConfig
 from vadistill.student.graph import streamlined
 from vadistill.student.network import Student
-from vadistill.training.device import cores
 
 # Highest difference of a score from the plain student's, whose scores go from 0.82 to 0.97 here.
 BOUNDS = {"fp32": 1e-5, "bf16": 0.03, "int8": 0.05}
@@ -214,5 +214,6 @@ def test_what_cannot_be_loaded(model, tmp_path, monkeypatch):
                 load_backend(name, tmp_path / path)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     monkeypatch.delitem(sys.modules, "vadistill.inference.onnx_graph", raising=False)
-    with pytest.raises(InputError, match=r"the package onnxscript is missing; install vadistill with its extra 'onnx'"):
+    lacking = "the package onnxscript is missing; install vadistill with its extra 'train'"
+    with pytest.raises(InputError, match=lacking):
         load_backend("onnx-fp32", model)

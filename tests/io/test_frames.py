@@ -12,9 +12,10 @@ import pytest
 from trees import FRAMES, HEIGHT, WIDTH, number_of, pictures, write_avi, write_images, write_mp4
 
 from vadistill.errors import InputError
-from vadistill.io.frames import FrameStore, window_indices, write_frames
+from vadistill.io.frames import FrameStore, write_frames
 from vadistill.io.frames import write_images as store_images
 from vadistill.io.media.video import frame_rate, frames_of
+from vadistill.io.window import window_indices
 
 
 def numbers(frames):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from vadistill.geometry.flow import dis_flow
-from vadistill.windows.flow_planes import MOST, FlowPlanes, plane_count, window_shape
+from vadistill.windows.flow_planes import MOST, FlowPlanes
+from vadistill.windows.shape import plane_count, window_shape
 
 
 def texture(shift=(0, 0), size=(64, 96)):

@@ -10,7 +10,7 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.inference.backend import Backend
-from vadistill.windows.flow_planes import window_shape
+from vadistill.windows.shape import window_shape
 
 
 def random_windows(backend: Backend, count: int) -> np.ndarray:

@@ -24,8 +24,9 @@ from vadistill.io.files import read_json
 from vadistill.io.formats import known_ending, refuse_to_replace
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
+from vadistill.processors import cores
 from vadistill.settings import DemoConfig
-from vadistill.training.device import cores, pick_device
+from vadistill.training.device import pick_device
 
 log = logging.getLogger(__name__)
 OFFICIAL = f"official-{BASELINE}"

@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.io.arrays import load_arrays
 from vadistill.io.files import checked_path
-from vadistill.io.media.image_folder import decode_image
 
 
 def labels_of_intervals(intervals: Iterable[tuple[int, int]], frames: int, path: Path, clip: str) -> np.ndarray:
@@ -80,13 +78,6 @@ def checked_masks(
                 "height and width"
             )
     return np.stack(masks)
-
-
-def read_grey(path: Path) -> np.ndarray:
-    """Read an image as (H, W) uint8."""
-    if not checked_path(path).is_file():
-        raise InputError(f"{path}: missing; expected a mask")
-    return decode_image(path.read_bytes(), path, cv2.IMREAD_GRAYSCALE)
 
 
 def text_lines(path: Path) -> list[str]:

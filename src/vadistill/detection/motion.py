@@ -1,41 +1,19 @@
 """The motion of frames, by cells, from the frames around them."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from vadistill.geometry.flow import dis_flow
+from vadistill.geometry.flow import PRESETS, dis_flow, one_thread
 from vadistill.geometry.motion import Motion, by_cell
-from vadistill.io.frames import FrameStore, window_indices
+from vadistill.io.frames import FrameStore
 from vadistill.io.resize import resize
+from vadistill.io.window import window_indices
 from vadistill.settings import MotionConfig
 
-PRESETS = {
-    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-}
 ByCell = tuple[np.ndarray, np.ndarray]  # (2, R, C, 2) and (2, R, C) float16: ``Motion`` of one frame
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Have OpenCV use one thread: DIS cuts its picture into as many stripes as there are, each with its own result.
-
-    Where it has one, it is left alone: in a process that was forked off it would wait for threads that are not there.
-    """
-    before = cv2.getNumThreads()
-    if before == 1:
-        yield
-        return
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 class Flow:

@@ -6,11 +6,8 @@ Scores and labels come as dicts from clip name to (T,) arrays; a label is 0 (nor
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from vadistill.errors import InputError
-
-# scikit-learn is imported where it computes: it takes two seconds, and many stages only need the rest of this module.
 
 TRUNCATE = 4.0  # the Gaussian is cut off at this many standard deviations
 
@@ -45,9 +42,10 @@ def smooth(scores: np.ndarray, sigma: float) -> np.ndarray:
     # Measured from the first score: a constant clip then stays exactly constant, and no rounding noise is ranked.
     # No tap of the window lies beyond the clip: a huge sigma is the plain mean, in the memory of a small one.
     radius = min(int(TRUNCATE * sigma + 0.5), len(scores))
+    window = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     weighted, weight = (
-        gaussian_filter1d(signal, sigma, mode="constant", cval=0.0, radius=radius)
-        for signal in (scores - scores[0], np.ones_like(scores))
+        np.convolve(signal, window)[radius : radius + len(scores)]
+        for signal in (scores - scores[0], np.ones(len(scores)))
     )
     return scores[0] + weighted / weight
 
@@ -77,12 +75,24 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
     return float(above / pairs)
 
 
+def curve(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what each threshold on (T,) scores finds: the K different scores, from the highest.
+
+    Returns:
+        (K,) numbers of normal and of abnormal frames at or above the threshold, as floats, and (K,) the thresholds.
+    """
+    thresholds, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    abnormal = np.bincount(places, labels)
+    return np.cumsum((counts - abnormal)[::-1]), np.cumsum(abnormal[::-1]), thresholds[::-1]
+
+
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float | None:
     """Return the average precision of (T,) scores, abnormal frames being the positives; None with one class only."""
-    from sklearn.metrics import average_precision_score
-
     labels = np.asarray(labels, bool)
-    return None if labels.all() or not labels.any() else float(average_precision_score(labels, scores))
+    if labels.all() or not labels.any():
+        return None
+    false, true, _ = curve(scores, labels)
+    return float(np.sum(np.diff(true, prepend=0) * true / (true + false)) / true[-1])
 
 
 def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
@@ -90,12 +100,10 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> float | None:
 
     Between two points of the curve the rates are interpolated linearly.
     """
-    from sklearn.metrics import roc_curve
-
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
         return None
-    false, true, _ = roc_curve(labels, scores)
+    false, true = (np.append(0, counts) / counts[-1] for counts in curve(scores, labels)[:2])
     excess = false + true - 1  # false alarms minus misses: rises along the curve from -1 to 1
     return float(np.interp(0.0, excess, false))
 
@@ -105,14 +113,11 @@ def equal_error_threshold(scores: np.ndarray, labels: np.ndarray) -> float | Non
 
     Of all thresholds the one with the smallest difference of the two rates; None with one class.
     """
-    from sklearn.metrics import roc_curve
-
     labels = np.asarray(labels, bool)
     if labels.all() or not labels.any():
         return None
-    # By default some thresholds are left out: those that change nothing of the curve's area. The first one is infinity.
-    false, true, threshold = (values[1:] for values in roc_curve(labels, scores, drop_intermediate=False))
-    return float(threshold[np.argmin(np.abs(false + true - 1))])
+    false, true, threshold = curve(scores, labels)
+    return float(threshold[np.argmin(np.abs(false / false[-1] + true / true[-1] - 1))])
 
 
 def micro_auc(scores: FrameScores, labels: FrameLabels) -> float | None:

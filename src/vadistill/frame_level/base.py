@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vadistill.training.run import TrainingRun
-from vadistill.windows.flow_planes import NO_FLOW, window_shape
 from vadistill.windows.loader import FrameWindows
+from vadistill.windows.shape import NO_FLOW, window_shape
 
 
 class FrameLevelDetector(ABC):

@@ -1,16 +1,43 @@
 """Dense optical flow from one image to another, by OpenCV."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import cv2
 import numpy as np
+
+from vadistill.extras import extra
+
+with extra("opencv"):
+    import cv2
 
 DenseFlow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Gives the flow (H, W, 2) float32, (x, y) in pixels, from one image (H, W[, 3]) uint8 to another."""
 
+PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
 LEAST_SIDE = 32  # pixels: smaller pictures make DIS crash, so that their borders are repeated
 _NO_GUESS: Any = None  # of the flow; OpenCV's types do not say that it may be missing
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have OpenCV use one thread: DIS cuts its picture into as many stripes as there are, each with its own result.
+
+    Where it has one, it is left alone: in a process that was forked off it would wait for threads that are not there.
+    """
+    before = cv2.getNumThreads()
+    if before == 1:
+        yield
+        return
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def dis_flow(preset: int) -> DenseFlow:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.extras import extra
 from vadistill.frame_level.packed import PackedDetector, is_packed
 from vadistill.inference.backend import Backend
 from vadistill.inference.model_files import ONNX, OPENVINO, STUDENT, model_ending
 from vadistill.io.files import checked_path
-from vadistill.training.device import cores
+from vadistill.processors import cores
+from vadistill.windows.shape import NO_FLOW
 
 Frames = Sequence[np.ndarray]
 BASELINE = "eager-fp32"  # the student as it is trained
@@ -19,9 +21,10 @@ BASELINE = "eager-fp32"  # the student as it is trained
 
 def _torch(maker: str, dtype: str) -> Callable[[str, Path, int, Frames], Backend]:
     def load(name: str, model: Path, threads: int, _: Frames) -> Backend:
-        import torch
+        with extra("train"):
+            import torch
 
-        from vadistill.inference import torch_backend
+            from vadistill.inference import torch_backend
 
         return getattr(torch_backend, maker)(name, model, threads, getattr(torch, dtype))
 
@@ -106,4 +109,7 @@ def load_backend(name: str, model: Path, *, threads: int | None = None, calibrat
     if not name.startswith(beginnings):
         fitting = ", ".join(known for known in BACKENDS if known.startswith(beginnings))
         raise InputError(f"{model}: the backend '{name}' does not run such a file; expected one of {fitting}")
-    return BACKENDS[name](name, model, threads or cores(), calibration)
+    backend = BACKENDS[name](name, model, threads or cores(), calibration)
+    if backend.flow != NO_FLOW:
+        import vadistill.windows.flow_planes  # noqa: F401 (without OpenCV there is no flow: said before a clip is read)
+    return backend

@@ -3,16 +3,18 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.frame_level.base import FrameLevelDetector
 from vadistill.inference.backend import BatchScores
 from vadistill.settings import canonical
-from vadistill.windows.flow_planes import NO_FLOW, window_shape
+from vadistill.windows.shape import NO_FLOW, window_shape
 from vadistill.windows.training_conditions import Conditions
+
+if TYPE_CHECKING:  # it brings torch, which an exported student does not need
+    from vadistill.frame_level.base import FrameLevelDetector
 
 KEY = "vadistill"  # of the description among a file's metadata
 GRAPH, WEIGHTS = "model.xml", "model.bin"  # in the folder of an OpenVINO graph
@@ -40,7 +42,7 @@ class Description:
     flow: str = NO_FLOW
 
     @classmethod
-    def of(cls, detector: FrameLevelDetector) -> "Description":
+    def of(cls, detector: "FrameLevelDetector") -> "Description":
         """Return the description of a trained detector as it is stored: in float32."""
         return cls(detector.size, detector.offsets, detector.resolutions, "fp32", detector.settings, detector.flow)
 

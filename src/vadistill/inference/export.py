@@ -21,7 +21,7 @@ from vadistill.inference.description import is_onnx_export, is_openvino_export
 from vadistill.inference.model_files import EXPORTS, ONNX, check_student
 from vadistill.io.files import whole_file, whole_folder
 from vadistill.io.formats import known_ending, refuse_to_replace
-from vadistill.windows.flow_planes import window_shape
+from vadistill.windows.shape import window_shape
 
 # Highest difference of a score or a map's cell from torch's: at least four times what trained students showed.
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 0.2}

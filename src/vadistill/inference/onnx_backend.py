@@ -3,16 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from vadistill.errors import InputError
+from vadistill.extras import extra
 from vadistill.inference.backend import BatchScores
 from vadistill.inference.description import KEY, Description
-from vadistill.inference.extras import extra
 from vadistill.inference.model_files import ONNX
 from vadistill.io.formats import ending
-
-with extra("onnx"):
-    import onnxruntime
 
 
 class OnnxBackend:
@@ -49,6 +47,7 @@ class OnnxBackend:
 
 
 def _exported(model: Path) -> bytes:
-    from vadistill.inference.onnx_graph import to_onnx  # an exported file needs no exporter
+    with extra("train"):  # an exported file needs no exporter
+        from vadistill.inference.onnx_graph import to_onnx
 
     return to_onnx(model)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from vadistill.extras import extra
 from vadistill.frame_level.registry import load_network
 from vadistill.inference.description import KEY, Description
-from vadistill.inference.extras import extra
 
-with extra("onnx"):
+with extra("train"):
     import onnx  # noqa: F401 (torch's exporter needs it and would say so in many lines)
     import onnxscript  # noqa: F401
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.extras import extra
 from vadistill.inference.backend import BatchScores
-from vadistill.inference.extras import extra
 from vadistill.inference.openvino_graph import description_of, quantised, read_openvino
 
 with extra("openvino"):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vadistill.errors import InputError
+from vadistill.extras import extra
 from vadistill.inference.description import GRAPH, KEY, Description
-from vadistill.inference.extras import extra
 from vadistill.inference.model_files import STUDENT
 from vadistill.io.formats import ending
 
@@ -29,7 +29,8 @@ def read_openvino(model: Path) -> openvino.Model:
         InputError: The file is none of these.
     """
     if model.is_file() and ending(model) == STUDENT:
-        from vadistill.inference.onnx_graph import to_onnx  # an exported graph needs no exporter
+        with extra("train"):  # an exported graph needs no exporter
+            from vadistill.inference.onnx_graph import to_onnx
 
         return openvino.Core().read_model(to_onnx(model))
     try:
@@ -75,7 +76,7 @@ def quantised(graph: openvino.Model, calibration: Sequence[np.ndarray]) -> openv
             "8 bits: no calibration frames; expected windows of training frames ('vadistill export' takes them: "
             "--precision int8 --frames)"
         )
-    with extra("openvino"):  # imported only here: it changes torch
+    with extra("train"):  # imported only here: it changes torch
         import nncf
         from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet

@@ -11,20 +11,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import cv2
 import numpy as np
 
+from vadistill.extras import extra
 from vadistill.inference.backend import Backend, BatchScores
 from vadistill.io.files import checked_path
 from vadistill.io.formats import ending
-from vadistill.io.frames import FrameStore, window_indices
 from vadistill.io.media.depth import Range
-from vadistill.io.media.image_folder import images_of
 from vadistill.io.media.video import Moments, frame_rate, frames_of, stated_length
 from vadistill.io.resize import resize
-from vadistill.windows.flow_planes import NO_FLOW, FlowPlanes, window_shape
+from vadistill.io.window import window_indices
+from vadistill.windows.shape import NO_FLOW, window_shape
+
+if TYPE_CHECKING:  # what only some sources and students need
+    from vadistill.io.frames import FrameStore
+    from vadistill.windows.flow_planes import FlowPlanes
 
 STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
@@ -176,12 +179,14 @@ def read_source(
     the values of images of more than 8 bits that become 0 and 255, as in training; None for the full range of 16 bits.
     """
     if checked_path(source).is_dir():
+        from vadistill.io.media.image_folder import images_of
+
         yield from (image.frame for image in images_of(source, depth))
         return
     if ending(source) != STORED:
         yield from frames_of(source, decoders, moments)
         return
-    with closing(FrameStore(source)) as store:
+    with closing(_stored(source)) as store:
         times = store.times
         if times is None and store.fps:
             times = np.arange(len(store)) / store.fps
@@ -191,9 +196,16 @@ def read_source(
             yield frame
 
 
+def _stored(source: str | Path) -> "FrameStore":
+    with extra("train"):
+        from vadistill.io.frames import FrameStore
+
+    return FrameStore(source)
+
+
 def source_rate(source: str | Path) -> float | None:
     """Return the frames a second that a source of ``score_video`` declares, if it does."""
-    return FrameStore(source).fps if ending(source) == STORED else frame_rate(source)
+    return _stored(source).fps if ending(source) == STORED else frame_rate(source)
 
 
 def source_length(source: str | Path) -> int | None:
@@ -201,7 +213,7 @@ def source_length(source: str | Path) -> int | None:
     source = Path(source)
     if source.is_dir():
         return None
-    return len(FrameStore(source)) if ending(source) == STORED else stated_length(source)
+    return len(_stored(source)) if ending(source) == STORED else stated_length(source)
 
 
 def assemble(
@@ -218,12 +230,12 @@ def assemble(
     They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
     """
     behind, ahead = max(0, -min(offsets)), max(0, *offsets)
-    planes = FlowPlanes(flow) if flow != NO_FLOW else None
+    planes = _planes(flow)
     ring = np.empty((behind + 1 + ahead, 4 if planes else 3, *size), np.uint8)
     windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
     used = {offset % every for offset in (0, *offsets)}  # no other frame is part of a window
-    for t, known in _centres(frames, ring, ahead, times, lambda t: t % every in used):
+    for t, known in _centres(frames, ring, ahead, times, planes, lambda t: t % every in used):
         if t % every:
             continue
         with times.measured("assembling"):
@@ -240,12 +252,25 @@ def assemble(
         yield windows[turn, :filled]
 
 
+def _planes(flow: str) -> "FlowPlanes | None":
+    if flow == NO_FLOW:
+        return None
+    from vadistill.windows.flow_planes import FlowPlanes
+
+    return FlowPlanes(flow)
+
+
 def _centres(
-    frames: Iterable[np.ndarray], ring: np.ndarray, ahead: int, times: StreamTimes, used: Callable[[int], bool]
+    frames: Iterable[np.ndarray],
+    ring: np.ndarray,
+    ahead: int,
+    times: StreamTimes,
+    planes: "FlowPlanes | None",
+    used: Callable[[int], bool],
 ) -> Iterator[tuple[int, int]]:
     """Put frames into the ring, resized; yield each t whose window is there, and how many frames came.
 
-    The ring is (R, 3, H, W), or (R, 4, H, W) where the frame is wanted in gray, too.
+    The ring is (R, 3, H, W), or (R, 4, H, W) where there are planes, which want the frame in gray, too.
 
     A window is there when its last frame is. After the last frame of all, their number is the clip's length, so that
     ``window_indices`` tells in both cases what to take. Frames that are not used are not resized.
@@ -256,9 +281,9 @@ def _centres(
         if used(known):
             with times.measured("resizing"):
                 resized, place = resize(frame, ring.shape[2:]), ring[known % len(ring)]
-                cv2.split(resized, list(place[:3]))
-                if len(place) > 3:
-                    place[3] = FlowPlanes.gray(resized)
+                place[:3] = resized.transpose(2, 0, 1)
+                if planes:
+                    place[3] = planes.gray(resized)
         known += 1
         times.frames = known
         if known > ahead:

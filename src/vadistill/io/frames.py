@@ -28,8 +28,10 @@ from vadistill.io.hdf5 import (
     writing,
 )
 from vadistill.io.media.depth import Range
-from vadistill.io.media.image_folder import SourceFrame, decode_image, images_of
+from vadistill.io.media.image_file import decode_image
+from vadistill.io.media.image_folder import SourceFrame, images_of
 from vadistill.io.media.video import frame_rate, frames_of
+from vadistill.io.window import window_indices
 
 VERSION = 1
 # About one encoded frame: a larger chunk would be read, and checked, whole for every frame.
@@ -268,14 +270,3 @@ class FrameStore:
 def frame_stores(paths: Sequence[Path]) -> dict[str, FrameStore]:
     """Return the frame stores by the name of their clip, not opened yet."""
     return {path.stem: FrameStore(path) for path in paths}
-
-
-def window_indices(t: int, frames: int, offsets: Sequence[int], border: str = "repeat") -> list[int]:
-    """Return the frame numbers of the window around t in a clip of so many frames; see ``FrameStore.window``."""
-    if border == "repeat":
-        return [t + offset if 0 <= t + offset < frames else t for offset in offsets]
-    if border != "clamp":
-        raise ValueError(f"border '{border}'; expected repeat or clamp")
-    lowest, highest = -min(offsets), frames - 1 - max(offsets)
-    centre = min(max(t, lowest), highest) if lowest <= highest else t
-    return [min(max(centre + offset, 0), frames - 1) for offset in offsets]

@@ -13,13 +13,14 @@ from vadistill.detection.objects import read_objects
 from vadistill.io import object_scores
 from vadistill.io.frames import frame_stores
 from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
+from vadistill.processors import cores
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers.base import Teacher
 from vadistill.teachers.loader import batches_of_clips
 from vadistill.teachers.registry import build
 from vadistill.training.checkpoint import drop_state, fitting, load_model
-from vadistill.training.device import cores, pick_device
+from vadistill.training.device import pick_device
 
 log = logging.getLogger(__name__)
 BATCH = 128  # objects

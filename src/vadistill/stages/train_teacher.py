@@ -11,6 +11,7 @@ import torch
 from vadistill.detection.objects import index_objects
 from vadistill.io.detections import class_names
 from vadistill.io.frames import frame_stores
+from vadistill.processors import cores
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.teachers.image_pool import read_image_pool
@@ -19,7 +20,7 @@ from vadistill.teachers.pretrained.weights import cached_weights
 from vadistill.teachers.registry import build
 from vadistill.teachers.training import fit
 from vadistill.training.checkpoint import file_stamp
-from vadistill.training.device import cores, pick_device
+from vadistill.training.device import pick_device
 from vadistill.training.run import TrainingRun
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from vadistill.errors import InputError
 from vadistill.settings import StudentConfig
-from vadistill.windows.flow_planes import plane_count
+from vadistill.windows.shape import plane_count
 
 STEMS = {"full": 1, "half": 2, "quarter": 4}  # stride of the first convolution
 FLOW_WIDTH = 16  # channels between the two convolutions of the flow

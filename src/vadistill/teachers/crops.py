@@ -7,7 +7,8 @@ import numpy as np
 
 from vadistill.geometry.boxes import clip_to_pixels
 from vadistill.geometry.flow import DenseFlow, dis_flow, farneback_flow
-from vadistill.io.frames import FrameStore, window_indices
+from vadistill.io.frames import FrameStore
+from vadistill.io.window import window_indices
 from vadistill.teachers.base import CropRequest, random_gaps
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
-from vadistill.io.media.image_folder import decode_image
+from vadistill.io.media.image_file import decode_image
 from vadistill.io.names import IMAGE_SUFFIXES, visible
 from vadistill.io.resize import resize
 

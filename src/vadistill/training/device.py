@@ -1,18 +1,12 @@
 """What of this machine may be used: processors and the GPU."""
 
-import os
 from typing import TypeVar
 
 import torch
 
+from vadistill.processors import cores
+
 Network = TypeVar("Network", bound=torch.nn.Module)
-
-
-def cores() -> int:
-    """Return how many processors this process may use: its affinity, and OMP_NUM_THREADS where a scheduler sets it."""
-    allowed = len(os.sched_getaffinity(0))
-    wished = os.environ.get("OMP_NUM_THREADS", "")
-    return min(allowed, int(wished)) if wished.isdigit() and int(wished) else allowed
 
 
 def loader_workers() -> int:

@@ -2,30 +2,17 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
-from vadistill.detection.motion import PRESETS, one_thread
-from vadistill.geometry.flow import dis_flow
+from vadistill.extras import extra
+from vadistill.geometry.flow import PRESETS, dis_flow, one_thread
+from vadistill.windows.shape import NEIGHBOURS
 
-NO_FLOW = "none"
-NEIGHBOURS = (-1, 1)  # of the middle frame, in the order of the window
+with extra("opencv"):
+    import cv2
+
 STILL, STEPS = 127, 128  # a byte b is (b - STILL) / STEPS of MOST, as pixels are scaled for a network
 MOST = 1 / 8  # highest speed that a byte tells, in heights of the frame
-
-
-def plane_count(flow: str) -> int:
-    """Return how many planes a window has beside its frames: across and down, to each neighbour of the middle frame.
-
-    Args:
-        flow: Preset of DIS, or ``none``.
-    """
-    return 0 if flow == NO_FLOW else 2 * len(NEIGHBOURS)
-
-
-def window_shape(size: tuple[int, int], offsets: Sequence[int], flow: str = NO_FLOW) -> tuple[int, int, int]:
-    """Return the shape (C, H, W) of a window: 3 * F channels of the frames, then the planes of the flow."""
-    return 3 * len(offsets) + plane_count(flow), *size
 
 
 class FlowPlanes:

@@ -15,7 +15,8 @@ from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
 from vadistill.io.resize import resize
-from vadistill.windows.flow_planes import NO_FLOW, FlowPlanes
+from vadistill.windows.flow_planes import FlowPlanes
+from vadistill.windows.shape import NO_FLOW
 
 OPEN_CLIPS = 64  # file handles a process keeps
 HELD_OUT_FRAMES = 256  # of them at most are looked at after an epoch of a training

@@ -59,7 +59,7 @@ class TrackLabels(LabelSource):
         """As ``LabelSource``: the objects of the maps that the tracks call abnormal, while they do."""
         import numpy as np
 
-        from vadistill.datasets.masks import read_grey
+        from vadistill.io.media.image_file import read_grey
 
         assert size is not None  # frame labels do without masks
         masks = np.zeros((count, *size), bool)

@@ -37,7 +37,8 @@ class IntervalLabels(LabelSource):
 
     def read_masks(self, clip: str, count: int, size: tuple[int, int] | None) -> "np.ndarray | None":
         """As ``LabelSource``."""
-        from vadistill.datasets.masks import checked_masks, read_grey
+        from vadistill.datasets.masks import checked_masks
+        from vadistill.io.media.image_file import read_grey
 
         if self.masks is None:
             return None

@@ -2,20 +2,16 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path, whole_file
-from vadistill.io.media.tiff import count_pages, is_tiff
 
 log = logging.getLogger(__name__)
-DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-PAGES = 16  # of a file that are in memory at once
 PERCENTILES = (0.1, 99.9)
 NARROW = 25.5  # grey levels of 255: less makes nearly black images
 # The range is measured on at most so many images, and so many values of each file, but at least so many of each page.
@@ -96,70 +92,6 @@ def say_film_depth(path: Path, frame: VideoFrame) -> None:
         log.info("%s; 0 to %d become 0 to 255", text, 2**bits - 1)
 
 
-def values_of(content: bytes, path: Path) -> np.ndarray | None:
-    """Return the values of an image file's content, (H, W, 3) in their own type; None for no whole image."""
-    data = np.frombuffer(content, np.uint8)
-    for flags in (DEEP, cv2.IMREAD_UNCHANGED):  # grey floats are not read as colours
-        try:
-            image = cv2.imdecode(data, flags)
-        except cv2.error:
-            image = None
-        if image is not None:
-            return _three(image)
-    return None
-
-
-def page_count(path: Path) -> int:
-    """Return how many pictures an image file holds, 1 for what cannot be read.
-
-    Raises:
-        InputError: It is a TIFF that ends before its last page.
-    """
-    with checked_path(path).open("rb") as file:
-        if is_tiff(file.read(4)):
-            file.seek(0)
-            return max(1, count_pages(file.read(), str(path)))
-    try:
-        return max(1, cv2.imcount(str(path)))
-    except cv2.error:
-        return 1
-
-
-def pages_of(path: Path, count: int) -> Iterator[np.ndarray]:
-    """Yield the values (H, W, 3) of all pages of a TIFF file, or all frames of an animated image.
-
-    Raises:
-        InputError: One of them cannot be decoded.
-    """
-    content = np.frombuffer(path.read_bytes(), np.uint8)
-    tiff = content[:2].tobytes() in (b"II", b"MM")
-    chunk = PAGES if tiff else count  # the frames of an animation build on each other
-    for start in range(0, count, chunk):
-        wanted = (start, min(start + chunk, count))
-        pages = _decoded_pages(content, wanted if tiff else None)
-        if len(pages) != wanted[1] - wanted[0]:
-            raise InputError(f"{path}: {start + len(pages)} of {count} pages can be read; expected a whole file")
-        yield from map(_three, pages)
-
-
-def _decoded_pages(content: np.ndarray, wanted: tuple[int, int] | None) -> Sequence[np.ndarray]:
-    for flags in (DEEP, cv2.IMREAD_UNCHANGED):
-        try:
-            if wanted is None:
-                there, pages = cv2.imdecodemulti(content, flags)
-            else:
-                there, pages = cv2.imdecodemulti(content, flags, range=wanted)
-        except cv2.error:
-            continue
-        if there:
-            return pages
-    return ()
-
-
-def _three(image: np.ndarray) -> np.ndarray:
-    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
-
-
 def measure_range(images: Sequence[Path], seed: int = 0) -> Range | None:
     """Return the range of deep images: percentiles 0.1 and 99.9 of values drawn at random; None for 8-bit ones alone.
 
@@ -168,6 +100,8 @@ def measure_range(images: Sequence[Path], seed: int = 0) -> Range | None:
     Raises:
         InputError: All values are equal.
     """
+    from vadistill.io.media.image_file import page_count, pages_of, values_of  # OpenCV's, which videos do not need
+
     draw, drawn = np.random.default_rng(seed), []
     chosen = np.linspace(0, len(images) - 1, min(len(images), IMAGES)).round().astype(int) if images else ()
     for path in (images[i] for i in chosen):

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.io.files import checked_path
-from vadistill.io.media.depth import Range, ToBytes, page_count, pages_of, values_of
+from vadistill.io.media.depth import Range, ToBytes
+from vadistill.io.media.frame_size import check_size
+from vadistill.io.media.image_file import Unreadable, page_count, pages_of, unreadable, values_of
 from vadistill.io.media.numbering import missing_images
 from vadistill.io.names import IMAGE_SUFFIXES, visible
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # damaged files are reported as InputError
 log = logging.getLogger(__name__)
 # Of the images of a clip, those that cannot be decoded and are replaced: one in so many, and not more than these.
 REPAIR_SHARE, MOST_REPAIRED = 20, 5
@@ -108,15 +108,11 @@ def _single_images(paths: list[Path], to_bytes: ToBytes) -> Iterator[tuple[Sourc
         yield image, path
 
 
-class Unreadable(InputError):
-    """An image that cannot be decoded."""
-
-
 def _read_image(path: Path, to_bytes: ToBytes) -> SourceFrame:
     content = path.read_bytes()
     values = values_of(content, path)
     if values is None:
-        raise Unreadable(_unreadable(path))
+        raise Unreadable(unreadable(path))
     return SourceFrame(to_bytes(values, str(path)), content)
 
 
@@ -125,33 +121,3 @@ def _check_repairable(error: InputError, t: int, repaired: list[int], images: in
     most = min(MOST_REPAIRED, images // REPAIR_SHARE)
     if len(repaired) == most or t - 1 in repaired:
         raise InputError(f"{error}; of {images} images, at most {most} single ones are replaced") from error
-
-
-def decode_image(content: bytes, path: Path | str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Decode an image file's content to 8 bits: (H, W, 3) BGR, or what ``flags`` of OpenCV ask for.
-
-    Grey becomes BGR, 16 bits a channel become 8 by dropping the lower byte, transparency is dropped.
-
-    Raises:
-        InputError: The content is no whole image; the message names ``path``.
-    """
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise Unreadable(_unreadable(path))
-    return image
-
-
-def _unreadable(path: Path | str) -> str:
-    return f"{path}: not a readable image; expected a whole file ({' '.join(sorted(IMAGE_SUFFIXES))})"
-
-
-def check_size(frame: np.ndarray, size: tuple[int, ...], name: str) -> None:
-    """Refuse a frame whose shape (H, W, 3) is not that of the clip's first one."""
-    if frame.shape != size:
-        raise InputError(
-            f"{name}: is {frame.shape[1]}x{frame.shape[0]} pixels; expected {size[1]}x{size[0]} as the first frame "
-            "of the clip"
-        )

@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vadistill.io.media.image_folder import check_size, images_of
+from vadistill.io.media.frame_size import check_size
 from vadistill.io.media.pictures import Pictures
 from vadistill.io.media.video_check import Evidence
 from vadistill.io.media.video_file import ffmpeg_words, film_of, opened
@@ -51,6 +51,8 @@ def frames_of(source: str | Path, threads: int = 1, moments: Moments | None = No
     """
     source = Path(source)
     if source.is_dir():
+        from vadistill.io.media.image_folder import images_of  # OpenCV's, which videos do not need
+
         return (image.frame for image in images_of(source))
     return _video_frames(source, threads, deque(maxlen=0) if moments is None else moments)
 
