@@ -34,11 +34,11 @@ def test_a_tail_is_that_of_scipy(shape):
 def test_a_fit_finds_the_distribution_that_was_drawn_from(shape):
     shapes, scales = [], []
     for seed in range(300):
-        high = 0.4 + genpareto.rvs(shape, scale=0.1, size=50, random_state=seed)
-        tail = Tail.of(np.concatenate([high, np.full(60, 0.4)]), 10.0)
+        high = 0.4 + genpareto.rvs(shape, scale=0.1, size=30, random_state=seed)
+        tail = Tail.of(np.concatenate([high, np.full(40, 0.4)]), 10.0)
         shapes.append(tail.shape)
         scales.append(tail.scale)
-        assert tail.per_day == pytest.approx(50 / 1100 * DAY)
+        assert tail.per_day == pytest.approx(30 / 700 * DAY)
     assert np.median(shapes) == pytest.approx(shape, abs=0.05)
     assert np.median(scales) == pytest.approx(0.1, abs=0.01)
 
@@ -72,24 +72,29 @@ def stream(rng, hours):
     return scores
 
 
-SETTINGS = AlarmsConfig(false_alarms_per_day=(4.0, 24.0, 480.0), smoothing=0.0, cool_down=2.0, release=0.7)
+SETTINGS = AlarmsConfig(false_alarms_per_day=(24.0, 480.0), smoothing=0.0, cool_down=2.0, release=0.7)
 
 
 def test_realised_rates_are_those_that_were_wanted():
-    """Thresholds of one hour, on a hundred other hours: within a factor of two, half of them within the interval."""
-    rng = np.random.default_rng(1)
-    other = stream(rng, 100)
-    made = fit_alarms("student", {"a": stream(rng, 0.5), "b": stream(rng, 0.5)}, RATE, SETTINGS)
-    assert made.hours == pytest.approx(1.0) and made.blocks > 500
-    for wanted, found in made.thresholds.items():
-        rule = made.rule(wanted, RATE)
-        realised = len(alarms(other, rule)) / 100 * 24
-        assert float(wanted) / 2 <= realised <= float(wanted) * 2, (wanted, realised)
-        assert found.interval[0] <= found.threshold <= found.interval[1]
-        assert found.rate_interval[0] <= realised <= found.rate_interval[1]
-    assert [part.method for part in made.thresholds.values()] == ["extreme_values", "extreme_values", "counted"]
-    assert "an estimate, no promise; 60 hours would do" in made.thresholds["4"].note
+    """Thresholds of four hours, on a hundred other hours: the median of some fits within a factor of two."""
+    rng, realised = np.random.default_rng(1), {"24": [], "480": []}
+    other, inside = stream(rng, 100), 0
+    for _ in range(15):
+        made = fit_alarms("student", {"a": stream(rng, 2), "b": stream(rng, 2)}, RATE, SETTINGS)
+        for wanted, found in made.thresholds.items():
+            realised[wanted].append(len(alarms(other, made.rule(wanted, RATE))) / 100 * 24)
+            assert found.interval[0] <= found.threshold <= found.interval[1] or found.method == "counted"
+        low, high = made.thresholds["24"].rate_interval
+        inside += low <= realised["24"][-1] <= high
+    assert made.hours == pytest.approx(4.0)
+    for wanted, rates in realised.items():
+        assert float(wanted) / 2 <= np.median(rates) <= 2 * float(wanted)
+    assert inside >= 11, "an interval of 95 % that is somewhat narrow, since few maxima are drawn from"
+    assert [part.method for part in made.thresholds.values()] == ["extreme_values", "counted"]
     assert made.thresholds["480"].note == ""
+    short = fit_alarms("student", {"a": stream(rng, 0.5)}, RATE, SETTINGS)
+    assert "0.5 hours of normal video are expected to hold 0.5 alarms at this rate" in short.thresholds["24"].note
+    assert "an estimate, no promise; 10 hours would do" in short.thresholds["24"].note
 
 
 def test_counted_thresholds_are_the_lowest():
@@ -121,4 +126,4 @@ def test_the_file_reads_back():
     made = fit_alarms("student", {"a": stream(np.random.default_rng(0), 0.2)}, RATE, SETTINGS)
     assert Alarms.of(made.content(), "alarms.json") == made
     none = no_alarms("student", ["b", "a"], SETTINGS, "no rate")
-    assert Alarms.of(none.content(), "alarms.json") == none and none.rule("4", RATE) is None
+    assert Alarms.of(none.content(), "alarms.json") == none and none.rule("24", RATE) is None

@@ -1,6 +1,7 @@
 """A trained detector out of the results of a data set, as one folder: see ``frame_level.packed``."""
 
 import logging
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 
@@ -128,9 +129,7 @@ def _write_exports(trained: TrainedDetector, model: Path, folder: Path) -> list[
     if not isinstance(trained.detector, NetworkDetector):
         return [f"no exports: {trained.detector.name} is no graph, and needs vadistill with its extra 'train' to run"]
     export_onnx(model, folder / ONNX_FILE)
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
+    if not find_spec("openvino"):
         return ["no OpenVINO graph: OpenVINO is not installed here"]
     export_openvino(model, folder / OPENVINO_FOLDER)
     return []
