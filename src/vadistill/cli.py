@@ -5,6 +5,7 @@ It judges detectors of any origin by the measures of the workflow, and runs, exp
 
 import json
 import logging
+import resource
 import sys
 from functools import partial
 from pathlib import Path
@@ -168,6 +169,7 @@ def score(
     loaded = load_backend(backend or backend_for(model), model)
     more = partial(_write_film, detector_of(model)) if overlay else lambda _: ()
     errors += score_all(sources, output, loaded, options, more)
+    log.info("peak memory %.0f MB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
     for error in errors:
         print(f"error: {printable(error)}", file=sys.stderr)
     if errors:

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.stats import genpareto
+from scipy.stats import chi2, genpareto
 
 from vadistill.evaluation.alarm_thresholds import (
     DAY,
     Alarms,
     Tail,
     block_maxima,
+    count_interval,
     fit_alarms,
     lowest_counted,
     no_alarms,
@@ -83,7 +84,7 @@ def test_realised_rates_are_those_that_were_wanted():
         made = fit_alarms("student", {"a": stream(rng, 2), "b": stream(rng, 2)}, RATE, SETTINGS)
         for wanted, found in made.thresholds.items():
             realised[wanted].append(len(alarms(other, made.rule(wanted, RATE))) / 100 * 24)
-            assert found.interval[0] <= found.threshold <= found.interval[1] or found.method == "counted"
+            assert found.interval[0] <= found.threshold <= found.interval[1]
         low, high = made.thresholds["24"].rate_interval
         inside += low <= realised["24"][-1] <= high
     assert made.hours == pytest.approx(4.0)
@@ -111,6 +112,13 @@ def test_counted_thresholds_are_the_lowest():
     assert count(found) <= 12
     below = np.sort(np.concatenate(list(smoothed.values())))
     assert count(below[np.searchsorted(below, found) - 1]) > 12
+
+
+@pytest.mark.parametrize("count", [10, 25, 100])
+def test_the_interval_of_a_count_is_that_of_poisson(count):
+    low, high = count_interval(count)
+    exact = chi2.ppf(0.025, 2 * count) / 2, chi2.ppf(0.975, 2 * count + 2) / 2  # Garwood 1936
+    assert low == pytest.approx(exact[0], abs=0.5) and high == pytest.approx(exact[1], abs=1.3)
 
 
 def test_too_little_video_is_said():

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from vadistill.detection.objects import read_objects
+from vadistill.evaluation.alarm_thresholds import Alarms
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.evaluation.metrics import smooth
 from vadistill.io import object_scores
@@ -94,6 +95,19 @@ def test_protocols_stand_side_by_side(auc):
         for part in (record, *record["protocols"].values()):
             assert 0 <= part["micro_auc"] <= 1 and part["micro_interval"] is None, "two clips are too few for one"
         assert 0 < record["average_precision"] <= 1 and 0 <= record["equal_error_rate"] <= 1
+
+
+def test_alarms_at_thresholds_of_held_out_clips(results, auc):
+    """Their seconds are too few for any rate; so the highest score is the threshold, and this is said."""
+    known = Alarms.read(results / "student/alarms.json")
+    assert known.clips == sorted(auc["settings"]["held_out_clips"]) and known.frames_per_second == 12
+    store = MapStore([results / "student/scores/train.h5"])
+    highest = max(smooth(store.score(clip), 0.8 * 12).max() for clip in known.clips)
+    assert list(auc["alarms"]) == ["1", "24", "240"]
+    for wanted, made in auc["alarms"].items():
+        assert made["method"] == "highest" and made["threshold"] == pytest.approx(highest)
+        assert "no rate can be promised" in known.thresholds[wanted].note
+        assert made["events"] >= 2 and made["normal_hours"] < made["hours"] == pytest.approx(80 / 12 / 3600)
 
 
 def test_the_student_is_compared_with_its_teachers(auc):

@@ -8,7 +8,7 @@ from conftest import Project
 pytestmark = pytest.mark.workflow
 TARGET = "results/tiny/auc.json"
 EVALUATED = {"evaluate"}
-DISTILLED = {"distill_student", "score_frames", *EVALUATED}
+DISTILLED = {"distill_student", "score_frames", "fit_alarms", *EVALUATED}
 MAPPED = {"build_maps", *DISTILLED}
 
 
@@ -38,7 +38,7 @@ def test_an_ablation_shares_what_lies_before_the_student(finished):
 
 
 def test_an_ablation_of_sdmae_trains_and_judges_it_alone(finished):
-    rules = {"train_detector", "score_frames", "evaluate_detector", "compare_detector_ablation"}
+    rules = {"train_detector", "score_frames", "fit_alarms", "evaluate_detector", "compare_detector_ablation"}
     assert finished.planned("results/tiny/sdmae/ablation.csv") == rules
 
 
@@ -53,6 +53,7 @@ def test_an_ablation_of_sdmae_trains_and_judges_it_alone(finished):
         ("calibration", {"high_value": 0.7}, {"calibrate_teacher", *MAPPED}),
         ("calibration", {"low_value": 0.6, "high_value": 0.65}, {"calibrate_teacher", *MAPPED}),
         ("evaluation", {"smoothing_sigma": 3.0}, EVALUATED),
+        ("alarms", {"cool_down": 3.0}, {"fit_alarms", *EVALUATED}),
         ("objects", {"confidence": 0.2}, {"train_teacher", "score_objects", "score_trivially", "calibrate_teacher",
                                           *MAPPED}),
         ("moving", {"speed": 2.0}, {"find_moving", "train_teacher", "score_objects", "score_trivially",

@@ -163,11 +163,13 @@ def fit_alarms(detector: str, scores: FrameScores, rate: float, settings: Alarms
         if tail is None:
             threshold, method, note = float(joined.max()), "highest", _too_short(hours, len(maxima), block)
             rates = [0.0, NONE_SEEN / hours * 24]
+        elif expected >= COUNTED:
+            threshold, method, note = lowest_counted(smoothed, rule, expected), "counted", ""
+            few, many = count_interval(expected)
+            interval = [lowest_counted(smoothed, rule, most) for most in (many, few)]
+            rates = [bound / hours * 24 for bound in (few, many)]
         else:
-            if expected >= COUNTED:
-                threshold, method, note = lowest_counted(smoothed, rule, expected), "counted", ""
-            else:
-                threshold, method, note = tail.threshold(wanted), "extreme_values", _beyond(wanted, expected, hours)
+            threshold, method, note = tail.threshold(wanted), "extreme_values", _beyond(wanted, expected, hours)
             interval = _interval([part.threshold(wanted) for part in drawn])
             rates = _interval([part.alarms_per_day(threshold) for part in drawn])
         return Threshold(
@@ -215,6 +217,15 @@ def lowest_counted(smoothed: FrameScores, rule: Callable[[float], AlarmRule], mo
             break
         chosen = threshold
     return float(chosen)
+
+
+def count_interval(count: float) -> tuple[float, float]:
+    """Return the 95 % interval of the expected number of alarms, where so many were counted, by Poisson.
+
+    By the square root, whose spread is nearly a half whatever the number (Anscombe 1948).
+    """
+    low, high = (max(0.0, math.sqrt(count + 3 / 8) + side * 0.98) ** 2 - 3 / 8 for side in (-1, 1))
+    return max(0.0, low), high
 
 
 def _none(wanted: float, note: str) -> Threshold:

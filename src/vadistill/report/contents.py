@@ -57,7 +57,7 @@ def page(material: Material) -> Page:
             f"The training clip {clip} has {frames} of the {LEAST_FRAMES} frames that are needed, and was left out."
         )
     sections = [_moments(material), _curves(material), _training(material), _run(material)]
-    sections = [*_localisation(material), *sections]
+    sections = [*_alarms(result), *_localisation(material), *sections]
     if material.labels is not None:
         lines.append(f"Protocol: {result.protocol['text']}, sigma {_sigma(result)} frames.")
         sections = [_numbers(material, material.labels), *sections]
@@ -103,6 +103,13 @@ def _numbers(material: Material, labels: FrameLabels) -> Section:
         figures,
         "narrow",
     )
+
+
+def _alarms(result: Result) -> list[Section]:
+    if result.alarms is ABSENT:
+        return []
+    text = "At thresholds that normal video alone gave (alarms.json). An event is a run of abnormal frames."
+    return [Section("alarms", "Events and alarms", text, (tables.alarms(result),))]
 
 
 def _localisation(material: Material) -> list[Section]:

@@ -125,6 +125,25 @@ def regions(localisation: LocalisationResult) -> Table:
     return Table(("detector", "RBDC", "TBDC", "AUC of all pixels"), rows, caption, first_is_own=True)
 
 
+def alarms(result: Result) -> Table:
+    """Return how the student's alarms fit the events, at each threshold."""
+    rows = [
+        (
+            wanted,
+            f"{made.threshold:.3g} ({made.method.replace('_', ' ')})",
+            f"{made.found_events} of {made.events}",
+            str(made.false_alarms),
+            DASH if made.false_alarms_per_hour is None else f"{made.false_alarms_per_hour:.3g}",
+            DASH if made.delay_s is None else f"{made.delay_s['median']:.1f}",
+        )
+        for wanted, made in result.alarms.items()
+    ]
+    hours = next(iter(result.alarms.values())).normal_hours
+    caption = f"False alarms are of {60 * hours:.3g} minutes of normal test frames."
+    head = ("false alarms a day, at most", "threshold", "found events", "false alarms", "an hour", "median delay, s")
+    return Table(head, rows, caption)
+
+
 def clips(result: Result) -> Table:
     """Return the AUC of every clip."""
     kinds = detectors(result)
