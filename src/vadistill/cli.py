@@ -158,9 +158,12 @@ def score(
     from vadistill.inference.video_events import alarm_settings, alarms_of, detector_of, view_of
 
     _log()
+    if overlay:
+        with extra("train"):  # said before hours of work
+            from vadistill.report import overlays  # noqa: F401
     sources, errors = sources_of(videos)
     alarms = alarm_settings(alarms_of(model), false_alarms_per_day, threshold)
-    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms, view_of(model))
+    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms, view_of(model), overlay)
     tables_of(sources, output, options)
     if alarms is None:
         log.info("%s: has no thresholds: no events; --threshold makes some", model)
@@ -178,13 +181,14 @@ def score(
 
 def _write_film(detector: str, made: "Scored") -> list[Path]:
     """Write the film of a scored video, with the heat of its finest maps and its smoothed score."""
+    from vadistill.inference.score_table import film_path
     from vadistill.inference.stream import read_source
 
     with extra("train"):
         from vadistill.io.mp4 import write_mp4
         from vadistill.report.overlays import Overlay, findings_of_video
     assert made.maps and made.size  # they are asked for with a film
-    side, path = made.track.side, made.table.with_suffix(".overlay.mp4")
+    side, path = made.track.side, film_path(made.table)
     with np.load(made.maps) as maps:
         found = findings_of_video(maps[f"{side}x{side}"], made.smoothed, made.in_events, made.size[::-1], detector)
     film = Overlay(made.source.stem, found)
@@ -199,7 +203,8 @@ def pack(
     detector: Annotated[str, typer.Option(help="Name of the frame-level detector.")] = "student",
 ) -> None:
     """Write a trained detector as one folder: weights, exports, thresholds, model card, checksums."""
-    from vadistill.inference.pack import pack as write
+    with extra("train"):
+        from vadistill.inference.pack import pack as write
 
     for line in write(results, folder, detector):
         print(f"left out: {line}", file=sys.stderr)

@@ -52,7 +52,7 @@ def test_a_tail_does_not_end():
 
 def test_equal_maxima_are_passed_always_or_never():
     tail = Tail.of(np.full(30, 0.5), 10.0)
-    assert tail.threshold(1.0) == 0.5 and tail.alarms_per_day(0.51) == 0
+    assert 0.5 < tail.threshold(1.0) < 0.5 + 1e-9 and tail.alarms_per_day(0.51) == 0
 
 
 def test_blocks_hold_every_frame_once():
@@ -119,6 +119,39 @@ def test_the_interval_of_a_count_is_that_of_poisson(count):
     low, high = count_interval(count)
     exact = chi2.ppf(0.025, 2 * count) / 2, chi2.ppf(0.975, 2 * count + 2) / 2  # Garwood 1936
     assert low == pytest.approx(exact[0], abs=0.5) and high == pytest.approx(exact[1], abs=1.3)
+
+
+def test_scores_that_do_not_differ_raise_no_alarm():
+    for scores in (np.full(36000, 0.5), np.minimum(stream(np.random.default_rng(3), 2), 0.05)):
+        made = fit_alarms("student", {"a": scores}, RATE, SETTINGS)
+        assert len(alarms(scores, made.rule("24", RATE))) <= 2, (
+            "at their upper end they lie often, not twice in two hours"
+        )
+
+
+def test_an_alarm_that_is_always_on_is_no_threshold():
+    """Slow scores and a long pause: alarms run into each other, so that low thresholds count few."""
+    settings = AlarmsConfig(false_alarms_per_day=(240.0,), smoothing=0.0, cool_down=60.0)
+    noise = np.random.default_rng(0).normal(size=36600)
+    scores = np.convolve(noise, np.full(600, 1 / 600), "valid")
+    made = fit_alarms("student", {"a": scores}, RATE, settings)
+    found = made.thresholds["240"]
+    alarmed = sum(end - start for start, end in alarms(scores, made.rule("240", RATE)))
+    assert found.method == "counted" and alarmed <= len(scores) / 2
+
+
+def test_an_empty_clip_is_left_out():
+    rng = np.random.default_rng(0)
+    made = fit_alarms("student", {"a": stream(rng, 0.2), "b": np.empty(0)}, RATE, SETTINGS)
+    assert made.clips == ["a"]
+    assert fit_alarms("student", {"b": np.empty(0)}, RATE, SETTINGS).hours is None
+
+
+def test_thresholds_do_not_rise_with_the_wanted_rate():
+    settings = AlarmsConfig(false_alarms_per_day=(1.0, 24.0, 240.0, 480.0), smoothing=0.0, cool_down=0.0)
+    made = fit_alarms("student", {"a": stream(np.random.default_rng(4), 2)}, RATE, settings)
+    found = [part.threshold for part in made.thresholds.values()]
+    assert found == sorted(found, reverse=True)
 
 
 def test_too_little_video_is_said():

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,9 @@ from vadistill.frame_level.packed import PackedDetector
 from vadistill.frame_level.registry import read_detector
 from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.pack import pack
-from vadistill.inference.view import NormalView
+from vadistill.inference.sources import sources_of
+from vadistill.inference.video_events import Event, ViewInterval, _covered
+from vadistill.inference.view import NormalView, State
 from vadistill.io.files import write_json
 from vadistill.io.frames import write_images as write_store
 from vadistill.io.media.video import frames_of
@@ -104,13 +107,62 @@ def test_a_newer_folder_and_one_that_names_others_are_refused(packed, tmp_path):
     (copy / "manifest.json").write_text(json.dumps({**manifest, "vadistill_detector": 2}))
     with pytest.raises(InputError, match="of format 2, and this vadistill knows 1; expected a newer one"):
         backend_for(copy)
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": {"../secret": "0"}}))
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": {**manifest["files"], "../secret": "0"}}))
     with pytest.raises(InputError, match=r"names '\.\./secret', which lies outside the folder"):
         read_detector(copy)
     for broken in ("[]", "{", '{"vadistill_detector": 1}'):
         (copy / "manifest.json").write_text(broken)
         with pytest.raises(InputError, match=r"manifest\.json: "):
             load_backend("onnx-fp32", copy)
+
+
+def test_files_of_others_keep_a_folder(results, packed, tmp_path):
+    shutil.copytree(packed, tmp_path / "mine")
+    (tmp_path / "mine/scores").mkdir()
+    (tmp_path / "mine/scores/a.csv").write_text("1")
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/manifest.json").write_text("{}")
+    for name in ("mine", "web"):
+        with pytest.raises(InputError, match="is no earlier packed detector, or holds other files, too"):
+            pack(results, tmp_path / name)
+    with pytest.raises(InputError, match="holds the results"):
+        pack(results, results.parent)
+    manifest = json.loads((tmp_path / "mine/manifest.json").read_text())
+    del manifest["files"]["weights.safetensors"]
+    (tmp_path / "mine/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"manifest\.json: does not name weights\.safetensors"):
+        backend_for(tmp_path / "mine")
+
+
+def test_a_part_of_an_event_is_no_whole_one():
+    event = Event(0, 100, 0.0, 1.0, 5, 0.1, 1.0, (0, 0, 1, 1))
+    twice = [ViewInterval(State.DARK, 0, 26), ViewInterval(State.MOVED, 0, 26)]
+    assert not _covered(event, twice) and _covered(event, [*twice, ViewInterval(State.DARK, 60, 95)])
+
+
+def test_images_without_a_rate_take_that_of_the_normal_video(packed, results, tmp_path, caplog):
+    for t, frame in enumerate(normal_frames(12)):
+        (tmp_path / "cam").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"cam/{t:03}.png"), frame)
+    assert run("score", tmp_path / "cam", "--model", packed, "--output", tmp_path / "out").exit_code == 0
+    made = json.loads((tmp_path / "out/cam.events.json").read_text())
+    assert made["rate_is_assumed"] and made["frames_per_second"] == RATE
+    assert "says no frames a second; those of the normal video are taken, 5" in caplog.text
+    done = run(
+        *("score", tmp_path / "cam", "--model", results / "student/distilled.pt", "--output", tmp_path / "out"),
+        *("--threshold", "0.5"),
+    )
+    assert done.exit_code == 1 and "cam: frames a second are unknown" in done.output
+    with pytest.raises(InputError, match="threshold nan: expected a finite number"):
+        run("score", tmp_path / "cam", "--model", packed, "--output", tmp_path / "o", "--threshold", "nan")
+
+
+def test_another_film_is_not_drawn_over(packed, tmp_path):
+    write_mp4(tmp_path / "cam.mp4", normal_frames(12), RATE)
+    (tmp_path / "cam.overlay.mp4").write_text("mine")
+    with pytest.raises(InputError, match=r"cam\.overlay\.mp4: a file is there that is no earlier film"):
+        run("score", tmp_path / "cam.mp4", "--model", packed, "--output", tmp_path, "--overlay")
+    assert [path.name for path in sources_of([tmp_path])[0]] == ["cam.mp4"]
 
 
 def test_what_is_in_the_way_stays(results, packed, tmp_path):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vadistill.evaluation.events import AlarmRule, alarms
+from vadistill.evaluation.events import MOST_ALARMED, AlarmRule, alarms
 from vadistill.evaluation.metrics import FrameScores, smooth
 from vadistill.io.json_records import JsonRecord, key
 from vadistill.settings import AlarmsConfig
@@ -68,7 +68,7 @@ class Tail(NamedTuple):
     def alarms_per_day(self, threshold: float) -> float:
         """Return how often a day scores pass a threshold of at least ``level``."""
         if not self.scale:
-            return self.per_day if threshold <= self.level else 0.0
+            return self.per_day if threshold <= self.level else 0.0  # all of the highest maxima are equal
         excess = max(0.0, threshold - self.level) / self.scale
         if not self.shape:
             return self.per_day * math.exp(-excess)
@@ -78,6 +78,8 @@ class Tail(NamedTuple):
         """Return the threshold that scores pass so often a day, at least ``level``."""
         often = max(1.0, self.per_day / alarms_per_day)
         excess = math.log(often) if not self.shape else (often**self.shape - 1) / self.shape
+        if not self.scale and often > 1:  # scores that end where they are: above it there are none
+            return math.nextafter(self.level, math.inf)
         return self.level + self.scale * excess
 
 
@@ -106,6 +108,7 @@ class Alarms(JsonRecord):
     frames_per_second: float | None = key("of that video, or null where the clips do not say, and `alarms.fps` neither")
     smoothing_s: float = key("standard deviation of the Gaussian over time, in seconds")
     cool_down_s: float = key("alarms with less between them are one")
+    release: float = key("share of the way from `usual` to a threshold below which an alarm ends")
     usual: float | None = key("median smoothed score of the normal video")
     high: float | None = key("its 99th percentile")
     block_s: float | None = key("mean length of the blocks of video whose maxima are fitted, in seconds")
@@ -132,7 +135,8 @@ def no_alarms(detector: str, clips: Iterable[str], settings: AlarmsConfig, note:
     """Return alarms without thresholds, with the reason in words."""
     return Alarms(
         detector=detector, clips=sorted(clips), hours=None, frames_per_second=None, smoothing_s=settings.smoothing,
-        cool_down_s=settings.cool_down, usual=None, high=None, block_s=None, blocks=0, tail=None,
+        cool_down_s=settings.cool_down, release=settings.release, usual=None, high=None, block_s=None, blocks=0,
+        tail=None,
         thresholds={f"{wanted:g}": _none(wanted, note) for wanted in settings.false_alarms_per_day},
     )  # fmt: skip
 
@@ -146,6 +150,9 @@ def fit_alarms(detector: str, scores: FrameScores, rate: float, settings: Alarms
         rate: Their frames a second.
         settings: How alarms are raised, and how often they may be false.
     """
+    scores = {clip: values for clip, values in scores.items() if len(values)}
+    if not scores:
+        return no_alarms(detector, (), settings, "the held-out part of the training clips has no frames")
     smoothed = {clip: smooth(values, settings.smoothing * rate) for clip, values in scores.items()}
     joined = np.concatenate(list(smoothed.values()))
     usual, hours = float(np.median(joined)), len(joined) / rate / 3600
@@ -160,15 +167,20 @@ def fit_alarms(detector: str, scores: FrameScores, rate: float, settings: Alarms
 
     def found(wanted: float) -> Threshold:
         expected, interval = wanted * hours / 24, None
-        if tail is None:
+        if tail is None and expected < COUNTED:
             threshold, method, note = float(joined.max()), "highest", _too_short(hours, len(maxima), block)
             rates = [0.0, NONE_SEEN / hours * 24]
         elif expected >= COUNTED:
-            threshold, method, note = lowest_counted(smoothed, rule, expected), "counted", ""
-            few, many = count_interval(expected)
+            threshold, method = lowest_counted(smoothed, rule, expected), "counted"
+            held = sum(len(alarms(values, rule(threshold))) for values in smoothed.values())
+            note = (
+                "" if 2 * held >= expected else f"the normal video holds {held} alarms there: more run into each other"
+            )
+            few, many = count_interval(held)
             interval = [lowest_counted(smoothed, rule, most) for most in (many, few)]
             rates = [bound / hours * 24 for bound in (few, many)]
         else:
+            assert tail is not None
             threshold, method, note = tail.threshold(wanted), "extreme_values", _beyond(wanted, expected, hours)
             interval = _interval([part.threshold(wanted) for part in drawn])
             rates = _interval([part.alarms_per_day(threshold) for part in drawn])
@@ -189,6 +201,7 @@ def fit_alarms(detector: str, scores: FrameScores, rate: float, settings: Alarms
         frames_per_second=rate,
         smoothing_s=settings.smoothing,
         cool_down_s=settings.cool_down,
+        release=settings.release,
         usual=usual,
         high=float(np.percentile(joined, 99)),
         block_s=block,
@@ -209,11 +222,17 @@ def block_maxima(smoothed: Sequence[np.ndarray], rate: float, settings: AlarmsCo
 
 
 def lowest_counted(smoothed: FrameScores, rule: Callable[[float], AlarmRule], most: float) -> float:
-    """Return the lowest threshold from which on upwards there are at most so many alarms in normal scores."""
+    """Return the lowest threshold from which on upwards there are at most so many alarms in normal scores.
+
+    And no lower than where half of the frames lie in an alarm: alarms grow together, and one that is always on is one.
+    """
     ranked = np.unique(np.concatenate(list(smoothed.values())))[::-1]
-    chosen = ranked[0]
+    chosen = np.nextafter(ranked[0], np.inf)
+    frames = sum(map(len, smoothed.values()))
     for threshold in ranked[np.unique(np.geomspace(1, len(ranked), TRIED).astype(int)) - 1]:
-        if sum(len(alarms(values, rule(float(threshold)))) for values in smoothed.values()) > most:
+        found = [alarms(values, rule(float(threshold))) for values in smoothed.values()]
+        alarmed = sum(int((part[:, 1] - part[:, 0]).sum()) for part in found)
+        if sum(map(len, found)) > most or alarmed > MOST_ALARMED * frames:
             break
         chosen = threshold
     return float(chosen)
@@ -238,7 +257,7 @@ def _none(wanted: float, note: str) -> Threshold:
 def _too_short(hours: float, blocks: int, block: float) -> str:
     return (
         f"the highest score of {hours * 60:.3g} minutes of normal video, which are {blocks} blocks of {block:.3g} s: "
-        f"no rate can be promised; give at least {2 * LEAST_TAIL} blocks, better hours"
+        f"no rate can be promised; give at least {2 * LEAST_TAIL} blocks (longer video, or a shorter alarms.cool_down)"
     )
 
 

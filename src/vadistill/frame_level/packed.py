@@ -44,8 +44,17 @@ class DetectorFile(JsonRecord):
 
 
 def is_packed(path: Path) -> bool:
-    """Return whether a path is a folder that ``vadistill pack`` wrote."""
+    """Return whether a path is a folder with a manifest in it; ``PackedDetector.open`` says whether it is whole."""
     return (path / MANIFEST).is_file()
+
+
+def replaceable(path: Path) -> bool:
+    """Return whether a folder is one that ``vadistill pack`` wrote, with nothing else in it."""
+    try:
+        known = Manifest.read(path / MANIFEST).files.keys() | {MANIFEST}
+    except InputError:
+        return False
+    return all(part.is_dir() or part.relative_to(path).as_posix() in known for part in path.rglob("*"))
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,9 @@ class PackedDetector:
         if isinstance(version, int) and version > FORMAT:
             raise InputError(f"{folder}: of format {version}, and this vadistill knows {FORMAT}; expected a newer one")
         manifest = Manifest.of(content if isinstance(content, dict) else {}, folder / MANIFEST)
+        for name in (DETECTOR, WEIGHTS):
+            if name not in manifest.files:
+                raise InputError(f"{folder / MANIFEST}: does not name {name}; {REMEDY}")
         _check(folder, manifest.files)
         return cls(folder, frozenset(manifest.files))
 

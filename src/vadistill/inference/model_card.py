@@ -49,7 +49,7 @@ def card(detector: FrameLevelDetector, facts: Facts, files: list[str], version: 
         f"# {facts.detector}, trained on {facts.dataset}",
         "A frame-level video anomaly detector: frame scores, anomaly maps and alarms of surveillance video. "
         f"Packed by vadistill {version} (revision {revision or 'unknown'}).",
-        "    vadistill score video.mp4 --model . --output scores",
+        "    vadistill score video.mp4 --model THIS_FOLDER --output scores",
         "## What goes in\n\n"
         f"Frames, brought to {height}x{width} pixels, at the offsets {offsets}"
         f"{', with their optical flow' if detector.flow != 'none' else ''}. {_filmed(detector)}",

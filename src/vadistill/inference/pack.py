@@ -4,6 +4,7 @@ import logging
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -24,7 +25,7 @@ from vadistill.frame_level.packed import (
     WEIGHTS,
     DetectorFile,
     Manifest,
-    is_packed,
+    replaceable,
 )
 from vadistill.frame_level.registry import TrainedDetector, read_detector
 from vadistill.inference.export import export_onnx, export_openvino
@@ -61,14 +62,14 @@ def pack(results: Path, folder: Path, name: str = "student") -> list[str]:
     model = results / name / DETECTORS[name].model
     if not model.exists():
         raise InputError(f"{model}: missing; expected a trained detector: snakemake --cores 8 {model}")
-    if folder.resolve() == results.resolve() or folder.name in ("", ".."):
-        raise InputError(f"{folder}: expected a new folder, such as my_detector")
-    refuse_to_replace(folder, is_packed, "packed detector")
+    if results.resolve().is_relative_to(folder.resolve()) or folder.name in ("", ".."):
+        raise InputError(f"{folder}: holds the results; expected a new folder, such as my_detector")
+    refuse_to_replace(folder, replaceable, "packed detector, or holds other files, too")
     trained, facts = read_detector(model), read_facts(results, name)
     with whole_folder(folder) as made:
         _write_detector(trained, results, model, made)
         missing = _write_exports(trained, model, made) + facts.missing
-        missing += _write_view(results, made)
+        missing += _write_view(results, made, several_scenes(facts.auc))
         if facts.alarms:
             write_json(made / ALARMS, facts.alarms.content())
         text = card(trained.detector, facts, sorted(path.name for path in made.iterdir()), __version__, git_revision())
@@ -103,6 +104,11 @@ def read_facts(results: Path, name: str) -> Facts:
     )
 
 
+def several_scenes(auc: dict[str, Any] | None) -> bool:
+    """Return whether a data set's clips are told apart by scenes, by the settings in its ``auc.json``."""
+    return bool(((auc or {}).get("settings", {}).get("objects") or {}).get("scene"))
+
+
 def _write_detector(trained: TrainedDetector, results: Path, model: Path, folder: Path) -> None:
     weights = {name: values.contiguous().numpy() for name, values in trained.weights.items()}
     (folder / WEIGHTS).write_bytes(save(weights))
@@ -111,13 +117,21 @@ def _write_detector(trained: TrainedDetector, results: Path, model: Path, folder
     write_json(folder / DETECTOR, kept.content())
 
 
-def _write_view(results: Path, folder: Path) -> list[str]:
-    """Write what the camera usually shows, from stored training clips; return a line where there are none."""
+def _write_view(results: Path, folder: Path, several: bool) -> list[str]:
+    """Write what the camera usually shows, from stored training clips; return a line where there is no such thing.
+
+    Args:
+        results: Of the data set.
+        folder: Of the detector.
+        several: Whether the clips show several scenes.
+    """
     paths = sorted((results / "frames/train").glob("*.h5"))
     if not paths:
         return [
             f"no view.safetensors, so that a moved or covered camera is not noticed: no {results}/frames/train/*.h5"
         ]
+    if several:
+        return ["no view.safetensors, so that a moved or covered camera is not noticed: its clips show several scenes"]
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(len(paths), VIEW_CLIPS)).astype(int)]
     frames = chain.from_iterable(islice(FrameStore(path), VIEW_FRAMES) for path in chosen)
     (folder / VIEW).write_bytes(save(NormalView.of(frames).to_arrays()))

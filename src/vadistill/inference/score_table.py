@@ -18,8 +18,9 @@ from vadistill.errors import InputError
 from vadistill.evaluation.metrics import smooth
 from vadistill.inference.backend import Backend, BatchScores
 from vadistill.inference.progress import with_progress
+from vadistill.inference.sources import FILM
 from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
-from vadistill.inference.video_events import AlarmSettings, Judged, Track, judged, watch_of
+from vadistill.inference.video_events import NO_RATE, AlarmSettings, Judged, Track, judged, watch_of
 from vadistill.inference.view import NormalView
 from vadistill.io.files import read_json, whole_file, whole_stream, write_json
 from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
@@ -45,6 +46,7 @@ class ScoreOptions:
             time as in training.
         alarms: When there is an event; None for no events.
         view: What the camera usually shows, where known.
+        film: Whether ``<name>.overlay.mp4`` is written behind it.
     """
 
     batch: int = 16
@@ -53,6 +55,7 @@ class ScoreOptions:
     match_rate: bool = False
     alarms: AlarmSettings | None = None
     view: NormalView | None = None
+    film: bool = False
 
 
 class Scored(NamedTuple):
@@ -139,14 +142,19 @@ def _scored(source: Path, table: Path, backend: Backend, options: ScoreOptions, 
     archive = table.with_suffix(".npz") if options.maps else None
     moments: deque[float] = deque()
     rate, track = source_rate(source), Track()
-    watch = watch_of(options.view, rate)
+    assumed = rate or (options.alarms.rate if options.alarms else None)
+    if options.alarms and not assumed:
+        raise InputError(f"{source}: {NO_RATE}")
+    if options.alarms and not rate:
+        log.warning("%s: says no frames a second; those of the normal video are taken, %g", source, assumed)
+    watch = watch_of(options.view, assumed)
     offsets = matched_offsets(source, rate, backend) if options.match_rate else backend.offsets
     scores = score_video(
         source, backend, options.batch, times, moments=moments, offsets=offsets, every=options.every, look=watch
     )
     compared = with_warning(scores, source, backend, times, None if options.match_rate else rate)
     write_scores(table, with_progress(compared, source), moments, archive, track)
-    sigma = options.alarms.smoothing * (rate or options.alarms.rate or 0.0) if options.alarms else 0.0
+    sigma = options.alarms.smoothing * (assumed or 0.0) if options.alarms else 0.0
     return Scored(source, table, track, archive, judged(track, watch, options.alarms, rate), rate, times.size, sigma)
 
 
@@ -161,6 +169,7 @@ def _written_events(made: Scored, options: ScoreOptions, times: StreamTimes) -> 
         "source": str(made.source),
         "frames": len(made.track.score),
         "frames_per_second": rate,
+        "rate_is_assumed": made.rate is None,
         "frame_size": times.size,
         "alarms": {EVENT_KEYS.get(name, name): value for name, value in alarms.items()},
         "events": [event.record(times.size) for event in made.judged.events],
@@ -183,6 +192,11 @@ def _found(judged: Judged) -> str:
 def events_path(table: Path) -> Path:
     """Return where the events of a table of scores are written."""
     return table.with_suffix(".events.json")
+
+
+def film_path(table: Path) -> Path:
+    """Return where the film of a table of scores is written."""
+    return table.with_suffix(FILM)
 
 
 def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> list[Path]:
@@ -213,6 +227,8 @@ def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> l
             refuse_to_replace(table.with_suffix(".npz"), _is_maps, "file of maps")
         if options.alarms:
             refuse_to_replace(events_path(table), _is_events, "file of events")
+        if options.film:
+            refuse_to_replace(film_path(table), _is_film, "film of a table")
     return tables
 
 
@@ -270,6 +286,11 @@ def _is_table(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(len(HEADER)) == HEADER.encode()
+
+
+def _is_film(path: Path) -> bool:
+    """Return whether a film lies beside the table that it is drawn of."""
+    return _is_table(path.with_name(path.name.removesuffix(FILM) + TABLE))
 
 
 def _is_events(path: Path) -> bool:

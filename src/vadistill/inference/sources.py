@@ -8,6 +8,7 @@ from pathlib import Path
 from vadistill.errors import InputError
 from vadistill.io.names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key, visible
 
+FILM = ".overlay.mp4"  # ending of the films that are drawn over scored videos
 RECORD = "record it to a file first, for example with ffmpeg, and score that"
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")
 
@@ -19,7 +20,7 @@ def sources_of(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """
     found: list[Path] = []
     errors: list[str] = []
-    for path in given:
+    for path in (match for pattern in given for match in _matching(pattern)):
         try:
             found += _sources(path)
         except (InputError, OSError) as error:
@@ -32,8 +33,6 @@ def _sources(path: Path) -> list[Path]:
         return _of_folder(path)
     if path.is_file():
         return [path]
-    if matches := _matching(path):
-        return [source for match in matches for source in _sources(match)]
     if path.exists():
         raise InputError(
             f"{path}: a device or pipe; expected a video file, a folder of images or a stored clip: {RECORD}"
@@ -42,17 +41,19 @@ def _sources(path: Path) -> list[Path]:
 
 
 def _matching(pattern: Path) -> list[Path]:
-    """Return the files that a pattern in quotes, which no shell has replaced, stands for, in natural order."""
+    """Return the files that a pattern in quotes stands for, in natural order; the path itself where it is none."""
     if pattern.exists() or not set(str(pattern)) & set("*?["):
-        return []
-    return sorted(map(Path, glob(str(pattern))), key=lambda path: natural_key(str(path)))
+        return [pattern]
+    found = glob(str(pattern), recursive=True)
+    return sorted(map(Path, found), key=lambda path: natural_key(str(path))) or [pattern]
 
 
 def _of_folder(folder: Path) -> list[Path]:
     """Return the folder itself where it holds images, or the videos in it."""
     entries = visible(folder)
     images = [path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    videos = [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+    films = [path for path in entries if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+    videos = [path for path in films if not path.name.endswith(FILM)]  # those are drawn over scored videos
     if images and videos:
         raise InputError(
             f"{folder}: holds {len(images)} images and {len(videos)} videos; expected images of one clip, or videos: "

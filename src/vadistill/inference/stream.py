@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from vadistill.errors import InputError
 from vadistill.extras import extra
 from vadistill.inference.backend import Backend, BatchScores
 from vadistill.io.files import checked_path
@@ -114,8 +115,11 @@ def score_video(
         look: Gets every frame (H, W, 3) as it is decoded, in the first thread.
 
     Raises:
-        InputError: The source cannot be read to its end (see ``vadistill.io.media.video.frames_of``).
+        InputError: The source cannot be read to its end (see ``vadistill.io.media.video.frames_of``), or a number is
+            below 1.
     """
+    if every < 1 or batch < 1:
+        raise InputError(f"every {every}, batch {batch}: expected at least 1 of both")
     times = times or StreamTimes()
     depth = backend.conditions.depth if backend.conditions else None
     decoded = read_source(Path(source), decoders, moments, depth)

@@ -1,5 +1,6 @@
 """Events of a scored video: where its smoothed score raises an alarm, when, and in which part of the picture."""
 
+import math
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from vadistill.frame_level.packed import PackedDetector, is_packed
 from vadistill.inference.view import NormalView, ScoreCheck, State, ViewCheck, intervals
 from vadistill.settings import AlarmsConfig
 
+NO_RATE = "frames a second are unknown; expected a video that states them, for events"
 HOLD, STILL = 5.0, 10.0  # seconds until a view is said to be unusual, and a picture to be frozen
 
 
@@ -48,10 +50,10 @@ class AlarmSettings:
     @classmethod
     def given(cls, threshold: float, known: Alarms | None) -> "AlarmSettings":
         """Return those of a threshold that a user gives; the rest is as the detector knows it, or the default."""
-        usual = AlarmsConfig()
         if known is None:
+            usual = AlarmsConfig()
             return cls(threshold, threshold, usual.smoothing, usual.cool_down)
-        release = threshold if known.usual is None else known.usual + usual.release * (threshold - known.usual)
+        release = threshold if known.usual is None else known.usual + known.release * (threshold - known.usual)
         smoothing, pause, rate = known.smoothing_s, known.cool_down_s, known.frames_per_second
         return cls(threshold, min(release, threshold), smoothing, pause, rate=rate, high=known.high)
 
@@ -113,6 +115,8 @@ def alarm_settings(known: Alarms | None, wanted: float | None, threshold: float 
         InputError: Both are given, or the detector has no threshold for what is wanted.
     """
     if threshold is not None:
+        if not math.isfinite(threshold):
+            raise InputError(f"threshold {threshold}: expected a finite number")
         if wanted is not None:
             raise InputError("both a threshold and false alarms a day; expected one of them")
         return AlarmSettings.given(threshold, known)
@@ -210,7 +214,7 @@ class ViewWatch:
 
 
 def changed_scores(smoothed: np.ndarray, level: float, rate: float) -> list[ViewInterval]:
-    """Return where smoothed scores (T,) stay above a level for so long that the scene must have changed.
+    """Return where it is said that smoothed scores (T,) have stayed above a level for some ten minutes.
 
     Args:
         smoothed: The scores.
@@ -218,7 +222,8 @@ def changed_scores(smoothed: np.ndarray, level: float, rate: float) -> list[View
         rate: Frames a second.
     """
     check = ScoreCheck(level)
-    return _backdated([check.update(float(score), t / rate) for t, score in enumerate(smoothed)], rate, {})
+    states = [check.update(float(score), t / rate) for t, score in enumerate(smoothed)]
+    return [ViewInterval(*part) for part in intervals(states)]
 
 
 def _backdated(states: Iterable[State], rate: float, seconds: Mapping[State, float]) -> list[ViewInterval]:
@@ -263,17 +268,19 @@ def judged(track: "Track", watch: ViewWatch | None, settings: AlarmSettings | No
     if settings is None:
         return Judged(None, [], view)
     found = track.events(settings, rate)
-    if settings.high is not None:
+    silenced = [event for event in found if _covered(event, view)]
+    if settings.high is not None:  # which says so and silences nothing: a long event looks the same
         known = rate or settings.rate or 1.0
         view += changed_scores(smooth(np.array(track.score), settings.smoothing * known), settings.high, known)
-    silenced = [event for event in found if _covered(event, view)]
     return Judged([event for event in found if event not in silenced], silenced, view)
 
 
 def _covered(event: Event, view: Iterable[ViewInterval]) -> bool:
     """Return whether half of an event or more lies where the view was not the usual one."""
-    shared = sum(max(0, min(event.end, part.end) - max(event.start, part.start)) for part in view)
-    return 2 * shared >= event.end - event.start
+    covered = np.zeros(event.end - event.start, bool)
+    for part in view:
+        covered[max(0, part.start - event.start) : max(0, part.end - event.start)] = True
+    return 2 * int(covered.sum()) >= event.end - event.start
 
 
 class Track:
@@ -308,7 +315,7 @@ class Track:
         """
         rate = rate or settings.rate
         if not rate:
-            raise InputError("frames a second are unknown; expected a video that states them, for events")
+            raise InputError(NO_RATE)
         smoothed = smooth(np.array(self.score), settings.smoothing * rate)
         rule = AlarmRule(settings.threshold, settings.release, round(settings.cool_down * rate))
         return [self._event(smoothed, int(start), int(end), rate) for start, end in alarms(smoothed, rule)]
