@@ -37,7 +37,7 @@ def test_the_result_has_its_shape(auc):
     assert set(auc) == {
         *("dataset", "student", "teachers", "teachers_mean", "trivial", "frames", "clips", "labels", "settings"),
         *("protocol", "protocols", "provenance", "student_minus_teachers_mean", "warnings"),
-        *("repaired_frames", "left_out_clips"),
+        *("repaired_frames", "left_out_clips", "alarms"),
     }
     assert (auc["dataset"], auc["frames"], auc["clips"]) == ("tiny", 80, 2)
     assert set(auc["teachers"]) == set(TEACHERS)
