@@ -10,9 +10,9 @@ STUDENT, ONNX, OPENVINO = ".pt", ".onnx", ".xml"
 EXPORTS = {ONNX: "ONNX", NO_ENDING: "OpenVINO, a folder of model.xml and model.bin"}
 MODELS = {
     STUDENT: "a distilled student",
+    OPENVINO: "OpenVINO",
     ONNX: "ONNX",
     NO_ENDING: "OpenVINO, a folder of model.xml and model.bin, or what 'vadistill pack' wrote",
-    OPENVINO: "OpenVINO",
 }
 
 
