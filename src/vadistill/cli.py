@@ -23,7 +23,7 @@ from vadistill.evaluation.rbdc_tbdc import rbdc_and_tbdc
 from vadistill.evaluation.region_files import read_pair
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.extras import extra
-from vadistill.inference.backends import BACKENDS, backend_for, load_backend
+from vadistill.inference.backends import BACKENDS
 from vadistill.inference.sources import sources_of
 from vadistill.io.files import write_json
 from vadistill.io.formats import size_text
@@ -154,24 +154,26 @@ def score(
     ] = False,
 ) -> None:
     """Score videos by a trained detector; <video>.events.json has its events where thresholds are known."""
-    from vadistill.inference.score_table import ScoreOptions, score_all, tables_of
-    from vadistill.inference.video_events import alarm_settings, alarms_of, detector_of, view_of
+    from vadistill.inference.detector import load
+    from vadistill.inference.score_table import score_all, tables_of
+    from vadistill.inference.scoring import ScoreOptions
+    from vadistill.inference.video_events import alarm_settings
 
     _log()
     if overlay:
         with extra("train"):  # said before hours of work
             from vadistill.report import overlays  # noqa: F401
     sources, errors = sources_of(videos)
-    alarms = alarm_settings(alarms_of(model), false_alarms_per_day, threshold)
-    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms, view_of(model), overlay)
+    detector = load(model, backend)
+    alarms = alarm_settings(detector.alarms, false_alarms_per_day, threshold)
+    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms, detector.view, overlay)
     tables_of(sources, output, options)
     if alarms is None:
         log.info("%s: has no thresholds: no events; --threshold makes some", model)
     elif alarms.note:
         log.warning("%s: its threshold is %s", model, alarms.note)
-    loaded = load_backend(backend or backend_for(model), model)
-    more = partial(_write_film, detector_of(model)) if overlay else lambda _: ()
-    errors += score_all(sources, output, loaded, options, more)
+    more = partial(_write_film, detector.backend.detector) if overlay else lambda _: ()
+    errors += score_all(sources, output, detector.backend, options, more)
     log.info("peak memory %.0f MB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
     for error in errors:
         print(f"error: {printable(error)}", file=sys.stderr)
@@ -190,7 +192,9 @@ def _write_film(detector: str, made: "Scored") -> list[Path]:
     assert made.maps and made.size  # they are asked for with a film
     side, path = made.track.side, film_path(made.table)
     with np.load(made.maps) as maps:
-        found = findings_of_video(maps[f"{side}x{side}"], made.smoothed, made.in_events, made.size[::-1], detector)
+        found = findings_of_video(
+            maps[f"{side}x{side}"], made.judged.smoothed, made.in_events, made.size[::-1], detector
+        )
     film = Overlay(made.source.stem, found)
     write_mp4(path, (film.draw(t, frame) for t, frame in enumerate(read_source(made.source))), made.rate or FILM_RATE)
     return [path]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from vadistill.errors import InputError, in_one_line
 
@@ -23,3 +24,11 @@ def extra(name: str) -> Iterator[None]:
         raise InputError(f"the package {error.name} is missing; {remedy}") from error
     except ImportError as error:
         raise InputError(f"a package of the extra '{name}' does not load ({in_one_line(error)}); {remedy}") from error
+
+
+def installed(package: str) -> bool:
+    """Return whether an optional package is there; it is not imported."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False

@@ -12,7 +12,8 @@ from students import write_student
 import vadistill
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
-from vadistill.inference.score_table import ScoreOptions, score_all
+from vadistill.inference.score_table import score_all
+from vadistill.inference.scoring import ScoreOptions
 from vadistill.inference.stream import score_video
 
 

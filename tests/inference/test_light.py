@@ -17,6 +17,7 @@ from students import write_student
 
 from vadistill.inference.backends import load_backend
 from vadistill.inference.export import export_onnx
+from vadistill.inference.pack import pack
 from vadistill.inference.stream import score_video
 from vadistill.io import resize
 
@@ -43,6 +44,9 @@ def folder(tmp_path_factory):
     export_onnx(made / "student.pt", made / "student.onnx")
     export_onnx(made / "with_flow.pt", made / "with_flow.onnx")
     (made / "graph").mkdir()
+    (made / "results/student").mkdir(parents=True)
+    copy(made / "student.pt", made / "results/student/distilled.pt")
+    pack(made / "results", made / "packed")
     write_film(made / "clip.mp4", "libx264", spots())
     numbered_clip(made, 4)
     (made / "scores").mkdir()
@@ -73,6 +77,12 @@ def test_a_video_is_scored_without_the_optional_packages(folder, expected):
     np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
+def test_a_packed_detector_is_run_without_the_optional_packages(folder, expected):
+    scores, imported = run_without(OPTIONAL, SCORE, ["packed", "clip.mp4"], folder)
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    assert imported == []
+
+
 def test_an_exported_student_does_without_torch_where_it_is_installed(folder):
     _, imported = run_without((), SCORE, ["student.onnx", "clip.mp4"], folder)
     assert imported == ["cv2"]
@@ -89,7 +99,10 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
         ("events", *judged, "--fps", "25", "--threshold", "0.6"): "",
         ("regions", "--tracks", "tracks", "--detections", "found", "--num-frames", "20"): "",
         (*score, "student.onnx", "--maps"): "",
+        (*score, "packed"): "",
+        (*score, "packed", "--overlay"): lacks("(cv2|matplotlib)", "train"),
         (*score, "student.pt"): lacks("torch", "train"),
+        ("pack", "results", "other"): lacks("torch", "train"),
         (*score, "graph"): lacks("openvino", "openvino"),
         (*score, "with_flow.onnx"): lacks("cv2", "opencv"),
         ("score", "numbered_images", *also): lacks("cv2", "opencv"),
@@ -137,7 +150,8 @@ def test_the_image_of_the_dockerfile_is_small_and_scores(folder, expected, tmp_p
     listed = subprocess.check_output(["pip", "list", "--format", "json"], env=clean, cwd=tmp_path, text=True)
     optional = set().union(*map(names, EXTRAS.values()))
     assert not {package["name"].lower() for package in json.loads(listed)} & {name.lower() for name in optional}
-    words = ["score", folder / "clip.mp4", "--model", folder / "student.onnx", "--output", tmp_path / "clip.csv"]
-    subprocess.run(["vadistill", *words], env=clean, cwd=tmp_path, check=True)
-    table = np.genfromtxt(tmp_path / "clip.csv", delimiter=",", names=True)
-    np.testing.assert_allclose(table["score"], expected, atol=1e-4)
+    for model in ("student.onnx", "packed"):
+        words = ["score", folder / "clip.mp4", "--model", folder / model, "--output", tmp_path / f"{model}.csv"]
+        subprocess.run(["vadistill", *words], env=clean, cwd=tmp_path, check=True)
+        table = np.genfromtxt(tmp_path / f"{model}.csv", delimiter=",", names=True)
+        np.testing.assert_allclose(table["score"], expected, atol=1e-4)

@@ -19,9 +19,9 @@ from vadistill.frame_level.registry import read_detector
 from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.pack import pack
 from vadistill.inference.sources import sources_of
-from vadistill.inference.video_events import Event, ViewInterval, _covered
+from vadistill.inference.video_events import Event, ViewInterval, ViewWatch, mostly_within
 from vadistill.inference.view import NormalView, State
-from vadistill.io.files import write_json
+from vadistill.io.files import sha256, write_json
 from vadistill.io.frames import write_images as write_store
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
@@ -30,10 +30,10 @@ from vadistill.settings import AlarmsConfig
 RATE = 5.0
 
 
-def normal_frames(count=60, height=60, width=90, seed=0):
+def normal_frames(count=60, seed=0, place=7):
     """A fixed scene with noise."""
     rng = np.random.default_rng(seed)
-    scene = np.random.default_rng(7).integers(0, 256, (6, 9, 3)).repeat(10, 0).repeat(10, 1)
+    scene = np.random.default_rng(place).integers(0, 256, (6, 9, 3)).repeat(10, 0).repeat(10, 1)
     return [np.clip(scene + rng.normal(0, 6, scene.shape), 0, 255).astype(np.uint8) for _ in range(count)]
 
 
@@ -137,7 +137,20 @@ def test_files_of_others_keep_a_folder(results, packed, tmp_path):
 def test_a_part_of_an_event_is_no_whole_one():
     event = Event(0, 100, 0.0, 1.0, 5, 0.1, 1.0, (0, 0, 1, 1))
     twice = [ViewInterval(State.DARK, 0, 26), ViewInterval(State.MOVED, 0, 26)]
-    assert not _covered(event, twice) and _covered(event, [*twice, ViewInterval(State.DARK, 60, 95)])
+    assert not mostly_within(event, twice) and mostly_within(event, [*twice, ViewInterval(State.DARK, 60, 95)])
+
+
+@pytest.mark.parametrize(("odd", "state"), [("still", "frozen"), ("black", "dark")])
+def test_an_unusual_view_is_over_when_the_usual_one_is_back(odd, state):
+    """It is said late and taken back late; what happens right behind it is no longer silenced."""
+    watch = ViewWatch(NormalView.of(normal_frames()), RATE)
+    usual, scene = normal_frames(200, seed=1), normal_frames(1, seed=2)[0]
+    between = [scene if odd == "still" else np.zeros_like(scene)] * 150
+    for frame in (*usual[:100], *between, *usual[100:]):
+        watch(frame)
+    (found,) = watch.intervals()
+    assert found.state == state
+    assert abs(found.start - 100) <= RATE and abs(found.end - 250) <= RATE
 
 
 def test_images_without_a_rate_take_that_of_the_normal_video(packed, results, tmp_path, caplog):
@@ -147,12 +160,12 @@ def test_images_without_a_rate_take_that_of_the_normal_video(packed, results, tm
     assert run("score", tmp_path / "cam", "--model", packed, "--output", tmp_path / "out").exit_code == 0
     made = json.loads((tmp_path / "out/cam.events.json").read_text())
     assert made["rate_is_assumed"] and made["frames_per_second"] == RATE
-    assert "says no frames a second; those of the normal video are taken, 5" in caplog.text
+    assert "states no frames a second; those of the normal video are taken, 5" in caplog.text
     done = run(
         *("score", tmp_path / "cam", "--model", results / "student/distilled.pt", "--output", tmp_path / "out"),
         *("--threshold", "0.5"),
     )
-    assert done.exit_code == 1 and "cam: frames a second are unknown" in done.output
+    assert done.exit_code == 1 and "cam: states no frames a second; expected them, for events" in done.output
     with pytest.raises(InputError, match="threshold nan: expected a finite number"):
         run("score", tmp_path / "cam", "--model", packed, "--output", tmp_path / "o", "--threshold", "nan")
 
@@ -163,6 +176,41 @@ def test_another_film_is_not_drawn_over(packed, tmp_path):
     with pytest.raises(InputError, match=r"cam\.overlay\.mp4: a file is there that is no earlier film"):
         run("score", tmp_path / "cam.mp4", "--model", packed, "--output", tmp_path, "--overlay")
     assert [path.name for path in sources_of([tmp_path])[0]] == ["cam.mp4"]
+
+
+def test_a_camera_of_several_views_has_no_usual_one(results, tmp_path):
+    shutil.copytree(results, tmp_path / "street")
+    other = normal_frames(60, place=8)
+    write_store(tmp_path / "street/frames/train/b.h5", "b", "train", other, "png", fps=RATE)
+    missing = pack(tmp_path / "street", tmp_path / "packed")
+    assert any("training clips show several views (likeness 0." in line for line in missing)
+    assert PackedDetector.open(tmp_path / "packed").view() is None
+    assert vadistill.load(tmp_path / "packed").view is None
+
+
+def test_scores_that_are_not_finite_are_refused(packed, tmp_path):
+    write_mp4(tmp_path / "cam.mp4", normal_frames(12), RATE)
+    detector = vadistill.load(packed)
+    plain = detector.backend
+
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(plain, name)
+
+        def __call__(self, frames):
+            made = plain(frames)
+            return made._replace(score=made.score * np.nan)
+
+    detector.backend = Broken()
+    with pytest.raises(InputError, match=r"cam\.mp4: the detector gives scores that are not finite"):
+        detector.score(tmp_path / "cam.mp4")
+
+
+def test_a_folder_is_compared_once(packed, monkeypatch):
+    compared = []
+    monkeypatch.setattr("vadistill.frame_level.packed.sha256", lambda path: compared.append(path) or sha256(path))
+    vadistill.load(packed)
+    assert len(compared) == len(set(compared)) > 5
 
 
 def test_what_is_in_the_way_stays(results, packed, tmp_path):

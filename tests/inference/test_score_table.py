@@ -9,7 +9,8 @@ from trees import write_avi, write_images
 
 from vadistill.errors import InputError
 from vadistill.inference.backend import BatchScores
-from vadistill.inference.score_table import ScoreOptions, score_all, write_scores
+from vadistill.inference.score_table import score_all, write_scores
+from vadistill.inference.scoring import ScoreOptions
 from vadistill.inference.stream import score_video
 from vadistill.io.frames import write_frames
 from vadistill.windows.training_conditions import Conditions

@@ -17,7 +17,8 @@ from trees import write_avi, write_images
 from vadistill.errors import InputError
 from vadistill.inference.backends import load_backend
 from vadistill.inference.export import export_onnx
-from vadistill.inference.score_table import ScoreOptions, score_all
+from vadistill.inference.score_table import score_all
+from vadistill.inference.scoring import ScoreOptions
 from vadistill.io.frames import write_frames
 from vadistill.io.frames import write_images as write_store
 from vadistill.settings import canonical

@@ -16,7 +16,6 @@ from vadistill.inference.view import (
     ViewCheck,
     intervals,
     small_picture,
-    usual_level,
 )
 
 RATE = 10  # frames a second
@@ -339,11 +338,7 @@ def test_scores_say_nothing_before_a_window_is_full_and_after_a_gap():
     assert {check.update(1, t) for t in (*range(10), *range(50, 60), *range(10))} == {State.USUAL}
 
 
-def test_the_usual_level_is_a_percentile():
-    assert usual_level(np.arange(101.0)) == 95
-    for wrong in ([], [1, np.nan]):
-        with pytest.raises(InputError, match="scores of normal frames"):
-            usual_level(np.array(wrong))
+def test_a_level_is_a_finite_score():
     with pytest.raises(InputError, match="expected a finite score"):
         ScoreCheck(float("nan"))
 

@@ -101,7 +101,8 @@ def test_alarms_at_thresholds_of_held_out_clips(results, auc):
     """Their seconds are too few for any rate; so the highest score is the threshold, and this is said."""
     known = Alarms.read(results / "student/alarms.json")
     assert known.clips == sorted(auc["settings"]["held_out_clips"]) and known.frames_per_second == 12
-    store = MapStore([results / "student/scores/train.h5"])
+    store = MapStore([results / "student/scores/held_out.h5"])
+    assert store.clips() == known.clips, "no other training clip is scored for it"
     highest = max(smooth(store.score(clip), 0.8 * 12).max() for clip in known.clips)
     assert list(auc["alarms"]) == ["1", "24", "240"]
     for wanted, made in auc["alarms"].items():

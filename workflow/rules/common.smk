@@ -119,6 +119,16 @@ def trained_detector(wildcards):
     return f"results/{wildcards.dataset}/{wildcards.detector}/{DETECTORS[wildcards.detector].model}"
 
 
+# Of the scores of a frame-level detector also a split: the training clips that it does not learn from.
+HELD_OUT = "held_out"
+held_out_frames = files("frames", "train", clips=about("held_out"))
+
+
+def scored_frames(wildcards):
+    """The frames of a split that a frame-level detector scores."""
+    return (held_out_frames if wildcards.split == HELD_OUT else files("frames"))(wildcards)
+
+
 # The frame-level detectors that have a folder of their own for all that is known of them.
 OTHER_DETECTORS = [name for name in DETECTORS if name != "student"]
 

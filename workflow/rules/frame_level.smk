@@ -47,13 +47,15 @@ rule pack_cells:
 rule score_frames:
     input:
         model=trained_detector,
-        frames=files("frames"),
+        frames=scored_frames,
     output:
         "results/{dataset}/{detector}/scores/{split}.h5",
     log:
         "results/{dataset}/logs/score_frames/{detector}/{split}.log",
     benchmark:
         "results/{dataset}/benchmarks/score_frames/{detector}/{split}.tsv"
+    wildcard_constraints:
+        split=f"train|synthetic|validation|test|{HELD_OUT}",
     conda:
         "../../envs/vadistill.yaml"
     threads: network_threads
@@ -69,7 +71,7 @@ rule score_frames:
 
 rule fit_alarms:
     input:
-        scores="results/{dataset}/{detector}/scores/train.h5",
+        scores=f"results/{{dataset}}/{{detector}}/scores/{HELD_OUT}.h5",
     output:
         "results/{dataset}/{detector}/alarms.json",
     log:

@@ -70,8 +70,12 @@ class PackedDetector:
     files: frozenset[str]
 
     @classmethod
-    def open(cls, folder: str | Path) -> "PackedDetector":
+    def open(cls, folder: str | Path, compare: bool = True) -> "PackedDetector":
         """Open a folder and compare its files with its manifest.
+
+        Args:
+            folder: Where it lies.
+            compare: Not wanted where ``load_backend`` compares them, too.
 
         Raises:
             InputError: It is none, of a newer version, or a file is missing or damaged.
@@ -87,7 +91,8 @@ class PackedDetector:
         for name in (DETECTOR, WEIGHTS):
             if name not in manifest.files:
                 raise InputError(f"{folder / MANIFEST}: does not name {name}; {REMEDY}")
-        _check(folder, manifest.files)
+        if compare:
+            _check(folder, manifest.files)
         return cls(folder, frozenset(manifest.files))
 
     def model(self, backend: str) -> Path:

@@ -29,6 +29,7 @@ class Backend(Protocol):
         flow: Preset of the flow that it gets beside its frames (``windows.flow_planes``), or ``none``.
         resolutions: Sides g of its maps.
         conditions: How the clips were filmed that it was trained on, if it says so.
+        detector: Name of the frame-level detector.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Backend(Protocol):
     flow: str
     resolutions: tuple[int, ...]
     conditions: Conditions | None
+    detector: str
 
     def __call__(self, frames: np.ndarray) -> BatchScores:
         """Score windows (N, C, H, W) uint8: BGR triples in the order of ``offsets``, then the flow's planes; any N."""

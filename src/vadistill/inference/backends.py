@@ -1,13 +1,12 @@
 """All inference backends by name."""
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.extras import extra
+from vadistill.extras import extra, installed
 from vadistill.frame_level.packed import PackedDetector, is_packed
 from vadistill.inference.backend import Backend
 from vadistill.inference.model_files import ONNX, OPENVINO, STUDENT, model_ending
@@ -72,8 +71,8 @@ def backend_for(model: Path) -> str:
     """
     found = model_ending(model)
     if is_packed(model):
-        packed = PackedDetector.open(model)
-        if packed.has_openvino and find_spec("openvino"):
+        packed = PackedDetector.open(model, compare=False)
+        if packed.has_openvino and installed("openvino"):
             return "openvino-fp32"
         return "onnx-fp32" if packed.has_onnx else "torch-fp32"
     if found != OPENVINO:

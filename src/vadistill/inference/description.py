@@ -9,7 +9,7 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.inference.backend import BatchScores
-from vadistill.settings import canonical
+from vadistill.settings import DETECTORS, canonical
 from vadistill.windows.shape import NO_FLOW, window_shape
 from vadistill.windows.training_conditions import Conditions
 
@@ -67,6 +67,11 @@ class Description:
     def conditions(self) -> Conditions | None:
         """Return how the clips were filmed that it was trained on; None where the model does not say."""
         return Conditions.read(self.settings)
+
+    @property
+    def detector(self) -> str:
+        """Return the name of the frame-level detector: that of the section among its settings."""
+        return next((name for name in DETECTORS if name in self.settings), "student")
 
     def text(self) -> str:
         """Return what ``read`` reads."""

@@ -1,27 +1,18 @@
 """The door from Python: a trained student that scores videos. The same as ``vadistill score``, without files."""
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vadistill.errors import InputError
 from vadistill.evaluation.alarm_thresholds import Alarms
+from vadistill.frame_level.packed import PackedDetector, is_packed
 from vadistill.inference.backend import Backend
 from vadistill.inference.backends import backend_for, load_backend
-from vadistill.inference.score_table import check_rate, matched_offsets, with_warning
-from vadistill.inference.stream import StreamTimes, score_video, source_rate
-from vadistill.inference.video_events import (
-    Event,
-    Track,
-    ViewInterval,
-    alarm_settings,
-    alarms_of,
-    judged,
-    view_of,
-    watch_of,
-)
+from vadistill.inference.scoring import ScoreOptions, Scoring, check_rate
+from vadistill.inference.video_events import Event, Track, ViewInterval, alarm_settings
 from vadistill.inference.view import NormalView
 
 
@@ -85,26 +76,24 @@ class FrameDetector:
             threshold: Of the smoothed score, in place of the detector's.
 
         Raises:
-            InputError: The source cannot be read to its end, or there is no rate to match.
+            InputError: The source cannot be read to its end, there is no rate to match or for events, there is no such
+                threshold, or the scores are not finite.
         """
         check_rate(self.backend, match_rate)
-        source, times = Path(source), StreamTimes()
-        moments: deque[float] = deque()
-        rate = source_rate(source)
-        offsets = matched_offsets(source, rate, self.backend) if match_rate else None
         found = alarm_settings(self.alarms, false_alarms_per_day, threshold)
-        watch = watch_of(self.view, rate)
-        scores = score_video(
-            source, self.backend, batch, times, moments=moments, offsets=offsets, every=every, look=watch
-        )
-        parts = list(with_warning(scores, source, self.backend, times, None if match_rate else rate))
-        track = Track()
+        options = ScoreOptions(batch, every, match_rate=match_rate, alarms=found, view=self.view)
+        scoring, track = Scoring(Path(source), self.backend, options), Track()
+        parts = list(scoring.scores(track.time))
         for part in parts:
             track.add(part.score, part.maps)
-        track.time.extend(moments)
+        score = np.concatenate([part.score for part in parts])
+        if not np.isfinite(score).all():
+            raise InputError(f"{source}: the detector gives scores that are not finite")
         maps = {g: np.concatenate([part.maps[g] for part in parts]) for g in self.backend.resolutions}
-        time, score = np.array(moments) if moments else None, np.concatenate([part.score for part in parts])
-        return ClipScores(score, time, maps, *judged(track, watch, found, rate))
+        made = scoring.judged(track)
+        return ClipScores(
+            score, np.array(track.time) if track.time else None, maps, made.events, made.silenced, made.view
+        )
 
 
 def load(model: str | Path, backend: str | None = None) -> FrameDetector:
@@ -118,4 +107,9 @@ def load(model: str | Path, backend: str | None = None) -> FrameDetector:
         InputError: The model is missing or damaged, or the backend's runtime is not installed.
     """
     model = Path(model)
-    return FrameDetector(load_backend(backend or backend_for(model), model), alarms_of(model), view_of(model))
+    loaded = load_backend(backend or backend_for(model), model)
+    if not is_packed(model):
+        return FrameDetector(loaded)
+    packed = PackedDetector.open(model, compare=False)
+    arrays = packed.view()
+    return FrameDetector(loaded, packed.alarms(), NormalView.from_arrays(arrays) if arrays else None)

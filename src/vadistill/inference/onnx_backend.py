@@ -36,7 +36,7 @@ class OnnxBackend:
         described = Description.read(model, self._session.get_modelmeta().custom_metadata_map.get(KEY))
         self.name, self._description = name, described
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
-        self.flow, self.conditions = described.flow, described.conditions
+        self.flow, self.conditions, self.detector = described.flow, described.conditions, described.detector
 
     def __call__(self, frames: np.ndarray) -> BatchScores:
         """Score windows of frames; see ``Backend``."""

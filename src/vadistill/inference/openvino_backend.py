@@ -44,7 +44,7 @@ class OpenVinoBackend:
             raise InputError(f"backend '{name}': this processor does not compute in bfloat16; expected one that does")
         self.name, self._description = name, described
         self.size, self.offsets, self.resolutions = described.size, described.offsets, described.resolutions
-        self.flow, self.conditions = described.flow, described.conditions
+        self.flow, self.conditions, self.detector = described.flow, described.conditions, described.detector
         hint = "bf16" if native and precision != "fp32" else "f32"
 
         def compiled(count: int, streams: int) -> openvino.CompiledModel:

@@ -1,10 +1,7 @@
 """A trained detector out of the results of a data set, as one folder: see ``frame_level.packed``."""
 
-import logging
-from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -12,6 +9,7 @@ from safetensors.numpy import save
 from vadistill import __version__
 from vadistill.errors import InputError
 from vadistill.evaluation.alarm_thresholds import Alarms
+from vadistill.extras import installed
 from vadistill.frame_level.base import NetworkDetector
 from vadistill.frame_level.packed import (
     ALARMS,
@@ -30,15 +28,16 @@ from vadistill.frame_level.packed import (
 from vadistill.frame_level.registry import TrainedDetector, read_detector
 from vadistill.inference.export import export_onnx, export_openvino
 from vadistill.inference.model_card import Facts, card
-from vadistill.inference.view import NormalView
+from vadistill.inference.view import Background, NormalView, small_picture
 from vadistill.io.files import read_json, sha256, whole_folder, write_json
 from vadistill.io.formats import refuse_to_replace
 from vadistill.io.frames import FrameStore
 from vadistill.io.provenance import git_revision, package_versions
 from vadistill.settings import DETECTORS
 
-log = logging.getLogger(__name__)
 VIEW_CLIPS, VIEW_FRAMES = 50, 250  # training clips, and frames of each, that make the normal view
+# Frames of a clip whose median is compared with other clips', and their least likeness in one view (docs/drift.md).
+COMPARED, ONE_VIEW = 10, 0.15
 
 
 def pack(results: Path, folder: Path, name: str = "student") -> list[str]:
@@ -69,7 +68,7 @@ def pack(results: Path, folder: Path, name: str = "student") -> list[str]:
     with whole_folder(folder) as made:
         _write_detector(trained, results, model, made)
         missing = _write_exports(trained, model, made) + facts.missing
-        missing += _write_view(results, made, several_scenes(facts.auc))
+        missing += _write_view(results, made)
         if facts.alarms:
             write_json(made / ALARMS, facts.alarms.content())
         text = card(trained.detector, facts, sorted(path.name for path in made.iterdir()), __version__, git_revision())
@@ -104,11 +103,6 @@ def read_facts(results: Path, name: str) -> Facts:
     )
 
 
-def several_scenes(auc: dict[str, Any] | None) -> bool:
-    """Return whether a data set's clips are told apart by scenes, by the settings in its ``auc.json``."""
-    return bool(((auc or {}).get("settings", {}).get("objects") or {}).get("scene"))
-
-
 def _write_detector(trained: TrainedDetector, results: Path, model: Path, folder: Path) -> None:
     weights = {name: values.contiguous().numpy() for name, values in trained.weights.items()}
     (folder / WEIGHTS).write_bytes(save(weights))
@@ -117,25 +111,29 @@ def _write_detector(trained: TrainedDetector, results: Path, model: Path, folder
     write_json(folder / DETECTOR, kept.content())
 
 
-def _write_view(results: Path, folder: Path, several: bool) -> list[str]:
-    """Write what the camera usually shows, from stored training clips; return a line where there is no such thing.
-
-    Args:
-        results: Of the data set.
-        folder: Of the detector.
-        several: Whether the clips show several scenes.
-    """
+def _write_view(results: Path, folder: Path) -> list[str]:
+    """Write what the camera usually shows, from stored training clips; return a line where there is no such thing."""
+    without = "no view.safetensors, so that a moved or covered camera is not noticed"
     paths = sorted((results / "frames/train").glob("*.h5"))
     if not paths:
+        return [f"{without}: no {results}/frames/train/*.h5"]
+    chosen = [FrameStore(paths[i]) for i in _spread(len(paths), VIEW_CLIPS)]
+    first, *others = (
+        np.median([small_picture(store.read(t)) for t in _spread(len(store), COMPARED)], axis=0) for store in chosen
+    )
+    likeness = min(map(Background(first).likeness, others), default=1.0)
+    if likeness < ONE_VIEW:
         return [
-            f"no view.safetensors, so that a moved or covered camera is not noticed: no {results}/frames/train/*.h5"
+            f"{without}: training clips show several views (likeness {likeness:.2f}; of one view {ONE_VIEW} or more)"
         ]
-    if several:
-        return ["no view.safetensors, so that a moved or covered camera is not noticed: its clips show several scenes"]
-    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(len(paths), VIEW_CLIPS)).astype(int)]
-    frames = chain.from_iterable(islice(FrameStore(path), VIEW_FRAMES) for path in chosen)
-    (folder / VIEW).write_bytes(save(NormalView.of(frames).to_arrays()))
+    view = NormalView.of(chain.from_iterable(islice(store, VIEW_FRAMES) for store in chosen))
+    (folder / VIEW).write_bytes(save(view.to_arrays()))
     return []
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most so many of the numbers below ``count``, evenly spread."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int).tolist()
 
 
 def _write_exports(trained: TrainedDetector, model: Path, folder: Path) -> list[str]:
@@ -143,7 +141,7 @@ def _write_exports(trained: TrainedDetector, model: Path, folder: Path) -> list[
     if not isinstance(trained.detector, NetworkDetector):
         return [f"no exports: {trained.detector.name} is no graph, and needs vadistill with its extra 'train' to run"]
     export_onnx(model, folder / ONNX_FILE)
-    if not find_spec("openvino"):
+    if not installed("openvino"):
         return ["no OpenVINO graph: OpenVINO is not installed here"]
     export_openvino(model, folder / OPENVINO_FOLDER)
     return []

@@ -5,9 +5,8 @@ import math
 import re
 import zipfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
@@ -15,76 +14,43 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vadistill.errors import InputError
-from vadistill.evaluation.metrics import smooth
 from vadistill.inference.backend import Backend, BatchScores
 from vadistill.inference.progress import with_progress
+from vadistill.inference.scoring import ScoreOptions, Scoring, check_rate
 from vadistill.inference.sources import FILM
-from vadistill.inference.stream import STORED, StreamTimes, score_video, source_rate
-from vadistill.inference.video_events import NO_RATE, AlarmSettings, Judged, Track, judged, watch_of
-from vadistill.inference.view import NormalView
+from vadistill.inference.stream import StreamTimes
+from vadistill.inference.video_events import Judged, Track
 from vadistill.io.files import read_json, whole_file, whole_stream, write_json
-from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
-from vadistill.windows.training_conditions import frame_step, matched_step, with_step
+from vadistill.io.formats import NO_ENDING, known_ending, refuse_to_replace, size_text
 
 log = logging.getLogger(__name__)
 TABLE = ".csv"
 OUTPUTS = {NO_ENDING: "a folder for <video>.csv", TABLE: "the table of a single video"}
 HEADER = "frame,time_s,score\n"
-# Of the alarms in a file of events, where settings have shorter names.
-EVENT_KEYS = {"smoothing": "smoothing_s", "cool_down": "cool_down_s", "wanted": "false_alarms_per_day"}
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """How videos are scored, and what is written of them.
-
-    Attributes:
-        batch: Frames scored at once.
-        every: Every so many frames one is scored; those between have its score.
-        maps: Write ``<name>.npz`` with the maps.
-        match_rate: Choose the step between a window's frames by the source's rate, so that they lie as far apart in
-            time as in training.
-        alarms: When there is an event; None for no events.
-        view: What the camera usually shows, where known.
-        film: Whether ``<name>.overlay.mp4`` is written behind it.
-    """
-
-    batch: int = 16
-    every: int = 1
-    maps: bool = False
-    match_rate: bool = False
-    alarms: AlarmSettings | None = None
-    view: NormalView | None = None
-    film: bool = False
 
 
 class Scored(NamedTuple):
     """A source whose files are written.
 
     Attributes:
-        source: It.
+        source: A video, a folder of images, or a stored clip.
         table: Its table of scores.
-        track: What is kept of every frame.
         maps: Its maps, where they were asked for.
+        track: What is kept of every frame.
         judged: Its events, where thresholds are known, and where its view was not the usual one.
         rate: Frames a second, where known.
+        rate_is_assumed: Whether it is that of the normal video, since the source states none.
         size: Width and height of its frames in pixels.
-        sigma: Of the smoothing that finds events, in frames; 0 without events.
     """
 
     source: Path
     table: Path
-    track: Track
     maps: Path | None
+    track: Track
     judged: Judged
     rate: float | None
+    rate_is_assumed: bool
     size: tuple[int, int] | None
-    sigma: float
-
-    @property
-    def smoothed(self) -> np.ndarray:
-        """The scores (T,) in which events are found."""
-        return smooth(np.array(self.track.score), self.sigma)
 
     @property
     def in_events(self) -> np.ndarray | None:
@@ -125,11 +91,9 @@ def score_all(
     check_rate(backend, options.match_rate)
     errors = []
     for source, table in zip(sources, tables, strict=True):
-        times = StreamTimes()
         try:
-            made = _scored(source, table, backend, options, times)
-            files = [path for path in (made.table, made.maps, _written_events(made, options, times)) if path]
-            files += then(made)
+            made, times = _scored(source, table, backend, options)
+            files = [path for path in (made.table, made.maps, *_written_events(made, options), *then(made)) if path]
         except (InputError, OSError) as error:
             errors.append(str(error))
         else:
@@ -138,46 +102,33 @@ def score_all(
     return errors
 
 
-def _scored(source: Path, table: Path, backend: Backend, options: ScoreOptions, times: StreamTimes) -> Scored:
+def _scored(source: Path, table: Path, backend: Backend, options: ScoreOptions) -> tuple[Scored, StreamTimes]:
     archive = table.with_suffix(".npz") if options.maps else None
     moments: deque[float] = deque()
-    rate, track = source_rate(source), Track()
-    assumed = rate or (options.alarms.rate if options.alarms else None)
-    if options.alarms and not assumed:
-        raise InputError(f"{source}: {NO_RATE}")
-    if options.alarms and not rate:
-        log.warning("%s: says no frames a second; those of the normal video are taken, %g", source, assumed)
-    watch = watch_of(options.view, assumed)
-    offsets = matched_offsets(source, rate, backend) if options.match_rate else backend.offsets
-    scores = score_video(
-        source, backend, options.batch, times, moments=moments, offsets=offsets, every=options.every, look=watch
-    )
-    compared = with_warning(scores, source, backend, times, None if options.match_rate else rate)
-    write_scores(table, with_progress(compared, source), moments, archive, track)
-    sigma = options.alarms.smoothing * (assumed or 0.0) if options.alarms else 0.0
-    return Scored(source, table, track, archive, judged(track, watch, options.alarms, rate), rate, times.size, sigma)
+    scoring, track = Scoring(source, backend, options), Track()
+    write_scores(table, with_progress(scoring.scores(moments), source), moments, archive, track)
+    found, times = scoring.judged(track), scoring.times
+    return Scored(source, table, archive, track, found, scoring.rate, scoring.assumed, times.size), times
 
 
-def _written_events(made: Scored, options: ScoreOptions, times: StreamTimes) -> Path | None:
+def _written_events(made: Scored, options: ScoreOptions) -> list[Path]:
     """Write ``<name>.events.json``, where thresholds are known."""
-    if made.judged.events is None or options.alarms is None:
-        return None
+    if made.judged.events is None or options.alarms is None or made.rate is None:
+        return []
     path = events_path(made.table)
-    alarms = {name: value for name, value in asdict(options.alarms).items() if name not in ("rate", "high")}
-    rate = made.rate or options.alarms.rate or 1.0
     content = {
         "source": str(made.source),
         "frames": len(made.track.score),
-        "frames_per_second": rate,
-        "rate_is_assumed": made.rate is None,
-        "frame_size": times.size,
-        "alarms": {EVENT_KEYS.get(name, name): value for name, value in alarms.items()},
-        "events": [event.record(times.size) for event in made.judged.events],
-        "unusual_view": [part.record(rate) for part in made.judged.view],
-        "silenced_events": [event.record(times.size) for event in made.judged.silenced],
+        "frames_per_second": made.rate,
+        "rate_is_assumed": made.rate_is_assumed,
+        "frame_size": made.size,
+        "alarms": options.alarms.record(),
+        "events": [event.record(made.size) for event in made.judged.events],
+        "unusual_view": [part.record(made.rate) for part in made.judged.view],
+        "silenced_events": [event.record(made.size) for event in made.judged.silenced],
     }
     write_json(path, content)
-    return path
+    return [path]
 
 
 def _found(judged: Judged) -> str:
@@ -230,55 +181,6 @@ def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> l
         if options.film:
             refuse_to_replace(film_path(table), _is_film, "film of a table")
     return tables
-
-
-def matched_offsets(source: Path, rate: float | None, backend: Backend) -> tuple[int, ...]:
-    """Return the offsets of a window's frames that span about the time that they span in training; the log says which.
-
-    Raises:
-        InputError: The source does not say its rate.
-    """
-    if rate is None:
-        raise InputError(f"{source}: states no frames a second; expected them with --match-rate")
-    assert backend.conditions is not None  # else there is nothing to match
-    trained, step = backend.conditions.nearest_rate(rate), frame_step(backend.offsets)
-    matched = matched_step(step, rate, trained)
-    log.info(
-        "%s: %g frames/s (training: %g), frame step %d for %d: %.3g s between frames for %.3g s",
-        *(source, rate, trained, matched, step, matched / rate, step / trained),
-    )
-    return with_step(backend.offsets, matched)
-
-
-def check_rate(backend: Backend, match_rate: bool) -> None:
-    """Say so where a model does not know how its training clips were filmed.
-
-    Raises:
-        InputError: Its rate is to be matched, and it does not know one.
-    """
-    if backend.conditions is None:
-        log.info("%s: the model does not say how its training clips were filmed", backend.name)
-    if match_rate and not (backend.conditions and backend.conditions.frames_per_second):
-        raise InputError("--match-rate (match_rate): the model does not know the frames a second of its training clips")
-
-
-def with_warning(
-    scores: Iterable[BatchScores], source: Path, backend: Backend, times: StreamTimes, rate: float | None
-) -> Iterator[BatchScores]:
-    """Pass scores on; when the first ones are there, warn of what is unlike the training clips."""
-    conditions, warned = backend.conditions, False
-    for part in scores:
-        if conditions and times.size and not warned:
-            found = conditions.differences(times.size, rate, _is_video(source))
-            advice = "; --match-rate keeps the time between frames" if found and "frames/s" in found[0] else ""
-            if found:
-                log.warning("%s: unlike the training clips: %s%s", source, ", ".join(found), advice)
-        warned = True
-        yield part
-
-
-def _is_video(source: Path) -> bool:
-    return source.is_file() and ending(source) != STORED
 
 
 def _is_table(path: Path) -> bool:

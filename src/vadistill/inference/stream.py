@@ -48,7 +48,6 @@ class StreamTimes:
 
     Attributes:
         frames: How many came.
-        scored: How many of them were scored.
         decoding: In the first thread.
         resizing: In the second thread.
         assembling: Windows from resized frames, with their flow, also in the second thread.
@@ -59,7 +58,6 @@ class StreamTimes:
     """
 
     frames: int = 0
-    scored: int = 0
     decoding: float = 0.0
     resizing: float = 0.0
     assembling: float = 0.0
@@ -147,7 +145,6 @@ def _inferred(windows: Iterator[np.ndarray], backend: Backend, times: StreamTime
     for given in _timed(windows, times, "waiting"):
         with times.measured("inference"):
             scores = backend(given)
-        times.scored += len(given)
         yield scores
 
 

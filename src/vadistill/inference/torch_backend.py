@@ -32,7 +32,7 @@ class TorchBackend:
     ) -> None:
         self.name, self.run, self.device = name, run, device
         self.size, self.offsets, self.resolutions = description.size, description.offsets, description.resolutions
-        self.flow, self.conditions = description.flow, description.conditions
+        self.flow, self.conditions, self.detector = description.flow, description.conditions, description.detector
         self._description, self._threads, self._piece = description, threads, piece
 
     @torch.inference_mode()

@@ -3,8 +3,7 @@
 import math
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +12,9 @@ from vadistill.errors import InputError
 from vadistill.evaluation.alarm_thresholds import Alarms
 from vadistill.evaluation.events import AlarmRule, alarms
 from vadistill.evaluation.metrics import smooth
-from vadistill.frame_level.packed import PackedDetector, is_packed
 from vadistill.inference.view import NormalView, ScoreCheck, State, ViewCheck, intervals
 from vadistill.settings import AlarmsConfig
 
-NO_RATE = "frames a second are unknown; expected a video that states them, for events"
 HOLD, STILL = 5.0, 10.0  # seconds until a view is said to be unusual, and a picture to be frozen
 
 
@@ -28,9 +25,9 @@ class AlarmSettings:
     Attributes:
         threshold: Smoothed score from which on an event begins.
         release: Smoothed score below which it ends.
-        smoothing: Standard deviation of the Gaussian over time, in seconds.
-        cool_down: Seconds; events with less between them are one.
-        wanted: False alarms a day that the threshold was found for; None where it was given.
+        smoothing_s: Standard deviation of the Gaussian over time, in seconds.
+        cool_down_s: Seconds; events with less between them are one.
+        false_alarms_per_day: Wanted ones that the threshold was found for; None where it was given.
         method: How it was found, as in ``alarms.json``, or ``given``.
         note: What the normal video was too short for, in words.
         rate: Frames a second of the normal video that it was found on, for videos that do not say theirs.
@@ -39,13 +36,17 @@ class AlarmSettings:
 
     threshold: float
     release: float
-    smoothing: float
-    cool_down: float
-    wanted: float | None = None
+    smoothing_s: float
+    cool_down_s: float
+    false_alarms_per_day: float | None = None
     method: str = "given"
     note: str = ""
     rate: float | None = None
     high: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON: what made the events of a video."""
+        return {name: value for name, value in asdict(self).items() if name not in ("rate", "high")}
 
     @classmethod
     def given(cls, threshold: float, known: Alarms | None) -> "AlarmSettings":
@@ -77,30 +78,6 @@ class AlarmSettings:
         return cls(
             found.threshold, found.release, smoothing, pause, float(name), found.method, found.note, rate, known.high
         )
-
-
-def alarms_of(model: Path) -> Alarms | None:
-    """Return the thresholds of a detector's file or folder; only a folder that was packed has some.
-
-    Raises:
-        InputError: The folder is damaged.
-    """
-    return PackedDetector.open(model).alarms() if is_packed(model) else None
-
-
-def view_of(model: Path) -> NormalView | None:
-    """Return what the camera of a detector usually shows; only a folder that was packed says so.
-
-    Raises:
-        InputError: The folder is damaged.
-    """
-    arrays = PackedDetector.open(model).view() if is_packed(model) else None
-    return NormalView.from_arrays(arrays) if arrays else None
-
-
-def detector_of(model: Path) -> str:
-    """Return the name of a detector: what its folder says, else that of whatever is exported and read as it is."""
-    return PackedDetector.open(model).detector().kind if is_packed(model) else "student"
 
 
 def alarm_settings(known: Alarms | None, wanted: float | None, threshold: float | None) -> AlarmSettings | None:
@@ -209,8 +186,14 @@ class ViewWatch:
         self._states.append(self._check.update(frame, len(self._states) / self._rate))
 
     def intervals(self) -> list[ViewInterval]:
-        """Return where the view was not usual, from when it began: a state is said only after it has held."""
-        return _backdated(self._states, self._rate, {State.FROZEN: HOLD + STILL})
+        """Return where the view was not usual: from when it began to when it was over, not from when that was said."""
+        made: list[ViewInterval] = []
+        for state, start, end in intervals(self._states):
+            late = HOLD + STILL if state == State.FROZEN else HOLD
+            begun = max(made[-1].end if made else 0, start - round(late * self._rate))
+            over = end if end == len(self._states) else max(begun, end - round(HOLD * self._rate))
+            made.append(ViewInterval(state, begun, over))
+        return made
 
 
 def changed_scores(smoothed: np.ndarray, level: float, rate: float) -> list[ViewInterval]:
@@ -226,13 +209,6 @@ def changed_scores(smoothed: np.ndarray, level: float, rate: float) -> list[View
     return [ViewInterval(*part) for part in intervals(states)]
 
 
-def _backdated(states: Iterable[State], rate: float, seconds: Mapping[State, float]) -> list[ViewInterval]:
-    return [
-        ViewInterval(state, max(0, start - round(seconds.get(state, HOLD) * rate)), end)
-        for state, start, end in intervals(states)
-    ]
-
-
 class Judged(NamedTuple):
     """What is known of a video when it has been scored.
 
@@ -240,16 +216,13 @@ class Judged(NamedTuple):
         events: Where it has events; None where no threshold is known.
         silenced: Those that are none, since the view was not the usual one.
         view: Where it was not.
+        smoothed: (T,) scores in which events are found; without thresholds as they are.
     """
 
     events: list[Event] | None
     silenced: list[Event]
     view: list[ViewInterval]
-
-
-def watch_of(view: NormalView | None, rate: float | None) -> ViewWatch | None:
-    """Return what looks at a video of so many frames a second, where it is known what its camera usually shows."""
-    return ViewWatch(view, rate) if view and rate else None
+    smoothed: np.ndarray
 
 
 def judged(track: "Track", watch: ViewWatch | None, settings: AlarmSettings | None, rate: float | None) -> Judged:
@@ -259,24 +232,21 @@ def judged(track: "Track", watch: ViewWatch | None, settings: AlarmSettings | No
         track: What was kept of its frames.
         watch: What has looked at them.
         settings: When there is an event.
-        rate: Frames a second, where known.
-
-    Raises:
-        InputError: Events are asked for, and nobody says how many frames there are a second.
+        rate: Frames a second; with ``settings`` they must be known.
     """
     view = watch.intervals() if watch else []
-    if settings is None:
-        return Judged(None, [], view)
-    found = track.events(settings, rate)
-    silenced = [event for event in found if _covered(event, view)]
+    if settings is None or rate is None:
+        return Judged(None, [], view, track.smoothed(0.0))
+    smoothed = track.smoothed(settings.smoothing_s * rate)
+    found = track.events(smoothed, settings, rate)
+    silenced = [event for event in found if mostly_within(event, view)]
     if settings.high is not None:  # which says so and silences nothing: a long event looks the same
-        known = rate or settings.rate or 1.0
-        view += changed_scores(smooth(np.array(track.score), settings.smoothing * known), settings.high, known)
-    return Judged([event for event in found if event not in silenced], silenced, view)
+        view += changed_scores(smoothed, settings.high, rate)
+    return Judged([event for event in found if event not in silenced], silenced, view, smoothed)
 
 
-def _covered(event: Event, view: Iterable[ViewInterval]) -> bool:
-    """Return whether half of an event or more lies where the view was not the usual one."""
+def mostly_within(event: Event, view: Iterable[ViewInterval]) -> bool:
+    """Return whether half of an event's frames or more lie where the view was not the usual one."""
     covered = np.zeros(event.end - event.start, bool)
     for part in view:
         covered[max(0, part.start - event.start) : max(0, part.end - event.start)] = True
@@ -303,21 +273,19 @@ class Track:
             self.side = max(maps)
             self.cell.extend(maps[self.side].reshape(len(score), -1).argmax(1).tolist())
 
-    def events(self, settings: AlarmSettings, rate: float | None) -> list[Event]:
+    def smoothed(self, sigma: float) -> np.ndarray:
+        """Return the scores (T,), smoothed by so many frames."""
+        return smooth(np.array(self.score), sigma)
+
+    def events(self, smoothed: np.ndarray, settings: AlarmSettings, rate: float) -> list[Event]:
         """Return the events.
 
         Args:
+            smoothed: (T,) smoothed scores.
             settings: When there is one.
-            rate: Frames a second of the video, where it says them.
-
-        Raises:
-            InputError: Neither the video nor the detector says how many frames there are a second.
+            rate: Frames a second of the video.
         """
-        rate = rate or settings.rate
-        if not rate:
-            raise InputError(NO_RATE)
-        smoothed = smooth(np.array(self.score), settings.smoothing * rate)
-        rule = AlarmRule(settings.threshold, settings.release, round(settings.cool_down * rate))
+        rule = AlarmRule(settings.threshold, settings.release, round(settings.cool_down_s * rate))
         return [self._event(smoothed, int(start), int(end), rate) for start, end in alarms(smoothed, rule)]
 
     def _event(self, smoothed: np.ndarray, start: int, end: int, rate: float) -> Event:

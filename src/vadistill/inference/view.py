@@ -246,7 +246,7 @@ class ScoreCheck:
     The median of the scores in a window lies above a level when more than half of them do, so that counting is enough.
 
     Args:
-        level: Score that few normal frames reach, see ``usual_level``; smoothed as those that are checked.
+        level: Score that few normal frames reach (``Alarms.high``), smoothed as those that are checked.
         window: Seconds; nothing is said before.
 
     Attributes:
@@ -283,17 +283,6 @@ class ScoreCheck:
             elif share < EVEN:
                 self.state = State.USUAL
         return self.state
-
-
-def usual_level(scores: np.ndarray, percentile: float = 95.0) -> float:
-    """Return the score (of normal frames, (T,), smoothed as those to be checked) that few of them reach.
-
-    Raises:
-        InputError: There are none, or one is no finite number.
-    """
-    if not np.size(scores) or not np.isfinite(scores).all():
-        raise InputError("scores of normal frames: none, or not finite; expected finite numbers, a frame each")
-    return float(np.percentile(scores, percentile))
 
 
 def intervals(states: Iterable[State]) -> Iterator[tuple[State, int, int]]:
