@@ -246,6 +246,8 @@ def test_demo_clips_are_known_before_their_files(tmp_path):
     assert [clip.name for clip in clips[9:]] == ["train_10", "train_11", "test_01", "test_02"]
     assert clips[-1].labels.masks == tmp_path / "none" / "test_pixel_mask" / "test_02.npy"
     assert demo_clip_names(DemoConfig(test_clips=1), "test") == ["test_01"]
+    several = demo_clip_names(DemoConfig(test_clips=3, scenes=2), "test")
+    assert several == ["scene_1_test_01", "scene_2_test_02", "scene_1_test_03"]
 
 
 def test_labels_must_say_where_they_come_from():

@@ -84,6 +84,14 @@ def test_equal_settings_draw_equal_frames_and_other_seeds_other_ones():
     assert all((clip.frame(17)[0] != first[0]).mean() > 0.5 for clip in others)
 
 
+def test_scenes_take_turns():
+    several = replace(SMALL, scenes=2, train_clips=3)
+    first, second, third = (make_clip(several, "train", name).scene for name in clip_names(several, "train"))
+    assert first is third and not np.array_equal(first.background, second.background)
+    assert np.array_equal(first.background, make_clip(SMALL, "train", "train_01").scene.background)
+    assert all(planned_events(several, name) for name in clip_names(several, "test"))
+
+
 @pytest.mark.parametrize("name", ["test_01", "test_02", "test_03"])
 def test_the_mask_is_what_the_anomalies_cover(name, monkeypatch):
     """Without the anomalous actors, equal noise: pixels change inside the mask, and outside it grow brighter at most.

@@ -41,9 +41,10 @@ def read_clips(layout: str, root: str | Path) -> list[Clip]:
 
 
 def demo_clip_names(settings: DemoConfig, split: str) -> list[str]:
-    """Return the names of the generated clips of a split."""
+    """Return the names of the generated clips of a split; where there are several scenes, a name begins with its own."""
     count = {"train": settings.train_clips, "test": settings.test_clips}[split]
-    return [f"{split}_{number:02d}" for number in range(1, count + 1)]
+    scenes = [f"scene_{place + 1}_" if settings.scenes > 1 else "" for place in range(settings.scenes)]
+    return [f"{scenes[index % settings.scenes]}{split}_{index + 1:02d}" for index in range(count)]
 
 
 def demo_clips(root: str | Path, settings: DemoConfig) -> list[Clip]:

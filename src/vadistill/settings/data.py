@@ -44,6 +44,7 @@ class DemoConfig:
     frames: int = number(150, "frames a clip", LEAST_FRAMES)
     height: int = number(180, "pixels", 64)
     width: int = number(320, "pixels", 64)
+    scenes: int = later(1, "places that take turns; with more than one, clips are named scene_2_train_08", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def make_clip(settings: DemoConfig, split: str, name: str) -> DrawnClip:
     names = clip_names(settings, split)
     if name not in names:
         raise InputError(f"demo: no clip '{name}' in {split}; it has {names[0]} to {names[-1]}")
-    scene = _scene(settings.seed, settings.height, settings.width)
+    scene = scene_of_clip(settings, names.index(name))
     seed = crc32(f"{settings.seed}/{split}/{name}".encode())
     events = planned_events(settings, name) if split == "test" else []
     return random_clip(scene, seed, settings.frames, events)
@@ -181,6 +181,11 @@ def render_clip(settings: DemoConfig, split: str, name: str) -> Iterator[tuple[n
     return (clip.frame(index) for index in range(settings.frames))
 
 
+def scene_of_clip(settings: DemoConfig, index: int) -> Scene:
+    """Return the place of a split's clip ``index``, counted from 0: places take turns."""
+    return _scene(settings.seed + index % settings.scenes, settings.height, settings.width)
+
+
 @lru_cache(maxsize=2)
 def _scene(seed: int, height: int, width: int) -> Scene:
     return make_scene(seed, height, width)
@@ -188,8 +193,8 @@ def _scene(seed: int, height: int, width: int) -> Scene:
 
 def planned_events(settings: DemoConfig, name: str) -> list[Event]:
     """Return the one or two anomalies of a test clip; the kinds take turns, so that six clips show them all."""
-    scene = _scene(settings.seed, settings.height, settings.width)
     index = clip_names(settings, "test").index(name)
+    scene = scene_of_clip(settings, index)
     order = np.random.default_rng([settings.seed, 3]).permutation(len(KINDS))
     rng = np.random.default_rng([settings.seed, 4, index])
     kinds = [KINDS[order[index % len(KINDS)]]]
