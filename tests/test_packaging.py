@@ -41,8 +41,8 @@ def python_of(path):
 
 
 def test_what_the_package_imports_is_what_its_dependencies_and_extras_hold():
-    assert set(EXTRAS) == {"opencv", "openvino", "train", "dev"}
-    assert set(EXTRAS["opencv"] + EXTRAS["openvino"]) < set(EXTRAS["train"])
+    assert set(EXTRAS) == {"opencv", "openvino", "parquet", "train", "dev"}
+    assert set(EXTRAS["opencv"] + EXTRAS["openvino"] + EXTRAS["parquet"]) < set(EXTRAS["train"])
     base, train = modules(BASE), modules(EXTRAS["train"])
     assert not base & train
     assert imported("src") == (base | train) - {"snakemake"}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 FILM_RATE = 25.0  # frames a second of the film of a video that says none
-PATHS = "a folder of <clip>.npy, .csv or .txt, or one .npz keyed by clip"
+PATHS = "a folder of <clip>.npy, .csv, .parquet or .txt, or one .npz keyed by clip"
 
 
 def _say_version(wanted: bool) -> None:
@@ -135,23 +135,30 @@ def score(
         Path, typer.Option(help="What 'vadistill pack' wrote; a trained detector (.pt); what 'vadistill export' wrote.")
     ],
     output: Annotated[
-        Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score; or the .csv of a single video.")
+        Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score; or the .csv or .parquet of one video.")
     ],
     backend: Annotated[str | None, typer.Option(help=f"One of {', '.join(BACKENDS)}; by default the model's.")] = None,
     batch: Annotated[int, typer.Option(help="Frames scored at once.", min=1)] = 16,
     every: Annotated[
-        int, typer.Option(help="Score every so many frames; others have the last one's score.", min=1)
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Score every so many frames; others have the last one's score. Else as adapted, or 1.", min=1
+        ),
+    ] = None,
     false_alarms_per_day: Annotated[
         float | None, typer.Option(help="Which of the model's thresholds makes events; by default its first.", min=0)
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Of the smoothed score, in place of the model's.")] = None,
     maps: Annotated[bool, typer.Option(help="Write <video>.npz with the anomaly maps, too.")] = False,
     overlay: Annotated[bool, typer.Option(help="Write <video>.overlay.mp4 with heat and score, and the maps.")] = False,
+    parquet: Annotated[bool, typer.Option(help="Write <video>.parquet in place of <video>.csv.")] = False,
     match_rate: Annotated[
-        bool,
-        typer.Option(help="Scale the step between frames to the video's rate: as far apart in time as in training."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Scale the step between frames to the video's rate: as far apart in time as in training. Else as "
+            "adapted, or not."
+        ),
+    ] = None,
 ) -> None:
     """Score videos by a trained detector; <video>.events.json has its events where thresholds are known."""
     from vadistill.inference.detector import load
@@ -166,7 +173,16 @@ def score(
     sources, errors = sources_of(videos)
     detector = load(model, backend)
     alarms = alarm_settings(detector.alarms, false_alarms_per_day, threshold)
-    options = ScoreOptions(batch, every, maps or overlay, match_rate, alarms, detector.view, overlay)
+    options = ScoreOptions(
+        batch,
+        detector.scoring.every if every is None else every,
+        maps or overlay,
+        detector.scoring.match_rate if match_rate is None else match_rate,
+        alarms,
+        detector.view,
+        overlay,
+        parquet,
+    )
     tables_of(sources, output, options)
     if alarms is None:
         log.info("%s: has no thresholds: no events; --threshold makes some", model)
@@ -212,6 +228,39 @@ def pack(
 
     for line in write(results, folder, detector):
         print(f"left out: {line}", file=sys.stderr)
+    print(f"{folder}: {size_text(folder)}")
+
+
+@app.command()
+def adapt(
+    model: Annotated[Path, typer.Argument(help="What 'vadistill pack' wrote.")],
+    videos: Annotated[
+        list[Path], typer.Argument(help="Normal videos of another camera, an hour or more; folders or patterns, too.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Folder to be written.")],
+    every: Annotated[
+        int, typer.Option(help="Score every so many frames, here and whenever the folder is used.", min=1)
+    ] = 1,
+    match_rate: Annotated[
+        bool, typer.Option(help="Scale the step between frames to the videos' rate, here and whenever it is used.")
+    ] = False,
+    places: Annotated[
+        bool, typer.Option(help="Measure each cell of the maps by what is usual there; scores the videos twice.")
+    ] = False,
+    backend: Annotated[str | None, typer.Option(help=f"One of {', '.join(BACKENDS)}; by default the model's.")] = None,
+) -> None:
+    """Find the thresholds and the usual view of another camera for a packed detector, without training."""
+    from vadistill.frame_level.packed import ScoringDefaults
+    from vadistill.inference.adapt import adapt as write
+
+    _log()
+    sources, errors = sources_of(videos)
+    if errors:
+        raise InputError(errors[0])
+    made = write(model, sources, folder, backend, ScoringDefaults(every, match_rate), places)
+    for wanted, found in made.thresholds.items():
+        note = f"; {found.note}" if found.note else ""
+        print(f"at most {wanted} false alarms a day: threshold {found.threshold:.4g} ({found.method}){note}")
     print(f"{folder}: {size_text(folder)}")
 
 

@@ -93,13 +93,16 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
     also = ("--model", "student.onnx", "--output", "out")
     cases = {
         ("--help",): "",
-        **{(name, "--help"): "" for name in ("score", "export", "benchmark", "auc", "events", "regions")},
+        **{(name, "--help"): "" for name in ("score", "adapt", "export", "benchmark", "auc", "events", "regions")},
         ("auc", *judged, "--sigma", "2"): "",
         ("auc", *judged, "--protocol", "fast_aed"): "",
         ("events", *judged, "--fps", "25", "--threshold", "0.6"): "",
         ("regions", "--tracks", "tracks", "--detections", "found", "--num-frames", "20"): "",
         (*score, "student.onnx", "--maps"): "",
         (*score, "packed"): "",
+        (*score, "packed", "--parquet"): lacks("polars", "parquet"),
+        ("adapt", "packed", "clip.mp4", "mine"): "",
+        (*score, "mine"): "",
         (*score, "packed", "--overlay"): lacks("(cv2|matplotlib)", "train"),
         (*score, "student.pt"): lacks("torch", "train"),
         ("pack", "results", "other"): lacks("torch", "train"),

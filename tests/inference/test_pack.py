@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from students import windows_of, write_student
+from packed_folders import RATE, normal_frames, write_results
+from students import windows_of
 from typer.testing import CliRunner
 
 import vadistill
 from vadistill.cli import app
 from vadistill.errors import InputError
-from vadistill.evaluation.alarm_thresholds import fit_alarms
 from vadistill.frame_level.packed import PackedDetector
 from vadistill.frame_level.registry import read_detector
 from vadistill.inference.backends import backend_for, load_backend
@@ -21,34 +21,16 @@ from vadistill.inference.pack import pack
 from vadistill.inference.sources import sources_of
 from vadistill.inference.video_events import Event, ViewInterval, ViewWatch, mostly_within
 from vadistill.inference.view import NormalView, State
-from vadistill.io.files import sha256, write_json
+from vadistill.io.files import sha256
 from vadistill.io.frames import write_images as write_store
 from vadistill.io.media.video import frames_of
 from vadistill.io.mp4 import write_mp4
-from vadistill.settings import AlarmsConfig
-
-RATE = 5.0
-
-
-def normal_frames(count=60, seed=0, place=7):
-    """A fixed scene with noise."""
-    rng = np.random.default_rng(seed)
-    scene = np.random.default_rng(place).integers(0, 256, (6, 9, 3)).repeat(10, 0).repeat(10, 1)
-    return [np.clip(scene + rng.normal(0, 6, scene.shape), 0, 255).astype(np.uint8) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What the workflow leaves of a small student, without labels."""
-    results = tmp_path_factory.mktemp("results") / "street"
-    (results / "student").mkdir(parents=True)
-    write_student(results / "student/distilled.pt")
-    write_store(results / "frames/train/a.h5", "a", "train", normal_frames(), "png", fps=RATE)
-    model = load_backend("torch-fp32", results / "student/distilled.pt", threads=1)
-    scores = np.random.default_rng(0).normal(1.0, 0.1, 4000)
-    settings = AlarmsConfig(false_alarms_per_day=(24.0, 2000.0), smoothing=0.2, cool_down=1.0)
-    write_json(results / "student/alarms.json", fit_alarms("student", {"a": scores}, RATE, settings).content())
-    assert model.size == (50, 70)
+    results = write_results(tmp_path_factory.mktemp("results") / "street")
+    assert load_backend("torch-fp32", results / "student/distilled.pt", threads=1).size == (50, 70)
     return results
 
 

@@ -2,16 +2,19 @@ import csv
 from collections import deque
 
 import numpy as np
+import polars
 import pytest
 from films import write_film
 from stream_parts import SIDES, Means, Reference, joined, noise
 from trees import write_avi, write_images
 
 from vadistill.errors import InputError
+from vadistill.evaluation.score_files import read_scores
 from vadistill.inference.backend import BatchScores
 from vadistill.inference.score_table import score_all, write_scores
 from vadistill.inference.scoring import ScoreOptions
 from vadistill.inference.stream import score_video
+from vadistill.inference.table_files import is_table
 from vadistill.io.frames import write_frames
 from vadistill.windows.training_conditions import Conditions
 
@@ -41,6 +44,44 @@ def test_a_table_reads_back_as_written(known, tmp_path):
         for g in SIDES:
             np.testing.assert_array_equal(made[f"{g}x{g}"], maps[g].astype(np.float16))
     assert sorted(file.name for file in path.parent.iterdir()) == ["a.csv", "a.npz"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_parquet_table_reads_back_as_written(known, tmp_path):
+    scores = np.random.default_rng(0).random(11, np.float32)
+    moments = [0.04 * t + (t > 5) for t in range(11)]
+    path = tmp_path / "new" / "a.parquet"
+    write_scores(path, parts_of(scores, {}, 4), deque(moments if known else ()))
+    table = polars.read_parquet(path)
+    assert table.columns == ["frame", "time_s", "score"] and table["frame"].to_list() == list(range(11))
+    assert table["time_s"].to_list() == (moments if known else [None] * 11)
+    assert table["score"].dtype == polars.Float32 and table["score"].to_list() == scores.tolist()
+    np.testing.assert_array_equal(read_scores(path.parent)["a"], scores)
+    assert is_table(path) and [file.name for file in path.parent.iterdir()] == ["a.parquet"]
+
+
+def test_tables_are_parquet_where_that_is_asked_for(tmp_path):
+    write_avi(tmp_path / "one.avi", noise(5))
+    for output, options in (
+        (tmp_path / "out", ScoreOptions(4, parquet=True)),
+        (tmp_path / "b.parquet", ScoreOptions()),
+    ):
+        for _ in range(2):  # an earlier table is replaced
+            assert score_all([tmp_path / "one.avi"], output, Reference(), options) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["one.parquet"]
+    assert polars.read_parquet(tmp_path / "b.parquet").equals(polars.read_parquet(tmp_path / "out/one.parquet"))
+    for content in (b"mine", b"PAR1 mine PAR1"):
+        (tmp_path / "b.parquet").write_bytes(content)
+        with pytest.raises(InputError, match=r"b\.parquet: a file is there that is no earlier table of scores"):
+            score_all([tmp_path / "one.avi"], tmp_path / "b.parquet", Reference(), ScoreOptions())
+        with pytest.raises(InputError, match=r"b\.parquet: not a Parquet file"):
+            read_scores(tmp_path / "b.parquet")
+    polars.DataFrame({"frame": [0, 2], "score": [0.0, 1.0]}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="its frames are not 0, 1, 2"):
+        read_scores(tmp_path / "b.parquet")
+    polars.DataFrame({"value": [0.0, 1.0]}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="has the columns value; expected one named score"):
+        read_scores(tmp_path / "b.parquet")
 
 
 def test_a_table_is_whole_or_not_there(tmp_path):

@@ -41,7 +41,7 @@ def read_clips(layout: str, root: str | Path) -> list[Clip]:
 
 
 def demo_clip_names(settings: DemoConfig, split: str) -> list[str]:
-    """Return the names of the generated clips of a split; where there are several scenes, a name begins with its own."""
+    """Return the names of the generated clips of a split; of several scenes, each begins with its own."""
     count = {"train": settings.train_clips, "test": settings.test_clips}[split]
     scenes = [f"scene_{place + 1}_" if settings.scenes > 1 else "" for place in range(settings.scenes)]
     return [f"{scenes[index % settings.scenes]}{split}_{index + 1:02d}" for index in range(count)]

@@ -1,9 +1,9 @@
 """Frame scores and labels of any detector, in the forms in which they are passed on: one array (T,) a clip.
 
-A folder holds a file of each clip, ``<clip>.npy``, ``<clip>.csv`` (what ``vadistill score`` writes: a column ``score``)
-or ``<clip>.txt`` (a number a line); a ``.npz`` holds an array of each. Labels may also be intervals, ``labels.csv``, or
-one array of all clips after another, in the natural order of the clips' names, as most published ``.npy`` files are:
-their lengths are then those of the scores.
+A folder holds a file of each clip, ``<clip>.npy``, ``<clip>.csv`` or ``<clip>.parquet`` (what ``vadistill score``
+writes: a column ``score``), or ``<clip>.txt`` (a number a line); a ``.npz`` holds an array of each. Labels may also be
+intervals, ``labels.csv``, or one array of all clips after another, in the natural order of the clips' names, as most
+published ``.npy`` files are: their lengths are then those of the scores.
 """
 
 import csv
@@ -15,13 +15,14 @@ import numpy as np
 from vadistill.datasets.label_table import intervals_of_clips
 from vadistill.datasets.masks import labels_of_intervals
 from vadistill.errors import InputError, in_one_line
+from vadistill.extras import extra
 from vadistill.io.arrays import load_arrays, load_member
 from vadistill.io.files import checked_path
 from vadistill.io.names import natural_key, visible
 
 Arrays = dict[str, np.ndarray]
 Reader = Callable[[Path], np.ndarray | np.lib.npyio.NpzFile]
-EXPECTED = "a folder of <clip>.npy, <clip>.csv or <clip>.txt, or a .npz keyed by clip"
+EXPECTED = "a folder of <clip>.npy, <clip>.csv, <clip>.parquet or <clip>.txt, or a .npz keyed by clip"
 
 
 def read_scores(path: str | Path) -> Arrays:
@@ -148,7 +149,12 @@ def _files(folder: Path, column: str) -> Iterator[tuple[str, str, np.ndarray | n
 
 def _readers(column: str) -> dict[str, Reader]:
     """Return what reads a file of one clip, by its ending."""
-    return {".npy": load_arrays, ".csv": lambda path: _from_table(path, column), ".txt": _from_text}
+    return {
+        ".npy": load_arrays,
+        ".csv": lambda path: _from_table(path, column),
+        ".parquet": lambda path: _from_parquet(path, column),
+        ".txt": _from_text,
+    }
 
 
 def _from_table(path: Path, column: str) -> np.ndarray:
@@ -164,6 +170,21 @@ def _from_table(path: Path, column: str) -> np.ndarray:
             return np.array([float(row[column]) for row in rows])
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: not a table of numbers ({in_one_line(error)}); expected a row a frame") from error
+
+
+def _from_parquet(path: Path, column: str) -> np.ndarray:
+    """Read the named column (T,) of a Parquet file; rows are the frames 0, 1, ... where it numbers them."""
+    with extra("parquet"):
+        import polars
+    try:
+        table = polars.read_parquet(path)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not a Parquet file ({in_one_line(error)}); expected a row a frame") from error
+    if column not in table.columns:
+        raise InputError(f"{path}: has the columns {','.join(table.columns)[:80]}; expected one named {column}")
+    if "frame" in table.columns and table["frame"].to_list() != list(range(len(table))):
+        raise InputError(f"{path}: its frames are not 0, 1, 2, ...; expected every frame once, in order")
+    return table[column].to_numpy()
 
 
 def _from_text(path: Path) -> np.ndarray:

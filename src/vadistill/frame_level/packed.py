@@ -18,8 +18,8 @@ from vadistill.io.json_records import JsonRecord, key, later
 
 MANIFEST, FORMAT = "manifest.json", 1
 DETECTOR, WEIGHTS = "detector.json", "weights.safetensors"
-ONNX_FILE, OPENVINO_FOLDER, ALARMS, VIEW, CARD = (
-    "model.onnx", "openvino", "alarms.json", "view.safetensors", "README.md"
+ONNX_FILE, OPENVINO_FOLDER, ALARMS, VIEW, PLACES, CARD = (
+    "model.onnx", "openvino", "alarms.json", "view.safetensors", "places.safetensors", "README.md"
 )  # fmt: skip
 OPENVINO_GRAPH = f"{OPENVINO_FOLDER}/model.xml"
 REMEDY = "copy or pack the folder again"
@@ -40,7 +40,21 @@ class DetectorFile(JsonRecord):
 
     kind: str = key("name of the frame-level detector")
     settings: dict[str, Any] = key("it was trained with, by section, and how its training clips were filmed")
-    source: dict[str, Any] = later("`dataset` and file that it was packed from", dict)
+    source: dict[str, Any] = later("`dataset` and file that it was packed from, and videos it was adapted to", dict)
+    scoring: dict[str, Any] = later("how its camera's videos are scored unless said otherwise", dict)
+
+
+@dataclass(frozen=True)
+class ScoringDefaults:
+    """How videos of a detector's camera are scored, so that its thresholds hold.
+
+    Attributes:
+        every: Every so many frames one is scored.
+        match_rate: Whether a window's frames lie as far apart in time as in training.
+    """
+
+    every: int = 1
+    match_rate: bool = False
 
 
 def is_packed(path: Path) -> bool:
@@ -126,6 +140,22 @@ class PackedDetector:
     def view(self) -> dict[str, np.ndarray] | None:
         """Return the arrays of its normal view (``inference.view``), where it has one."""
         return load_file(self.folder / VIEW) if VIEW in self.files else None
+
+    def scoring(self) -> ScoringDefaults:
+        """Return how its videos are scored unless said otherwise.
+
+        Raises:
+            InputError: It says so in other words than these.
+        """
+        kept = self.detector().scoring
+        every, match_rate = kept.get("every", 1), kept.get("match_rate", False)
+        if kept.keys() - {"every", "match_rate"} or type(every) is not int or every < 1 or type(match_rate) is not bool:
+            raise InputError(f"{self.folder / DETECTOR}: scoring is {kept}; expected every and match_rate; {REMEDY}")
+        return ScoringDefaults(every, match_rate)
+
+    def places(self) -> dict[str, np.ndarray] | None:
+        """Return the arrays of what is usual at each place (``inference.places``), where it says so."""
+        return load_file(self.folder / PLACES) if PLACES in self.files else None
 
     def alarms(self) -> Alarms | None:
         """Return its thresholds, where it has some."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from vadistill.errors import InputError
 from vadistill.evaluation.alarm_thresholds import Alarms
-from vadistill.frame_level.packed import PackedDetector, is_packed
+from vadistill.frame_level.packed import PackedDetector, ScoringDefaults, is_packed
 from vadistill.inference.backend import Backend
 from vadistill.inference.backends import backend_for, load_backend
+from vadistill.inference.places import PlacedBackend, PlaceStatistics
 from vadistill.inference.scoring import ScoreOptions, Scoring, check_rate
 from vadistill.inference.video_events import Event, Track, ViewInterval, alarm_settings
 from vadistill.inference.view import NormalView
@@ -47,18 +48,26 @@ class FrameDetector:
         backend: It runs the network, and knows the size of its input and how its training clips were filmed.
         alarms: Its thresholds, where it has some.
         view: What its camera usually shows, where it says so.
+        scoring: How its camera's videos are scored unless said otherwise.
     """
 
-    def __init__(self, backend: Backend, alarms: Alarms | None = None, view: NormalView | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        alarms: Alarms | None = None,
+        view: NormalView | None = None,
+        scoring: ScoringDefaults | None = None,
+    ) -> None:
         """Take a loaded backend and what a packed detector knows; see ``load``."""
         self.backend, self.alarms, self.view = backend, alarms, view
+        self.scoring = scoring or ScoringDefaults()
 
     def score(
         self,
         source: str | Path,
         batch: int = 16,
-        match_rate: bool = False,
-        every: int = 1,
+        match_rate: bool | None = None,
+        every: int | None = None,
         false_alarms_per_day: float | None = None,
         threshold: float | None = None,
     ) -> ClipScores:
@@ -70,8 +79,9 @@ class FrameDetector:
             source: A video, a folder of images, or a stored clip (.h5).
             batch: Frames scored at once.
             match_rate: Choose the step between a window's frames by the clip's rate, so that they lie as far apart in
-                time as in training.
-            every: Every so many frames one is scored; those behind it have its score.
+                time as in training; by default as the detector was adapted, else not.
+            every: Every so many frames one is scored; those behind it have its score. By default as the detector was
+                adapted, else 1.
             false_alarms_per_day: Which threshold of the detector raises alarms; by default its first one.
             threshold: Of the smoothed score, in place of the detector's.
 
@@ -79,6 +89,8 @@ class FrameDetector:
             InputError: The source cannot be read to its end, there is no rate to match or for events, there is no such
                 threshold, or the scores are not finite.
         """
+        every = self.scoring.every if every is None else every
+        match_rate = self.scoring.match_rate if match_rate is None else match_rate
         check_rate(self.backend, match_rate)
         found = alarm_settings(self.alarms, false_alarms_per_day, threshold)
         options = ScoreOptions(batch, every, match_rate=match_rate, alarms=found, view=self.view)
@@ -111,5 +123,7 @@ def load(model: str | Path, backend: str | None = None) -> FrameDetector:
     if not is_packed(model):
         return FrameDetector(loaded)
     packed = PackedDetector.open(model, compare=False)
-    arrays = packed.view()
-    return FrameDetector(loaded, packed.alarms(), NormalView.from_arrays(arrays) if arrays else None)
+    view, places = packed.view(), packed.places()
+    if places:
+        loaded = PlacedBackend(loaded, PlaceStatistics.from_arrays(places, loaded.resolutions))
+    return FrameDetector(loaded, packed.alarms(), NormalView.from_arrays(view) if view else None, packed.scoring())

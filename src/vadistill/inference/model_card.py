@@ -1,11 +1,13 @@
 """The model card of a packed detector: what it learned from, what it reaches, and what it was never tried on."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vadistill.evaluation.alarm_thresholds import Alarms
-from vadistill.frame_level.base import FrameLevelDetector
 from vadistill.windows.training_conditions import Conditions
+
+if TYPE_CHECKING:  # it brings torch, which a detector needs no longer once it is packed
+    from vadistill.frame_level.base import FrameLevelDetector
 
 Content = dict[str, Any]
 
@@ -33,7 +35,7 @@ class Facts:
     missing: list[str]
 
 
-def card(detector: FrameLevelDetector, facts: Facts, files: list[str], version: str, revision: str | None) -> str:
+def card(detector: "FrameLevelDetector", facts: Facts, files: list[str], version: str, revision: str | None) -> str:
     """Return the card as Markdown.
 
     Args:
@@ -68,7 +70,27 @@ def card(detector: FrameLevelDetector, facts: Facts, files: list[str], version: 
     return "\n\n".join(parts) + "\n"
 
 
-def _filmed(detector: FrameLevelDetector) -> str:
+def adapted_card(text: str, alarms: Alarms, places: bool) -> str:
+    """Return the card of a detector that was adapted to another camera.
+
+    Args:
+        text: The card that it had.
+        alarms: Its new thresholds.
+        places: Whether each place of its maps is measured by what is usual there.
+    """
+    head, *sections = text.rstrip().split("\n\n## ") if text else ["# A frame-level video anomaly detector"]
+    titles = ("Adapted to another camera", "Alarms")
+    kept = [section for section in sections if not section.startswith(tuple(f"{title}\n" for title in titles))]
+    adapted = (
+        f"{titles[0]}\n\nWithout training, by {60 * (alarms.hours or 0):.3g} minutes of its normal video: "
+        f"{', '.join(alarms.clips)}. Thresholds and the usual view are of this camera"
+        f"{', and each place of the maps is measured by what is usual there' if places else ''}. "
+        "Whatever else this card says of accuracy was measured on the first camera and need not hold here."
+    )
+    return "\n\n## ".join([head, adapted, f"{titles[1]}\n\n{_alarms(alarms)}", *kept]) + "\n"
+
+
+def _filmed(detector: "FrameLevelDetector") -> str:
     known = Conditions.read(detector.settings)
     if known is None:
         return "How its training clips were filmed is not known."

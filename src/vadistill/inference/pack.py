@@ -15,29 +15,26 @@ from vadistill.frame_level.packed import (
     ALARMS,
     CARD,
     DETECTOR,
-    FORMAT,
-    MANIFEST,
     ONNX_FILE,
     OPENVINO_FOLDER,
     VIEW,
     WEIGHTS,
     DetectorFile,
-    Manifest,
     replaceable,
 )
 from vadistill.frame_level.registry import TrainedDetector, read_detector
 from vadistill.inference.export import export_onnx, export_openvino
+from vadistill.inference.manifest import write_manifest
 from vadistill.inference.model_card import Facts, card
-from vadistill.inference.view import Background, NormalView, small_picture
+from vadistill.inference.view import ONE_VIEW, Background, NormalView, small_picture
 from vadistill.io.files import read_json, sha256, whole_folder, write_json
 from vadistill.io.formats import refuse_to_replace
 from vadistill.io.frames import FrameStore
-from vadistill.io.provenance import git_revision, package_versions
+from vadistill.io.provenance import git_revision
 from vadistill.settings import DETECTORS
 
 VIEW_CLIPS, VIEW_FRAMES = 50, 250  # training clips, and frames of each, that make the normal view
-# Frames of a clip whose median is compared with other clips', and their least likeness in one view (docs/drift.md).
-COMPARED, ONE_VIEW = 10, 0.15
+COMPARED = 10  # frames of a clip whose median is compared with other clips'
 
 
 def pack(results: Path, folder: Path, name: str = "student") -> list[str]:
@@ -73,10 +70,7 @@ def pack(results: Path, folder: Path, name: str = "student") -> list[str]:
             write_json(made / ALARMS, facts.alarms.content())
         text = card(trained.detector, facts, sorted(path.name for path in made.iterdir()), __version__, git_revision())
         (made / CARD).write_text(text, encoding="utf-8")
-        names = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
-        made_by = {"vadistill": __version__, "git_revision": git_revision(), "packages": package_versions()}
-        files = {name: sha256(made / name) for name in names}
-        write_json(made / MANIFEST, Manifest(vadistill_detector=FORMAT, made_by=made_by, files=files).content())
+        write_manifest(made)
     return missing
 
 

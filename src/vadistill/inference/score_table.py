@@ -1,4 +1,4 @@
-"""Frame scores of videos as tables ``frame,time_s,score``, one a video, and their maps beside them."""
+"""The scores of videos as files: a table each, and beside it its events, maps and film."""
 
 import logging
 import math
@@ -17,16 +17,15 @@ from vadistill.errors import InputError
 from vadistill.inference.backend import Backend, BatchScores
 from vadistill.inference.progress import with_progress
 from vadistill.inference.scoring import ScoreOptions, Scoring, check_rate
-from vadistill.inference.sources import FILM
+from vadistill.inference.sources import FILM, source_name
 from vadistill.inference.stream import StreamTimes
+from vadistill.inference.table_files import CSV, PARQUET, TABLES, is_table, table_writer
 from vadistill.inference.video_events import Judged, Track
-from vadistill.io.files import read_json, whole_file, whole_stream, write_json
+from vadistill.io.files import read_json, whole_stream, write_json
 from vadistill.io.formats import NO_ENDING, known_ending, refuse_to_replace, size_text
 
 log = logging.getLogger(__name__)
-TABLE = ".csv"
-OUTPUTS = {NO_ENDING: "a folder for <video>.csv", TABLE: "the table of a single video"}
-HEADER = "frame,time_s,score\n"
+OUTPUTS = {NO_ENDING: "a folder for <video>.csv", **dict.fromkeys(TABLES, "the table of a single video")}
 
 
 class Scored(NamedTuple):
@@ -156,24 +155,25 @@ def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> l
     Args:
         sources: What is scored.
         output: A folder, or the table of a single source.
-        options: Which files are written beside the tables.
+        options: Of which kind they are in a folder, and which files are written beside them.
 
     Raises:
         InputError: The output has another ending, is one table for several sources, or two sources have the same name;
             or a file is in the way that is no earlier table, or no earlier maps or events.
     """
-    names = [source.absolute().name if source.is_dir() else source.stem for source in sources]
-    tables = [output / f"{name}.csv" for name in names]
-    if known_ending(output, OUTPUTS) == TABLE:
+    tables = [output / f"{source_name(source)}{PARQUET if options.parquet else CSV}" for source in sources]
+    if known_ending(output, OUTPUTS) in TABLES:
         tables = [output]
         if len(sources) > 1:
             raise InputError(f"{output}: one table for {len(sources)} videos; expected a folder")
     elif output.exists() and not output.is_dir():
-        raise InputError(f"{output}: a file; expected a folder, or a name that ends in .csv for a single video")
+        raise InputError(
+            f"{output}: a file; expected a folder, or a name that ends in {' or '.join(TABLES)} for one video"
+        )
     for table, count in Counter(tables).items():
         if count > 1:
             raise InputError(f"{table}: {count} sources are named '{table.stem}'; expected different names")
-        refuse_to_replace(table, _is_table, "table of scores")
+        refuse_to_replace(table, is_table, "table of scores")
         if options.maps:
             refuse_to_replace(table.with_suffix(".npz"), _is_maps, "file of maps")
         if options.alarms:
@@ -183,16 +183,10 @@ def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> l
     return tables
 
 
-def _is_table(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(HEADER)) == HEADER.encode()
-
-
 def _is_film(path: Path) -> bool:
     """Return whether a film lies beside the table that it is drawn of."""
-    return _is_table(path.with_name(path.name.removesuffix(FILM) + TABLE))
+    name = path.name.removesuffix(FILM)
+    return any(is_table(path.with_name(name + kind)) for kind in TABLES)
 
 
 def _is_events(path: Path) -> bool:
@@ -217,10 +211,10 @@ def write_scores(
     maps: Path | None = None,
     track: Track | None = None,
 ) -> None:
-    """Write scores as they come: the CSV file, and the maps where asked for, whole or not at all.
+    """Write scores as they come: the table, and the maps where asked for, whole or not at all.
 
     Args:
-        path: The CSV file; a float32 score reads back as it was.
+        path: The table, CSV or Parquet by its ending; a float32 score reads back as it was.
         parts: Scores of successive frames.
         moments: Times of the frames in seconds, which are there when their scores come and are taken out; where there
             is none, ``time_s`` stays empty.
@@ -233,16 +227,15 @@ def write_scores(
     """
     frame = 0
     with ExitStack() as stack:
-        table = stack.enter_context(stack.enter_context(whole_file(path)).open("w", encoding="utf-8"))
+        add_row = stack.enter_context(table_writer(path))
         archive = stack.enter_context(whole_stream(maps)) if maps else None
         folder, grids = maps.parent if maps else None, {}
-        table.write(HEADER)
         for part in parts:
             for score in part.score:
                 if not math.isfinite(score):
                     raise InputError(f"{path}: the score of frame {frame} is {score}; expected a finite number")
                 seconds = moments.popleft() if moments else None
-                table.write(f"{frame},{'' if seconds is None else f'{seconds:.3f}'},{score!s}\n")
+                add_row(seconds, score)
                 frame += 1
                 if track and seconds is not None:
                     track.time.append(seconds)

@@ -30,6 +30,7 @@ class ScoreOptions:
         alarms: When there is an event; None for no events.
         view: What the camera usually shows, where known.
         film: Whether ``<name>.overlay.mp4`` is written behind it.
+        parquet: Whether tables in a folder are Parquet rather than CSV.
     """
 
     batch: int = 16
@@ -39,6 +40,7 @@ class ScoreOptions:
     alarms: AlarmSettings | None = None
     view: NormalView | None = None
     film: bool = False
+    parquet: bool = False
 
 
 class Scoring:

@@ -28,6 +28,11 @@ def sources_of(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return found, errors
 
 
+def source_name(source: Path) -> str:
+    """Return the name of a source's results."""
+    return source.absolute().name if source.is_dir() else source.stem
+
+
 def _sources(path: Path) -> list[Path]:
     if path.is_dir():
         return _of_folder(path)

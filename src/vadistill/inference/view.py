@@ -24,6 +24,7 @@ RARE = 1.0  # percentile of normal frames that stands for the lowest usual value
 LOOK_EVERY, MOMENT = 0.2, 1e-6  # seconds between looks, and by how much sums of frame times may miss them
 # Of the thresholds, see docs/drift.md. The first three are shares of what is usual.
 DARK, UNLIKE, FAINT = 0.5, 0.5, 0.4
+ONE_VIEW = 0.15  # least likeness of two clips' backgrounds in one view (docs/drift.md)
 BLIND = 0.5  # share of the places with edges that have lost them, from which on the lens is covered
 NOISE = 2.0  # gray levels; what lossy coding of one and the same frame changes: +-1 before and after
 STILL_SHARE = 0.005  # of the pixels, which may change in a frozen picture
@@ -119,35 +120,11 @@ class NormalView:
 
     @classmethod
     def of(cls, frames: Iterable[np.ndarray]) -> "NormalView":
-        """Return the view of normal frames (H, W, 3) uint8 BGR, of one clip after the other, all of one camera.
-
-        Every n-th of them is kept, small, and n doubles whenever ``KEPT`` are there.
-
-        Raises:
-            InputError: There are fewer than two frames, or one is no such frame.
-        """
-        kept: list[tuple[np.ndarray, float]] = []  # with the change from the frame before it
-        step, before, count = 1, None, 0
-        for count, frame in enumerate(frames, start=1):
-            place = (count - 1) % step
-            if place not in (0, step - 1):
-                continue
-            picture = small_picture(frame)
-            if place == 0:
-                kept.append((picture, math.inf if before is None else _change(before, picture)))
-                if len(kept) == KEPT:
-                    kept, step = kept[::2], 2 * step
-            before = picture
-        if count < 2:
-            raise InputError(f"{count} normal frames; expected at least two, of which the usual view is made")
-        pictures = np.stack([picture for picture, _ in kept])
-        background = np.median(pictures, axis=0)
-        likenesses = [*map(Background(background).likeness, pictures)]
-        changes = [change for _, change in kept[1:]]
-        brightness, likeness, change = (
-            float(np.percentile(values, RARE)) for values in (pictures.mean((1, 2)), likenesses, changes)
-        )
-        return cls(background, brightness, likeness, change, count)
+        """Return the view of normal frames (H, W, 3) uint8 BGR; see ``ViewSampler``."""
+        sampler = ViewSampler()
+        for frame in frames:
+            sampler(frame)
+        return sampler.view()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return what ``from_arrays`` reads: small arrays of plain numbers."""
@@ -170,6 +147,52 @@ class NormalView:
             raise InputError(
                 f"the record of the normal view is damaged ({in_one_line(error)}); make it of normal clips again"
             ) from error
+
+
+class ViewSampler:
+    """Makes a normal view of frames that come one by one, of one clip after the other, all of one camera.
+
+    Every n-th of them is kept, small, and n doubles whenever ``KEPT`` are there.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[np.ndarray, float]] = []  # with the change from the frame before it
+        self._step, self._count = 1, 0
+        self._before: np.ndarray | None = None
+
+    def __call__(self, frame: np.ndarray) -> None:
+        """Take the next normal frame (H, W, 3) uint8 BGR.
+
+        Raises:
+            InputError: It is no such frame.
+        """
+        place = self._count % self._step
+        self._count += 1
+        if place not in (0, self._step - 1):
+            return
+        picture = small_picture(frame)
+        if place == 0:
+            self._kept.append((picture, math.inf if self._before is None else _change(self._before, picture)))
+            if len(self._kept) == KEPT:
+                self._kept, self._step = self._kept[::2], 2 * self._step
+        self._before = picture
+
+    def view(self) -> NormalView:
+        """Return what the frames have in common.
+
+        Raises:
+            InputError: There are fewer than two.
+        """
+        if self._count < 2:
+            raise InputError(f"{self._count} normal frames; expected at least two, of which the usual view is made")
+        pictures = np.stack([picture for picture, _ in self._kept])
+        background = np.median(pictures, axis=0)
+        likenesses = [*map(Background(background).likeness, pictures)]
+        changes = [change for _, change in self._kept[1:]]
+        brightness, likeness, change = (
+            float(np.percentile(values, RARE)) for values in (pictures.mean((1, 2)), likenesses, changes)
+        )
+        return NormalView(background, brightness, likeness, change, self._count)
 
 
 class ViewCheck:

@@ -1,0 +1,200 @@
+"""A packed detector for another camera: its thresholds and usual view anew, from normal video and without training."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from vadistill.errors import InputError
+from vadistill.evaluation.alarm_thresholds import Alarms, fit_alarms
+from vadistill.evaluation.metrics import FrameScores
+from vadistill.frame_level.packed import (
+    ALARMS,
+    CARD,
+    DETECTOR,
+    MANIFEST,
+    PLACES,
+    VIEW,
+    PackedDetector,
+    ScoringDefaults,
+    replaceable,
+)
+from vadistill.inference.backend import Backend
+from vadistill.inference.backends import backend_for, load_backend
+from vadistill.inference.manifest import write_manifest
+from vadistill.inference.model_card import adapted_card
+from vadistill.inference.places import PlacedBackend, PlaceStatistics, PlaceSums
+from vadistill.inference.progress import with_progress
+from vadistill.inference.scoring import check_rate, matched_offsets, with_warning
+from vadistill.inference.sources import source_name
+from vadistill.inference.stream import StreamTimes, score_video, source_rate
+from vadistill.inference.view import ONE_VIEW, Background, NormalView, ViewSampler
+from vadistill.io.files import sha256, whole_folder, write_json
+from vadistill.io.formats import refuse_to_replace
+from vadistill.settings import AlarmsConfig
+
+log = logging.getLogger(__name__)
+SAME_RATE = 0.02  # relative difference of frame rates that are taken for equal
+
+
+@dataclass(frozen=True)
+class NormalVideo:
+    """What a detector says of normal video of a camera.
+
+    Attributes:
+        scores: {name of a video: (T,) frame scores}.
+        rate: Frames a second.
+        view: What the camera usually shows.
+        places: Mean and spread of each cell of the maps.
+    """
+
+    scores: FrameScores
+    rate: float
+    view: NormalView
+    places: PlaceStatistics
+
+
+def adapt(
+    packed: Path,
+    videos: Sequence[Path],
+    folder: Path,
+    backend: str | None = None,
+    scoring: ScoringDefaults | None = None,
+    places: bool = False,
+) -> Alarms:
+    """Write a packed detector with thresholds and a usual view of another camera, whole or not at all.
+
+    Args:
+        packed: What ``vadistill pack`` wrote.
+        videos: Normal videos of the other camera.
+        folder: To be written; one that was packed or adapted earlier is replaced.
+        backend: A key of ``inference.backends.BACKENDS``; by default the folder's best.
+        scoring: How videos of the camera are scored, here and whenever the folder is used.
+        places: Whether each cell of the maps is measured by what is usual there; all videos are then scored twice.
+
+    Returns:
+        The thresholds.
+
+    Raises:
+        InputError: The folder is no packed detector, a video cannot be read or does not say its frames a second, the
+            videos do not show one view at one rate, or something else is in the place of ``folder``.
+    """
+    source, scoring = PackedDetector.open(packed, compare=False), scoring or ScoringDefaults()
+    if folder.resolve() == source.folder.resolve():
+        raise InputError(f"{folder}: the folder that is adapted; expected a new one")
+    refuse_to_replace(folder, replaceable, "packed detector, or holds other files, too")
+    _check_names(videos)
+    model = load_backend(backend or backend_for(packed), packed)
+    check_rate(model, scoring.match_rate)
+    found = watched(videos, model, scoring)
+    if places:
+        log.info("scoring again, by what is usual at each place")
+        found = replace(watched(videos, PlacedBackend(model, found.places), scoring), places=found.places)
+    alarms = fit_alarms(model.detector, found.scores, found.rate, _settings(source.alarms()))
+    _write(source, folder, found, alarms, scoring, places)
+    return alarms
+
+
+def watched(videos: Sequence[Path], model: Backend, scoring: ScoringDefaults) -> NormalVideo:
+    """Return what a detector says of normal videos of one camera.
+
+    Raises:
+        InputError: A video cannot be read or does not say its frames a second, or they show several views or differ in
+            their rates.
+    """
+    scores: FrameScores = {}
+    rates, backgrounds = dict[str, float](), dict[str, np.ndarray]()
+    sums, whole = PlaceSums(), ViewSampler()
+    for video in videos:
+        rate, times, own, made = source_rate(video), StreamTimes(), ViewSampler(), []
+        if not rate:
+            raise InputError(f"{video}: states no frames a second; expected a video that does, for alarms a day")
+        offsets = matched_offsets(video, rate, model) if scoring.match_rate else model.offsets
+
+        def look(frame: np.ndarray, own: ViewSampler = own) -> None:
+            own(frame)
+            whole(frame)
+
+        parts = score_video(video, model, times=times, offsets=offsets, every=scoring.every, look=look)
+        for part in with_progress(
+            with_warning(parts, video, model, times, None if scoring.match_rate else rate), video
+        ):
+            sums.add(part.maps)
+            made.append(part.score)
+        name = source_name(video)
+        scores[name], rates[name], backgrounds[name] = np.concatenate(made), rate, own.view().background
+        if not np.isfinite(scores[name]).all():
+            raise InputError(f"{video}: the detector gives scores that are not finite")
+        log.info("%s: %s", video, times)
+    rate = _one_rate(rates)
+    _check_one_view(backgrounds)
+    return NormalVideo(scores, rate, whole.view(), sums.statistics())
+
+
+def _check_names(videos: Sequence[Path]) -> None:
+    names = [source_name(video) for video in videos]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{names.count(name)} videos are named '{name}'; expected different names")
+
+
+def _one_rate(rates: dict[str, float]) -> float:
+    """Return the frames a second of all videos."""
+    ordered = sorted(rates, key=rates.__getitem__)
+    slow, fast = rates[ordered[0]], rates[ordered[-1]]
+    if fast > (1 + SAME_RATE) * slow:
+        raise InputError(
+            f"videos of {slow:g} ({ordered[0]}) and {fast:g} frames a second ({ordered[-1]}); expected one rate: adapt "
+            "to those of one camera"
+        )
+    return rates[ordered[len(ordered) // 2]]
+
+
+def _check_one_view(backgrounds: dict[str, np.ndarray]) -> None:
+    (first, picture), *others = backgrounds.items()
+    background = Background(picture)
+    for name, other in others:
+        likeness = background.likeness(other)
+        if likeness < ONE_VIEW:
+            raise InputError(
+                f"videos {first} and {name} show different views (likeness {likeness:.2f}; of one view {ONE_VIEW} or "
+                "more); expected those of one camera"
+            )
+
+
+def _settings(known: Alarms | None) -> AlarmsConfig:
+    """Return how alarms are raised and how often they may be false: as the detector knows it, or the defaults."""
+    if known is None:
+        return AlarmsConfig()
+    return AlarmsConfig(
+        false_alarms_per_day=tuple(part.false_alarms_per_day for part in known.thresholds.values()),
+        smoothing=known.smoothing_s,
+        release=known.release,
+        cool_down=known.cool_down_s,
+    )
+
+
+def _write(
+    source: PackedDetector, folder: Path, found: NormalVideo, alarms: Alarms, scoring: ScoringDefaults, places: bool
+) -> None:
+    kept = sorted(source.files - {ALARMS, VIEW, PLACES, CARD, DETECTOR})
+    detector = source.detector()
+    adapted = {"videos": sorted(found.scores), "from_manifest": sha256(source.folder / MANIFEST)}
+    detector = replace(detector, source={**detector.source, "adapted": adapted}, scoring=asdict(scoring))
+    card = source.folder / CARD
+    text = adapted_card(card.read_text(encoding="utf-8") if CARD in source.files else "", alarms, places)
+    with whole_folder(folder) as made:
+        for name in kept:
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source.folder / name, made / name)
+        write_json(made / DETECTOR, detector.content())
+        write_json(made / ALARMS, alarms.content())
+        (made / VIEW).write_bytes(save(found.view.to_arrays()))
+        if places:
+            (made / PLACES).write_bytes(save(found.places.to_arrays()))
+        (made / CARD).write_text(text, encoding="utf-8")
+        write_manifest(made)

@@ -1,0 +1,101 @@
+"""What is usual at each place of the picture, for a detector that another camera's clips have trained.
+
+Seen from another place, a tree or a far pavement may keep a cell of the maps high all day. Each cell is therefore
+measured by its own mean and standard deviation in normal video of the camera.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vadistill.errors import InputError, in_one_line
+from vadistill.inference.backend import Backend, BatchScores
+
+LEAST_SPREAD = 0.5  # of a cell, as a share of the median of all cells: a cell that never changes explains nothing
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceStatistics:
+    """Mean and standard deviation of each cell of the maps in normal video.
+
+    Attributes:
+        mean: {g: (g, g) float32}.
+        spread: {g: (g, g) float32}.
+    """
+
+    mean: Mapping[int, np.ndarray]
+    spread: Mapping[int, np.ndarray]
+
+    def applied(self, maps: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return maps {g: (N, g, g)} in which every cell has the mean and spread of the median cell in normal video."""
+        made = {}
+        for g, grid in maps.items():
+            mean, spread = self.mean[g], self.spread[g]
+            usual = np.maximum(spread, LEAST_SPREAD * np.median(spread))
+            scale = np.divide(np.median(spread), usual, out=np.ones_like(usual), where=usual > 0)
+            made[g] = ((grid - mean) * scale + np.median(mean)).astype(np.float32)
+        return made
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return what ``from_arrays`` reads."""
+        kinds = {"mean": self.mean, "spread": self.spread}
+        return {f"{kind}_{g}": grid for kind, grids in kinds.items() for g, grid in grids.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], resolutions: tuple[int, ...]) -> "PlaceStatistics":
+        """Return the statistics that were kept in arrays.
+
+        Raises:
+            InputError: They are damaged, or of other maps.
+        """
+        try:
+            mean, spread = ({g: np.asarray(arrays[f"{kind}_{g}"], np.float32) for g in resolutions}
+                            for kind in ("mean", "spread"))  # fmt: skip
+            for g in resolutions:
+                if mean[g].shape != (g, g) or spread[g].shape != (g, g):
+                    raise ValueError(f"{mean[g].shape} and {spread[g].shape} in place of {(g, g)}")
+            if not all(np.isfinite(grid).all() for grid in (*mean.values(), *spread.values())):
+                raise ValueError("numbers that are not finite")
+            return cls(mean, spread)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"the statistics of places are damaged ({in_one_line(error)}); adapt again") from error
+
+
+class PlaceSums:
+    """Adds up maps of normal video for ``PlaceStatistics``."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def add(self, maps: Mapping[int, np.ndarray]) -> None:
+        """Take the maps {g: (N, g, g)} of more frames."""
+        for g, grid in maps.items():
+            values = grid.astype(np.float64)
+            total, squares = self._sums.get(g, (0.0, 0.0))
+            self._sums[g] = total + values.sum(0), squares + (values**2).sum(0)
+        self._count += len(next(iter(maps.values())))
+
+    def statistics(self) -> PlaceStatistics:
+        """Return mean and standard deviation of each cell."""
+        mean = {g: total / self._count for g, (total, _) in self._sums.items()}
+        spread = {
+            g: np.sqrt(np.maximum(squares / self._count - mean[g] ** 2, 0)) for g, (_, squares) in self._sums.items()
+        }
+        return PlaceStatistics(*({g: grid.astype(np.float32) for g, grid in grids.items()} for grids in (mean, spread)))
+
+
+class PlacedBackend:
+    """A backend whose maps are measured by what is usual at each place; see ``Backend``."""
+
+    def __init__(self, backend: Backend, places: PlaceStatistics) -> None:
+        self._backend, self._places = backend, places
+        self.name, self.size, self.offsets, self.flow = backend.name, backend.size, backend.offsets, backend.flow
+        self.resolutions, self.conditions, self.detector = backend.resolutions, backend.conditions, backend.detector
+
+    def __call__(self, frames: np.ndarray) -> BatchScores:
+        """Score windows; a frame's score is the mean over the resolutions of each map's maximum, as a student's is."""
+        maps = self._places.applied(self._backend(frames).maps)
+        highest = np.stack([grid.reshape(len(grid), -1).max(1) for grid in maps.values()])
+        return BatchScores(highest.mean(0), maps)
