@@ -132,7 +132,8 @@ def score(
         typer.Argument(help="Videos, folders of videos or images, stored clips (.h5), or patterns of names."),
     ],
     model: Annotated[
-        Path, typer.Option(help="What 'vadistill pack' wrote; a trained detector (.pt); what 'vadistill export' wrote.")
+        Path,
+        typer.Option(help="What 'pack', 'adapt' or 'export' wrote; a trained detector (.pt); or 'starter'."),
     ],
     output: Annotated[
         Path, typer.Option(help="Folder for <video>.csv: frame,time_s,score; or the .csv or .parquet of one video.")
@@ -233,7 +234,7 @@ def pack(
 
 @app.command()
 def adapt(
-    model: Annotated[Path, typer.Argument(help="What 'vadistill pack' wrote.")],
+    model: Annotated[Path, typer.Argument(help="What 'vadistill pack' wrote, or 'starter', which comes with it.")],
     videos: Annotated[
         list[Path], typer.Argument(help="Normal videos of another camera, an hour or more; folders or patterns, too.")
     ],
@@ -276,8 +277,9 @@ def export(
     """Write a student for ONNX Runtime or OpenVINO, checked against torch; a name that ends in .onnx is ONNX."""
     with extra("train"):
         from vadistill.inference.export import export_ending, export_onnx, export_openvino, windows_for
-    from vadistill.inference.model_files import ONNX
+    from vadistill.inference.model_files import ONNX, located
 
+    model = located(model)
     onnx = export_ending(model, output) == ONNX
     if onnx and precision != "fp32":
         raise InputError(f"--precision {precision}: ONNX is written in fp32; expected a folder for OpenVINO")
@@ -303,11 +305,12 @@ def benchmark(
     """Time a student in every backend, by turns with the official layout in eager fp32."""
     with extra("train"):
         from vadistill.benchmark.speed import check_record, measure_speed
-    from vadistill.inference.model_files import check_student
+    from vadistill.inference.model_files import check_student, located
 
     _log()
     check_record(output)
     if model:
+        model = located(model)
         check_student(model)
     try:
         sizes = [int(size) for size in batches.split(",")]

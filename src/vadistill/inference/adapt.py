@@ -27,6 +27,7 @@ from vadistill.inference.backend import Backend
 from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.manifest import write_manifest
 from vadistill.inference.model_card import adapted_card
+from vadistill.inference.model_files import located
 from vadistill.inference.places import PlacedBackend, PlaceStatistics, PlaceSums
 from vadistill.inference.progress import with_progress
 from vadistill.inference.scoring import check_rate, matched_offsets, with_warning
@@ -69,7 +70,7 @@ def adapt(
     """Write a packed detector with thresholds and a usual view of another camera, whole or not at all.
 
     Args:
-        packed: What ``vadistill pack`` wrote.
+        packed: What ``vadistill pack`` wrote, or ``starter``.
         videos: Normal videos of the other camera.
         folder: To be written; one that was packed or adapted earlier is replaced.
         backend: A key of ``inference.backends.BACKENDS``; by default the folder's best.
@@ -83,7 +84,8 @@ def adapt(
         InputError: The folder is no packed detector, a video cannot be read or does not say its frames a second, the
             videos do not show one view at one rate, or something else is in the place of ``folder``.
     """
-    source, scoring = PackedDetector.open(packed, compare=False), scoring or ScoringDefaults()
+    packed, scoring = located(packed), scoring or ScoringDefaults()
+    source = PackedDetector.open(packed, compare=False)
     if folder.resolve() == source.folder.resolve():
         raise InputError(f"{folder}: the folder that is adapted; expected a new one")
     refuse_to_replace(folder, replaceable, "packed detector, or holds other files, too")

@@ -11,6 +11,7 @@ from vadistill.evaluation.alarm_thresholds import Alarms
 from vadistill.frame_level.packed import PackedDetector, ScoringDefaults, is_packed
 from vadistill.inference.backend import Backend
 from vadistill.inference.backends import backend_for, load_backend
+from vadistill.inference.model_files import located
 from vadistill.inference.places import PlacedBackend, PlaceStatistics
 from vadistill.inference.scoring import ScoreOptions, Scoring, check_rate
 from vadistill.inference.video_events import Event, Track, ViewInterval, alarm_settings
@@ -112,13 +113,14 @@ def load(model: str | Path, backend: str | None = None) -> FrameDetector:
     """Load a trained student.
 
     Args:
-        model: The folder that ``vadistill pack`` wrote, ``distilled.pt``, or what ``vadistill export`` made of it.
+        model: The folder that ``vadistill pack`` wrote, ``distilled.pt``, what ``vadistill export`` made of it, or
+            ``starter``, the detector that comes with the package.
         backend: A key of ``inference.backends.BACKENDS``; by default what runs the model best as it is stored.
 
     Raises:
         InputError: The model is missing or damaged, or the backend's runtime is not installed.
     """
-    model = Path(model)
+    model = located(model)
     loaded = load_backend(backend or backend_for(model), model)
     if not is_packed(model):
         return FrameDetector(loaded)

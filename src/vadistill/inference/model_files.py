@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import vadistill
 from vadistill.errors import InputError
 from vadistill.frame_level.packed import is_packed
 from vadistill.io.formats import NO_ENDING, known_ending, listed
 
 STUDENT, ONNX, OPENVINO = ".pt", ".onnx", ".xml"
+STARTER = "starter"  # stands for the detector that comes with the package
 EXPORTS = {ONNX: "ONNX", NO_ENDING: "OpenVINO, a folder of model.xml and model.bin"}
 MODELS = {
     STUDENT: "a distilled student",
@@ -14,6 +16,15 @@ MODELS = {
     ONNX: "ONNX",
     NO_ENDING: "OpenVINO, a folder of model.xml and model.bin, or what 'vadistill pack' wrote",
 }
+
+
+def located(model: str | Path) -> Path:
+    """Return where a model lies: the path, or the package's own detector for ``starter``, unless a file has that name.
+
+    It was trained on generated scenes alone (``workflow/presets/starter.yaml``).
+    """
+    path = Path(model)
+    return Path(vadistill.__file__).parent / STARTER if str(path) == STARTER and not path.exists() else path
 
 
 def model_ending(model: Path) -> str:
