@@ -245,12 +245,9 @@ def adapt(
     match_rate: Annotated[
         bool, typer.Option(help="Scale the step between frames to the videos' rate, here and whenever it is used.")
     ] = False,
-    places: Annotated[
-        bool, typer.Option(help="Measure each cell of the maps by what is usual there; scores the videos twice.")
-    ] = False,
     backend: Annotated[str | None, typer.Option(help=f"One of {', '.join(BACKENDS)}; by default the model's.")] = None,
 ) -> None:
-    """Find the thresholds and the usual view of another camera for a packed detector, without training."""
+    """Fit a packed detector to another camera without training: usual values of each place, thresholds, view."""
     from vadistill.frame_level.packed import ScoringDefaults
     from vadistill.inference.adapt import adapt as write
 
@@ -258,7 +255,7 @@ def adapt(
     sources, errors = sources_of(videos)
     if errors:
         raise InputError(errors[0])
-    made = write(model, sources, folder, backend, ScoringDefaults(every, match_rate), places)
+    made = write(model, sources, folder, backend, ScoringDefaults(every, match_rate))
     for wanted, found in made.thresholds.items():
         note = f"; {found.note}" if found.note else ""
         print(f"at most {wanted} false alarms a day: threshold {found.threshold:.4g} ({found.method}){note}")

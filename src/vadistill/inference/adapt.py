@@ -1,10 +1,16 @@
-"""A packed detector for another camera: its thresholds and usual view anew, from normal video and without training."""
+"""A packed detector for another camera, from normal video and without training.
+
+What is usual at each place of its maps, its thresholds and the usual view are found anew.
+"""
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -28,7 +34,7 @@ from vadistill.inference.backends import backend_for, load_backend
 from vadistill.inference.manifest import write_manifest
 from vadistill.inference.model_card import adapted_card
 from vadistill.inference.model_files import located
-from vadistill.inference.places import PlacedBackend, PlaceStatistics, PlaceSums
+from vadistill.inference.places import PlaceStatistics, PlaceSums
 from vadistill.inference.progress import with_progress
 from vadistill.inference.scoring import check_rate, matched_offsets, with_warning
 from vadistill.inference.sources import source_name
@@ -39,6 +45,8 @@ from vadistill.io.formats import refuse_to_replace
 from vadistill.settings import AlarmsConfig
 
 log = logging.getLogger(__name__)
+FRAMES_AT_ONCE = 1024  # whose maps are read back from the disk
+STUDENT = "student"
 SAME_RATE = 0.02  # relative difference of frame rates that are taken for equal
 
 
@@ -47,7 +55,7 @@ class NormalVideo:
     """What a detector says of normal video of a camera.
 
     Attributes:
-        scores: {name of a video: (T,) frame scores}.
+        scores: {name of a video: (T,) frame scores}, by what is usual at each place.
         rate: Frames a second.
         view: What the camera usually shows.
         places: Mean and spread of each cell of the maps.
@@ -65,9 +73,8 @@ def adapt(
     folder: Path,
     backend: str | None = None,
     scoring: ScoringDefaults | None = None,
-    places: bool = False,
 ) -> Alarms:
-    """Write a packed detector with thresholds and a usual view of another camera, whole or not at all.
+    """Write a packed detector with what is usual at each place, thresholds and view of another camera, whole or not.
 
     Args:
         packed: What ``vadistill pack`` wrote, or ``starter``.
@@ -75,7 +82,6 @@ def adapt(
         folder: To be written; one that was packed or adapted earlier is replaced.
         backend: A key of ``inference.backends.BACKENDS``; by default the folder's best.
         scoring: How videos of the camera are scored, here and whenever the folder is used.
-        places: Whether each cell of the maps is measured by what is usual there; all videos are then scored twice.
 
     Returns:
         The thresholds.
@@ -91,50 +97,75 @@ def adapt(
     refuse_to_replace(folder, replaceable, "packed detector, or holds other files, too")
     _check_names(videos)
     model = load_backend(backend or backend_for(packed), packed)
+    if model.detector != STUDENT:
+        raise InputError(f"{packed}: holds the detector '{model.detector}'; expected a student: no other one adapts")
     check_rate(model, scoring.match_rate)
     found = watched(videos, model, scoring)
-    if places:
-        log.info("scoring again, by what is usual at each place")
-        found = replace(watched(videos, PlacedBackend(model, found.places), scoring), places=found.places)
     alarms = fit_alarms(model.detector, found.scores, found.rate, _settings(source.alarms()))
-    _write(source, folder, found, alarms, scoring, places)
+    _write(source, folder, found, alarms, scoring)
     return alarms
 
 
 def watched(videos: Sequence[Path], model: Backend, scoring: ScoringDefaults) -> NormalVideo:
     """Return what a detector says of normal videos of one camera.
 
+    Their maps wait on the disk until all have been seen, about a kilobyte a frame.
+
     Raises:
         InputError: A video cannot be read or does not say its frames a second, or they show several views or differ in
             their rates.
     """
-    scores: FrameScores = {}
-    rates, backgrounds = dict[str, float](), dict[str, np.ndarray]()
-    sums, whole = PlaceSums(), ViewSampler()
-    for video in videos:
-        rate, times, own, made = source_rate(video), StreamTimes(), ViewSampler(), []
-        if not rate:
-            raise InputError(f"{video}: states no frames a second; expected a video that does, for alarms a day")
-        offsets = matched_offsets(video, rate, model) if scoring.match_rate else model.offsets
-
-        def look(frame: np.ndarray, own: ViewSampler = own) -> None:
-            own(frame)
-            whole(frame)
-
-        parts = score_video(video, model, times=times, offsets=offsets, every=scoring.every, look=look)
-        for part in with_progress(
-            with_warning(parts, video, model, times, None if scoring.match_rate else rate), video
-        ):
-            sums.add(part.maps)
-            made.append(part.score)
-        name = source_name(video)
-        scores[name], rates[name], backgrounds[name] = np.concatenate(made), rate, own.view().background
-        if not np.isfinite(scores[name]).all():
-            raise InputError(f"{video}: the detector gives scores that are not finite")
-        log.info("%s: %s", video, times)
+    rates = {source_name(video): _rate(video) for video in videos}
     rate = _one_rate(rates)
-    _check_one_view(backgrounds)
-    return NormalVideo(scores, rate, whole.view(), sums.statistics())
+    backgrounds, files = dict[str, np.ndarray](), dict[str, Any]()
+    sums, whole = PlaceSums(), ViewSampler()
+    with ExitStack() as stack:
+        for video in videos:
+            name, own = source_name(video), ViewSampler()
+            files[name] = stack.enter_context(TemporaryFile())
+            for maps in _maps(video, rates[name], model, scoring, (own, whole)):
+                sums.add(maps)
+                files[name].write(np.concatenate([maps[g].reshape(len(maps[g]), -1) for g in model.resolutions], 1))
+            backgrounds[name] = own.view().background
+        places = sums.statistics()
+        _check_one_view(backgrounds)
+        scores = {name: np.concatenate([*_scores(file, places, model.resolutions)]) for name, file in files.items()}
+    return NormalVideo(scores, rate, whole.view(), places)
+
+
+def _rate(video: Path) -> float:
+    rate = source_rate(video)
+    if not rate:
+        raise InputError(f"{video}: states no frames a second; expected a video that does, for alarms a day")
+    return rate
+
+
+def _maps(
+    video: Path, rate: float, model: Backend, scoring: ScoringDefaults, samplers: Sequence[ViewSampler]
+) -> Iterator[dict[int, np.ndarray]]:
+    """Yield maps {g: (N, g, g)} of successive frames; the samplers get every frame."""
+
+    def look(frame: np.ndarray) -> None:
+        for sampler in samplers:
+            sampler(frame)
+
+    times, offsets = StreamTimes(), matched_offsets(video, rate, model) if scoring.match_rate else model.offsets
+    parts = score_video(video, model, times=times, offsets=offsets, every=scoring.every, look=look)
+    for part in with_progress(with_warning(parts, video, model, times, None if scoring.match_rate else rate), video):
+        if not all(np.isfinite(grid).all() for grid in part.maps.values()):
+            raise InputError(f"{video}: the detector gives maps that are not finite")
+        yield part.maps
+    log.info("%s: %s", video, times)
+
+
+def _scores(file: Any, places: PlaceStatistics, resolutions: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield frame scores of maps that wait in a file."""
+    file.seek(0)
+    ends = np.cumsum([g * g for g in resolutions])
+    while content := file.read(FRAMES_AT_ONCE * 4 * int(ends[-1])):
+        cells = np.frombuffer(content, np.float32).reshape(-1, ends[-1])
+        parts = zip(resolutions, np.split(cells, ends[:-1], 1), strict=True)
+        yield places.scored({g: part.reshape(-1, g, g) for g, part in parts}).score
 
 
 def _check_names(videos: Sequence[Path]) -> None:
@@ -180,15 +211,13 @@ def _settings(known: Alarms | None) -> AlarmsConfig:
     )
 
 
-def _write(
-    source: PackedDetector, folder: Path, found: NormalVideo, alarms: Alarms, scoring: ScoringDefaults, places: bool
-) -> None:
+def _write(source: PackedDetector, folder: Path, found: NormalVideo, alarms: Alarms, scoring: ScoringDefaults) -> None:
     kept = sorted(source.files - {ALARMS, VIEW, PLACES, CARD, DETECTOR})
     detector = source.detector()
     adapted = {"videos": sorted(found.scores), "from_manifest": sha256(source.folder / MANIFEST)}
     detector = replace(detector, source={**detector.source, "adapted": adapted}, scoring=asdict(scoring))
     card = source.folder / CARD
-    text = adapted_card(card.read_text(encoding="utf-8") if CARD in source.files else "", alarms, places)
+    text = adapted_card(card.read_text(encoding="utf-8") if CARD in source.files else "", alarms)
     with whole_folder(folder) as made:
         for name in kept:
             (made / name).parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +225,6 @@ def _write(
         write_json(made / DETECTOR, detector.content())
         write_json(made / ALARMS, alarms.content())
         (made / VIEW).write_bytes(save(found.view.to_arrays()))
-        if places:
-            (made / PLACES).write_bytes(save(found.places.to_arrays()))
+        (made / PLACES).write_bytes(save(found.places.to_arrays()))
         (made / CARD).write_text(text, encoding="utf-8")
         write_manifest(made)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import vadistill
 from vadistill.errors import InputError
 from vadistill.frame_level.packed import is_packed
 from vadistill.io.formats import NO_ENDING, known_ending, listed
@@ -24,7 +23,7 @@ def located(model: str | Path) -> Path:
     It was trained on generated scenes alone (``workflow/presets/starter.yaml``).
     """
     path = Path(model)
-    return Path(vadistill.__file__).parent / STARTER if str(path) == STARTER and not path.exists() else path
+    return Path(__file__).parents[1] / STARTER if str(path) == STARTER and not path.exists() else path
 
 
 def model_ending(model: Path) -> str:

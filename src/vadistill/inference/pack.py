@@ -93,7 +93,14 @@ def read_facts(results: Path, name: str) -> Facts:
     missing = [f"no {path.name}: snakemake --cores 8 {path}" for kind, path in paths.items() if kind not in found]
     alarms = Alarms.of(found["alarms"], paths["alarms"]) if "alarms" in found else None
     return Facts(
-        results.resolve().name, name, found.get("auc"), found.get("localisation"), found.get("speed"), alarms, missing
+        results.resolve().name,
+        name,
+        found.get("auc"),
+        found.get("localisation"),
+        found.get("speed"),
+        alarms,
+        missing,
+        (results / "clips/train").is_dir(),
     )
 
 

@@ -27,15 +27,19 @@ class PlaceStatistics:
     mean: Mapping[int, np.ndarray]
     spread: Mapping[int, np.ndarray]
 
-    def applied(self, maps: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """Return maps {g: (N, g, g)} in which every cell has the mean and spread of the median cell in normal video."""
+    def scored(self, maps: Mapping[int, np.ndarray]) -> BatchScores:
+        """Return maps {g: (N, g, g)} in which every cell has the mean and spread of the median cell in normal video.
+
+        With frame scores (N,): the mean over the resolutions of each map's maximum, as a student's are.
+        """
         made = {}
         for g, grid in maps.items():
             mean, spread = self.mean[g], self.spread[g]
             usual = np.maximum(spread, LEAST_SPREAD * np.median(spread))
             scale = np.divide(np.median(spread), usual, out=np.ones_like(usual), where=usual > 0)
             made[g] = ((grid - mean) * scale + np.median(mean)).astype(np.float32)
-        return made
+        highest = np.stack([grid.reshape(len(grid), -1).max(1) for grid in made.values()])
+        return BatchScores(highest.mean(0), made)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return what ``from_arrays`` reads."""
@@ -95,7 +99,5 @@ class PlacedBackend:
         self.resolutions, self.conditions, self.detector = backend.resolutions, backend.conditions, backend.detector
 
     def __call__(self, frames: np.ndarray) -> BatchScores:
-        """Score windows; a frame's score is the mean over the resolutions of each map's maximum, as a student's is."""
-        maps = self._places.applied(self._backend(frames).maps)
-        highest = np.stack([grid.reshape(len(grid), -1).max(1) for grid in maps.values()])
-        return BatchScores(highest.mean(0), maps)
+        """Score windows; see ``PlaceStatistics.scored``."""
+        return self._places.scored(self._backend(frames).maps)
