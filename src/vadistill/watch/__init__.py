@@ -1,0 +1,1 @@
+"""Live cameras: sources, analysis, alarms, storage, sinks and the web page behind ``vadistill watch``."""

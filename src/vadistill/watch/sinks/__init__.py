@@ -1,0 +1,1 @@
+"""Where alarms are sent: one module a kind of sink."""
