@@ -18,7 +18,7 @@ FLOORS = (
     {"teachers", "student", "sdmae"},
     {"frame_level"},
     {"inference", "report"},
-    {"benchmark"},
+    {"benchmark", "watch"},
     {"stages", "cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
