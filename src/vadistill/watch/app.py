@@ -1,0 +1,319 @@
+"""The whole of ``vadistill watch``: cameras come and go with their file, alarms are kept and sent on."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vadistill.errors import InputError
+from vadistill.evaluation.events import AlarmRule
+from vadistill.evaluation.events import alarms as alarms_in
+from vadistill.io.files import read_json, write_json
+from vadistill.watch.alarm import Alarm, CameraState, CameraStatus, Phase
+from vadistill.watch.camera import Camera, check_parts, picture_of
+from vadistill.watch.clips import ClipRecorder, ClipWriter
+from vadistill.watch.config import CameraConfig, WatchConfig, address_of, read_config
+from vadistill.watch.models import Models
+from vadistill.watch.reader import CameraReader
+from vadistill.watch.sinks.base import SinkThread
+from vadistill.watch.sinks.prometheus import metrics
+from vadistill.watch.sinks.registry import make_sinks
+from vadistill.watch.store import Store
+from vadistill.watch.tracker import Rule
+
+log = logging.getLogger(__name__)
+LOOK_EVERY = 1.0  # seconds between looks at the file of cameras and at their states
+STATUS_EVERY = 10.0  # seconds between states that sinks get
+PRUNE_EVERY = 600.0  # seconds
+THRESHOLDS = "thresholds.json"  # in the storage: what users have set on the page, or fitted
+EVEN = 0.2  # seconds between scores, which come at uneven times, when alarms are counted anew
+MOST_WAITING = 200  # messages of a page that does not read them
+
+
+class Running:
+    """A camera at work.
+
+    Attributes:
+        config: Its part of the file.
+        model: Its detector.
+        camera: Its scores and alarms.
+        reader: Its frames.
+    """
+
+    def __init__(self, config: CameraConfig, model: Path, camera: Camera, reader: CameraReader) -> None:
+        self.config, self.model, self.camera, self.reader = config, model, camera, reader
+        self._picture: tuple[float, bytes] | None = None
+
+    def picture(self) -> tuple[float, bytes] | None:
+        """Return time and JPEG of the last analysed frame; made where somebody looks at it."""
+        shown = self.camera.shown
+        if shown and (self._picture is None or self._picture[0] != shown.time):
+            self._picture = shown.time, picture_of(shown)
+        return self._picture
+
+
+class Watch:
+    """Watches the cameras of a file until it is stopped; the page's ``Desk``.
+
+    Args:
+        path: Of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.config = path, read_config(path)
+        self._seen = path.read_bytes()
+        storage = self.config.storage.path
+        self.store = Store(storage)
+        for alarm in self.store.close_open(time.time()):
+            log.warning("alarm %s of camera %s was cut off: ended", alarm.id, alarm.camera)
+        self._thresholds = _read_thresholds(storage / THRESHOLDS)
+        self._models = Models(self.config.backend, self.config.batch)
+        self._clips = ClipWriter(self.store)
+        self._sinks: list[SinkThread] = make_sinks(self.config)
+        self._running: dict[str, Running] = {}
+        self._listeners: list[queue.Queue[tuple[str, dict[str, Any]]]] = []
+        self._lock = threading.RLock()
+
+    # The cameras
+
+    def start(self) -> None:
+        """Start all cameras.
+
+        Raises:
+            InputError: A detector cannot be loaded, or does not fit its cameras.
+        """
+        for sink in self._sinks:
+            sink.start()
+        self._take(self.config)
+
+    def run(self, over: threading.Event) -> None:
+        """Follow the file, the states and the storage until ``over`` is set."""
+        told = pruned = 0.0
+        while not over.wait(LOOK_EVERY):
+            self._follow_file()
+            now = time.monotonic()
+            statuses = self.cameras()
+            for status in statuses:
+                self._publish("camera", _state_of(status))
+            if now - told >= STATUS_EVERY:
+                told = now
+                for sink in self._sinks:
+                    sink.status(statuses)
+            if now - pruned >= PRUNE_EVERY:
+                pruned = now
+                self._prune()
+            if self._is_over(statuses):
+                log.info("all files are over")
+                return
+
+    def stop(self) -> None:
+        """End everything: what goes on is kept and sent."""
+        with self._lock:
+            for running in self._running.values():
+                running.reader.stop(wait=False)
+            for running in self._running.values():
+                running.reader.stop()
+                running.camera.close()
+            self._running.clear()
+        self._models.stop()
+        self._clips.stop()
+        for sink in self._sinks:
+            sink.stop()
+        self.store.close()
+
+    def _take(self, config: WatchConfig) -> None:
+        """Bring the running cameras up to a file: those that did not change go on undisturbed."""
+        with self._lock:
+            shared = [config.model_of(name) for name in config.cameras]
+            looks = {}
+            for name, camera in config.cameras.items():
+                model = config.model_of(name)
+                running = self._running.get(name)
+                if running and (running.config, running.model) == (camera, model):
+                    continue
+                look = self._models.look(model, name, camera, shared.count(model) == 1)
+                if lines := check_parts(name, camera, look.analyser.model.resolutions):
+                    raise InputError(lines[0])
+                looks[name] = model, look
+            for name in self._running.keys() - config.cameras.keys() | looks.keys() & self._running.keys():
+                self._end(name)
+            for name, (model, look) in looks.items():
+                camera, status = config.cameras[name], CameraStatus(name, address_of(config.cameras[name].source))
+                recorder = ClipRecorder(camera, self._clips)
+                made = Camera(status, camera, look, self._tell, recorder, partial(self._note, name))
+                if name in self._thresholds:
+                    made.set_rule(self._thresholds[name])
+                reader = CameraReader(status, camera.source, made)
+                self._running[name] = Running(camera, model, made, reader)
+                reader.start()
+            self._models.drop_unused()
+            self.config = config
+
+    def _end(self, name: str) -> None:
+        running = self._running.pop(name)
+        running.reader.stop()
+        running.camera.close()
+
+    def _follow_file(self) -> None:
+        """Take the file anew where it has changed; a bad one leaves everything as it is."""
+        try:
+            content = self.path.read_bytes()
+        except OSError:
+            return  # it is being written
+        if content == self._seen:
+            return
+        self._seen = content
+        try:
+            config = read_config(self.path)
+            fixed = ("storage", "web", "sinks", "backend", "batch")
+            if [getattr(config, part) for part in fixed] != [getattr(self.config, part) for part in fixed]:
+                log.warning("%s: of %s, changes count from the next start on", self.path, ", ".join(fixed))
+                config = config.model_copy(update={part: getattr(self.config, part) for part in fixed})
+            self._take(config)
+        except InputError as error:
+            log.error("%s; the cameras stay as they were", error)
+        else:
+            log.info("%s: taken anew, %d cameras", self.path, len(config.cameras))
+
+    def _is_over(self, statuses: Sequence[CameraStatus]) -> bool:
+        return bool(statuses) and all(status.state == CameraState.ENDED for status in statuses)
+
+    def _tell(self, alarm: Alarm) -> None:
+        """Keep an alarm first, then send it on."""
+        alarm = self._clips.with_paths(alarm)
+        self.store.save(alarm)
+        for sink in self._sinks:
+            sink.put(alarm)
+        self._publish("alarm", alarm.record())
+        if alarm.phase == Phase.START:
+            log.info("camera %s: alarm %s, score %.3g of %.3g", alarm.camera, alarm.id, alarm.score, alarm.threshold)
+
+    def _note(self, camera: str, moment: float, score: float) -> None:
+        self.store.add_scores(camera, [moment], [score])
+
+    def _prune(self) -> None:
+        storage = self.config.storage
+        try:
+            self.store.prune(time.time(), storage.days, int(storage.gigabytes * 1e9))
+        except OSError as error:
+            log.error("%s: old alarms are not removed (%s)", storage.path, error)
+
+    # What the page needs
+
+    def cameras(self) -> list[CameraStatus]:
+        """Return the state of every camera."""
+        with self._lock:
+            return [running.camera.status for running in self._running.values()]
+
+    def picture(self, camera: str) -> tuple[float, bytes] | None:
+        """Return time and JPEG, with heat, of the last analysed frame of a camera."""
+        running = self._running.get(camera)
+        return running.picture() if running else None
+
+    def alarms(self, camera: str | None, since: float | None, until: float | None, limit: int) -> list[dict[str, Any]]:
+        """Return alarms, the newest first."""
+        return self.store.alarms(camera, since, until, limit)
+
+    def file(self, relative: str) -> Path:
+        """Return where a snapshot or clip lies.
+
+        Raises:
+            InputError: It lies outside the storage.
+        """
+        return self.store.path_of(relative)
+
+    def set_feedback(self, alarm: str, is_alarm: bool | None) -> None:
+        """Note whether an alarm was one."""
+        self.store.set_feedback(alarm, is_alarm)
+
+    def scores(self, camera: str, since: float, until: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return unix times and smoothed scores (T,) of a camera."""
+        return self.store.scores(camera, since, until)
+
+    def would_alarm(self, camera: str, threshold: float, since: float) -> int:
+        """Return how many alarms the whole picture of a camera would have raised at a threshold."""
+        times, scores = self.scores(camera, since, time.time())
+        if not len(times):
+            return 0
+        rule = self._rule(camera, threshold)
+        even = np.arange(times[0], times[-1] + 1e-6, 0.2)  # scores come at uneven times
+        return len(
+            alarms_in(
+                np.interp(even, times, scores), AlarmRule(rule.threshold, rule.release, round(rule.cool_down / 0.2))
+            )
+        )
+
+    def set_threshold(self, camera: str, value: float | None) -> None:
+        """Raise alarms of a camera from another smoothed score on; None for that of the file."""
+        with self._lock:
+            running = self._running[camera]
+            if value is None:
+                self._thresholds.pop(camera, None)
+                shared = [self.config.model_of(name) for name in self.config.cameras].count(running.model)
+                rule = self._models.look(running.model, camera, running.config, shared == 1).rule
+            else:
+                rule = self._thresholds[camera] = self._rule(camera, value)
+            write_json(
+                self.config.storage.path / THRESHOLDS,
+                {name: [one.threshold, one.release, one.cool_down] for name, one in self._thresholds.items()},
+            )
+            running.camera.set_rule(rule)
+
+    def _rule(self, camera: str, threshold: float) -> Rule:
+        """Return when there is an alarm from a threshold on; it ends as far below as the detector says."""
+        alarms = self._models.detector(self._running[camera].model).alarms
+        if alarms is None:
+            return Rule(threshold, threshold, 5.0)
+        usual = threshold if alarms.usual is None else alarms.usual
+        return Rule(threshold, min(threshold, usual + alarms.release * (threshold - usual)), alarms.cool_down_s)
+
+    def metrics(self) -> bytes:
+        """Return what Prometheus reads."""
+        return metrics(self.cameras(), self._sinks)
+
+    def healthy(self) -> tuple[bool, str]:
+        """Return whether analysis goes on, and what is wrong."""
+        if not self._models.alive():
+            return False, "analysis has ended"
+        dead = [status.name for status in self.cameras() if status.state == CameraState.DEAD]
+        if dead and len(dead) == len(self._running):
+            return False, f"all cameras are dead: {', '.join(dead)}"
+        return True, f"dead cameras: {', '.join(dead)}" if dead else "all is well"
+
+    def subscribe(self) -> queue.Queue[tuple[str, dict[str, Any]]]:
+        """Return a queue that gets (kind, content) of every alarm and, once a second, of every camera."""
+        listener: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue(MOST_WAITING)
+        self._listeners.append(listener)
+        return listener
+
+    def unsubscribe(self, listener: queue.Queue[tuple[str, dict[str, Any]]]) -> None:
+        """Send no more to a queue."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def _publish(self, kind: str, content: dict[str, Any]) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener.put_nowait((kind, content))
+            except queue.Full:  # nobody reads: the page asks again when it comes back
+                self.unsubscribe(listener)
+
+
+def _state_of(status: CameraStatus) -> dict[str, Any]:
+    content = {name: value for name, value in vars(status).items() if name != "recent"}
+    return {**content, "state": str(status.state)}
+
+
+def _read_thresholds(path: Path) -> dict[str, Rule]:
+    if not path.exists():
+        return {}
+    try:
+        return {str(name): Rule(*map(float, values)) for name, values in read_json(path).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged; remove it, and thresholds are those of the file again") from error
