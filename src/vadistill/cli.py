@@ -263,6 +263,19 @@ def adapt(
 
 
 @app.command()
+def watch(
+    cameras: Annotated[Path, typer.Argument(help="File of cameras (docs/watch-reference.yaml has every key).")],
+    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with the file.")] = False,
+) -> None:
+    """Watch live cameras: alarms, clips, a web page, and messages to other systems."""
+    with extra("watch"):
+        from vadistill.watch.command import check_file, run
+
+    _log()
+    check_file(cameras) if check else run(cameras)
+
+
+@app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="A distilled student (.pt).")],
     output: Annotated[Path, typer.Argument(help="A file .onnx, or a folder (a name without ending) for OpenVINO.")],

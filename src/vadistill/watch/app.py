@@ -98,6 +98,9 @@ class Watch:
         while not over.wait(LOOK_EVERY):
             self._follow_file()
             now = time.monotonic()
+            with self._lock:
+                for running in self._running.values():
+                    running.reader.check()
             statuses = self.cameras()
             for status in statuses:
                 self._publish("camera", _state_of(status))
@@ -154,6 +157,7 @@ class Watch:
                 reader.start()
             self._models.drop_unused()
             self.config = config
+        self._publish("cameras", {"names": list(config.cameras)})
 
     def _end(self, name: str) -> None:
         running = self._running.pop(name)
