@@ -203,8 +203,9 @@ def test_events_and_pictures_stream(server, desk):
 
 def test_nothing_that_is_asked_fails_inside(server, caplog):
     rng = random.Random(0)
-    parts = ["api", "cameras", "yard", "alarms", "a1", "feedback", "threshold", "scores", "files", "clips", "..", "%00", "%2e%2e",
-             "%ff", "picture", "yard.jpg", "'; drop table alarms", "a" * 500, "\u00e9", "?value=", "?limit=-1", "?since=1e400", "//"]  # fmt: skip
+    parts = ["api", "cameras", "yard", "alarms", "a1", "feedback", "threshold", "scores", "files", "clips", "..", "%00"]
+    parts += ["%2e%2e", "%ff", "picture", "yard.jpg", "'; drop table alarms", "a" * 500, "\u00e9", "?value=", "//"]
+    parts += ["?limit=-1", "?since=1e400"]
     for _ in range(300):
         path = "/" + "/".join(rng.choice(parts) for _ in range(rng.randint(1, 5)))
         path = path.encode("ascii", "ignore").decode().replace(" ", "%20")

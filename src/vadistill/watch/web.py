@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -154,7 +155,7 @@ class Routes:
         """The page itself."""
         nonce = secrets.token_urlsafe(16)
         policy = (
-            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; "
+            f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data:; "
             "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
         text = PAGE.read_text(encoding="utf-8").replace("{{nonce}}", nonce)
@@ -222,12 +223,13 @@ class Routes:
         answer = web.StreamResponse(headers=kind)
         await answer.prepare(request)
         last = 0.0
-        while not await self._waited(FASTEST):
-            found = await asyncio.to_thread(self._desk.picture, camera)
-            if found and found[0] != last:
-                last = found[0]
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(found[1])}\r\n\r\n"
-                await answer.write(head.encode() + found[1] + b"\r\n")
+        with suppress(ConnectionResetError):  # who looked has gone
+            while not await self._waited(FASTEST):
+                found = await asyncio.to_thread(self._desk.picture, camera)
+                if found and found[0] != last:
+                    last = found[0]
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(found[1])}\r\n\r\n"
+                    await answer.write(head.encode() + found[1] + b"\r\n")
         return answer
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -246,6 +248,8 @@ class Routes:
                     lines, quiet = [": alive\n\n"], 0.0
                 if lines:
                     await answer.write("".join(lines).encode())
+        except ConnectionResetError:  # who listened has gone
+            pass
         finally:
             self._desk.unsubscribe(listener)
         return answer
