@@ -93,7 +93,10 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
     also = ("--model", "student.onnx", "--output", "out")
     cases = {
         ("--help",): "",
-        **{(name, "--help"): "" for name in ("score", "adapt", "watch", "export", "benchmark", "auc", "events", "regions")},
+        **{
+            (name, "--help"): ""
+            for name in ("score", "adapt", "watch", "export", "benchmark", "auc", "events", "regions")
+        },
         ("auc", *judged, "--sigma", "2"): "",
         ("auc", *judged, "--protocol", "fast_aed"): "",
         ("events", *judged, "--fps", "25", "--threshold", "0.6"): "",
@@ -102,7 +105,7 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
         (*score, "packed"): "",
         (*score, "packed", "--parquet"): lacks("polars", "parquet"),
         ("adapt", "packed", "clip.mp4", "mine"): "",
-        (*score, "mine"): "",
+        ("score", "clip.mp4", "--output", "adapted", "--model", "mine"): "",
         (*score, "packed", "--overlay"): lacks("(cv2|matplotlib)", "train"),
         (*score, "student.pt"): lacks("torch", "train"),
         ("pack", "results", "other"): lacks("torch", "train"),
