@@ -21,6 +21,7 @@ from vadistill.watch.clips import ClipRecorder, ClipWriter
 from vadistill.watch.config import CameraConfig, WatchConfig, address_of, read_config
 from vadistill.watch.models import Models
 from vadistill.watch.reader import CameraReader
+from vadistill.watch.refit import content_of
 from vadistill.watch.sinks.base import SinkThread
 from vadistill.watch.sinks.prometheus import metrics
 from vadistill.watch.sinks.registry import make_sinks
@@ -72,7 +73,7 @@ class Watch:
         self.store = Store(storage)
         for alarm in self.store.close_open(time.time()):
             log.warning("alarm %s of camera %s was cut off: ended", alarm.id, alarm.camera)
-        self._thresholds = _read_thresholds(storage / THRESHOLDS)
+        self._thresholds = read_thresholds(storage / THRESHOLDS)
         self._models = Models(self.config.backend, self.config.batch)
         self._clips = ClipWriter(self.store)
         self._sinks: list[SinkThread] = make_sinks(self.config)
@@ -263,10 +264,7 @@ class Watch:
                 rule = self._models.look(running.model, camera, running.config, shared == 1).rule
             else:
                 rule = self._thresholds[camera] = self._rule(camera, value)
-            write_json(
-                self.config.storage.path / THRESHOLDS,
-                {name: [one.threshold, one.release, one.cool_down] for name, one in self._thresholds.items()},
-            )
+            write_json(self.config.storage.path / THRESHOLDS, content_of(self._thresholds))
             running.camera.set_rule(rule)
 
     def _rule(self, camera: str, threshold: float) -> Rule:
@@ -314,7 +312,12 @@ def _state_of(status: CameraStatus) -> dict[str, Any]:
     return {**content, "state": str(status.state)}
 
 
-def _read_thresholds(path: Path) -> dict[str, Rule]:
+def read_thresholds(path: Path) -> dict[str, Rule]:
+    """Return the rules by camera that were set on the page or fitted.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     if not path.exists():
         return {}
     try:
