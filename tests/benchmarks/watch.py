@@ -18,12 +18,12 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 from films import write_film
 from live_sources import PYTHON, RTSP, free_port, listens, until
@@ -60,7 +60,8 @@ def by_kind() -> dict[str, float]:
     names = {str(thread.native_id): thread.name.partition(" of ")[0] for thread in threading.enumerate()}
     found: dict[str, float] = defaultdict(float)
     for task in os.listdir("/proc/self/task"):
-        found[names.get(task, "network (threads of the runtime)")] += seconds_of("self", task)
+        with suppress(FileNotFoundError):  # it has ended
+            found[names.get(task, "network (threads of the runtime)")] += seconds_of("self", task)
     return found
 
 
@@ -168,6 +169,15 @@ def run(args: argparse.Namespace, folder: Path, film: Path, cameras: int, rate: 
         server.kill()
 
 
+def described() -> dict:
+    """Return the machine; with torch, which is not to count as the watch's memory before."""
+    import torch
+
+    from vadistill.benchmark.machine_peak import describe_machine
+
+    return describe_machine(torch.device("cpu"), cores())
+
+
 def main() -> None:
     """Measure every number of cameras and write JSON."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,6 +210,7 @@ def main() -> None:
     if args.detector:
         made["detector_frames_per_second"] = detector_rate(args.detector, 20)
         print(made["detector_frames_per_second"])
+    made["machine"] = described()
     args.output.write_text(json.dumps(made, indent=2))
 
 

@@ -82,7 +82,7 @@ def test_a_film_raises_an_alarm_that_is_kept_with_picture_and_clip(watched, film
     assert picture[:3] == b"\xff\xd8\xff" and time.time() - time_of_picture < 60
     assert listener.get(timeout=20)[0] in ("camera", "alarm", "cameras")
     assert b"vadistill_frames_in_total" in watch.metrics() and watch.healthy()[0]
-    watch._running["yard"].camera.close()
+    until(lambda: all(one["phase"] == "end" for one in watch.alarms("yard", None, None, 10)))  # the film is over
     (alarm,) = watch.alarms("yard", None, None, 10)
     assert alarm["phase"] == "end" and alarm["score"] > 0.3 and alarm["end"] >= alarm["start"]
     until(lambda: watch.file(alarm["clip"]).is_file())
@@ -133,6 +133,22 @@ def test_a_zone_that_is_masked_is_refused_and_a_quiet_camera_raises_nothing(watc
         watch = watched({"gate": {"source": source, "threshold": 5.0}})
         until(lambda: watch.cameras()[0].frames_analysed > 5)
         assert watch.alarms(None, None, None, 10) == []
+
+
+def test_an_alarm_ends_where_its_camera_dies(watched, film, monkeypatch):
+    from vadistill.io.media.video import frames_of
+    from vadistill.watch import reader
+
+    monkeypatch.setattr(reader, "SILENT", 1.0)
+    pictures = list(frames_of(film))
+    with http_server(motion_jpeg(pictures, rate=12, silent_from=40)) as port:
+        source = {"kind": "http", "url": f"http://127.0.0.1:{port}/"}
+        watch = watched({"yard": {"source": source, "threshold": 0.3, "pre_roll": 1}})
+        until(lambda: watch.alarms(None, None, None, 10))
+        until(lambda: watch.cameras()[0].state == CameraState.DEAD)
+        until(lambda: watch.alarms(None, None, None, 10)[-1]["phase"] == "end")
+        clip = watch.alarms(None, None, None, 10)[-1]["clip"]
+        until(lambda: watch.file(clip).is_file())
 
 
 def test_the_command_ends_at_a_signal_with_everything_kept(film, tmp_path):

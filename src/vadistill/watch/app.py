@@ -31,6 +31,7 @@ from vadistill.watch.tracker import Rule
 log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0  # seconds between looks at the file of cameras and at their states
 STATUS_EVERY = 10.0  # seconds between states that sinks get
+STOPPING = 2.0  # seconds for the readers of all cameras; one that blocks is left to its time-out
 PRUNE_EVERY = 600.0  # seconds
 THRESHOLDS = "thresholds.json"  # in the storage: what users have set on the page, or fitted
 EVEN = 0.2  # seconds between scores, which come at uneven times, when alarms are counted anew
@@ -50,6 +51,15 @@ class Running:
     def __init__(self, config: CameraConfig, model: Path, camera: Camera, reader: CameraReader) -> None:
         self.config, self.model, self.camera, self.reader = config, model, camera, reader
         self._picture: tuple[float, bytes] | None = None
+        self._rested = 0  # frames that had come when it was at rest for the last time
+
+    def check(self) -> None:
+        """Say whether the camera is dead; end what goes on where no frame comes any more."""
+        self.reader.check()
+        status = self.camera.status
+        if status.state in (CameraState.DEAD, CameraState.ENDED) and self._rested != status.frames_in:
+            self._rested = status.frames_in
+            self.camera.rest()
 
     def picture(self) -> tuple[float, bytes] | None:
         """Return time and JPEG of the last analysed frame; made where somebody looks at it."""
@@ -101,7 +111,7 @@ class Watch:
             now = time.monotonic()
             with self._lock:
                 for running in self._running.values():
-                    running.reader.check()
+                    running.check()
             statuses = self.cameras()
             for status in statuses:
                 self._publish("camera", _state_of(status))
@@ -120,9 +130,10 @@ class Watch:
         """End everything: what goes on is kept and sent."""
         with self._lock:
             for running in self._running.values():
-                running.reader.stop(wait=False)
+                running.reader.stop(0.0)
+            deadline = time.monotonic() + STOPPING
             for running in self._running.values():
-                running.reader.stop()
+                running.reader.stop(max(0.0, deadline - time.monotonic()))
                 running.camera.close()
             self._running.clear()
         self._models.stop()
@@ -162,7 +173,7 @@ class Watch:
 
     def _end(self, name: str) -> None:
         running = self._running.pop(name)
-        running.reader.stop()
+        running.reader.stop(STOPPING)
         running.camera.close()
 
     def _follow_file(self) -> None:
