@@ -29,7 +29,6 @@ from films import write_film
 from live_sources import PYTHON, RTSP, free_port, listens, until
 
 import vadistill
-from vadistill.benchmark.machine_peak import describe_machine
 from vadistill.datasets.demo.clips import make_clip
 from vadistill.evaluation.metrics import smooth
 from vadistill.processors import cores
@@ -192,7 +191,6 @@ def main() -> None:
     arguments.add_argument("--detector", type=Path)
     args = arguments.parse_args()
     made: dict = {
-        "machine": describe_machine(torch.device("cpu"), cores()),
         "command": " ".join(sys.argv[1:]),
         "rows": [],
     }
