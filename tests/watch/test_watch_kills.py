@@ -21,6 +21,8 @@ from vadistill.watch.alarm import Alarm, Phase
 from vadistill.watch.clips import ClipRecorder, ClipWriter
 from vadistill.watch.config import CameraConfig
 from vadistill.watch.store import Store
+
+pytestmark = pytest.mark.slow  # real servers and processes
 folder, first = sys.argv[1], int(sys.argv[2])
 store = Store(folder)
 writer = ClipWriter(store)
@@ -83,7 +85,6 @@ def test_ten_kills(tmp_path):
     assert saved > 20 and whole > 0
 
 
-@pytest.mark.slow
 @pytest.mark.workflow
 def test_a_hundred_kills(tmp_path):
     saved, whole = kills(tmp_path, 100, 1)
