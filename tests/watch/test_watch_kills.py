@@ -13,6 +13,7 @@ import pytest
 
 from vadistill.watch.store import Store
 
+pytestmark = pytest.mark.slow  # real servers and processes
 WRITER = """
 import sys, time
 from dataclasses import replace
@@ -21,8 +22,6 @@ from vadistill.watch.alarm import Alarm, Phase
 from vadistill.watch.clips import ClipRecorder, ClipWriter
 from vadistill.watch.config import CameraConfig
 from vadistill.watch.store import Store
-
-pytestmark = pytest.mark.slow  # real servers and processes
 folder, first = sys.argv[1], int(sys.argv[2])
 store = Store(folder)
 writer = ClipWriter(store)
