@@ -1,35 +1,34 @@
 """Alarms on their way out: order, retries, what the documents promise, and no secrets."""
 
-import hashlib
-import hmac
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from live_sources import free_port, http_server, until
+from live_sources import until
 from prometheus_client.parser import text_string_to_metric_families
 
+from vadistill.errors import InputError
 from vadistill.watch.alarm import Alarm, CameraState, CameraStatus, Phase
-from vadistill.watch.config import Frigate, JsonLines, WatchConfig, Webhook
+from vadistill.watch.config import JsonLines, WatchConfig
 from vadistill.watch.sinks import base
-from vadistill.watch.sinks.base import Refused, Retry, SinkThread
-from vadistill.watch.sinks.frigate import FrigateSink
+from vadistill.watch.sinks.base import Refused, Retry, SinkThread, stop_sinks
+from vadistill.watch.sinks.json_lines import JsonLinesSink
 from vadistill.watch.sinks.prometheus import metrics
 from vadistill.watch.sinks.registry import make_sinks
-from vadistill.watch.sinks.webhook import WebhookSink, signature
 
 PAGE = (Path(__file__).parents[2] / "docs/watch-sinks.md").read_text(encoding="utf-8")
-START = Alarm(
-    id="a1", camera="yard", zone="", phase=Phase.START, start=1000.25, end=None, peak=1000.25, score=0.6, threshold=0.5,
-    box=(0.25, 0.5, 0.0625, 0.0625), snapshot="snapshots/a1.jpg",
-)  # fmt: skip
-UPDATE = replace(START, phase=Phase.UPDATE, peak=1003.5, score=0.8)
-END = replace(UPDATE, phase=Phase.END, end=1010.0, clip="clips/a1.mp4")
+ON_PAGE = [json.loads(line) for line in re.search(r"```json\n(.*?)\n```", PAGE, re.S)[1].splitlines()]
+START, UPDATE, END = (
+    Alarm(**{**one, "phase": Phase(one["phase"]), "box": tuple(one["box"])}) for one in ON_PAGE
+)  # the document's
+ID = START.id
 
 
 class Noted:
@@ -68,7 +67,7 @@ def test_phases_arrive_in_order_and_failures_are_tried_again(quick, caplog):
     for alarm in (START, replace(START, id="a2"), END):
         thread.put(alarm)
     until(lambda: thread.sent == 3)
-    assert [(one.id, one.phase) for one in sink.got] == [("a1", "start"), ("a2", "start"), ("a1", "end")]
+    assert [(one.id, one.phase) for one in sink.got] == [(ID, "start"), ("a2", "start"), (ID, "end")]
     assert (thread.failed, thread.lost, thread.waiting) == (3, 0, 0)
     assert caplog.messages == ["noted: down"], "a failure that goes on is told once"
     thread.stop()
@@ -86,24 +85,111 @@ def test_what_is_refused_or_fails_too_often_is_given_up_and_counted(quick):
     thread.stop()
 
 
-def test_updates_that_wait_give_way_to_newer_ones(quick, monkeypatch):
-    monkeypatch.setattr(base, "MOST_WAITING", 5)
+@pytest.fixture
+def held(quick):
+    """A thread whose sink is still at its first alarm, until the event is set."""
     gate = threading.Event()
-    sink = Noted(blocked=gate)
-    thread = SinkThread(sink)
+    thread = SinkThread(Noted(blocked=gate))
     thread.start()
     thread.put(replace(START, id="first"))
+    until(lambda: thread.waiting == 1)
+    yield thread, gate
+    gate.set()
+    thread.stop()
+
+
+def test_updates_that_wait_give_way_to_later_phases(held):
+    thread, gate = held
+    thread.put(START)
     for number in range(10):
         thread.put(replace(UPDATE, score=number))
-    assert thread.waiting == 2
+    assert thread.waiting == 3
+    thread.put(replace(UPDATE, id="other"))
     thread.put(END)
-    for number in range(5):
-        thread.put(replace(START, id=f"b{number}"))
     gate.set()
     until(lambda: thread.waiting == 0)
-    assert thread.lost == 2, "more than five do not wait"
-    assert [one.phase for one in sink.got if one.id == "a1"] in ([], ["end"])
+    assert [(one.id, one.phase) for one in thread.sink.got[1:]] == [(ID, "start"), ("other", "update"), (ID, "end")]
+    assert thread.lost == 0
+
+
+def test_an_update_that_fails_gives_way_too(quick):
+    sink = Noted([Retry("down", 0.3)])
+    thread = SinkThread(sink)
+    thread.start()
+    thread.put(UPDATE)
+    until(lambda: thread.failed == 1)
+    thread.put(END)
+    until(lambda: thread.waiting == 0)
     thread.stop()
+    assert [one.phase for one in sink.got] == ["end"] and (thread.sent, thread.lost) == (1, 0)
+
+
+def test_of_too_many_updates_go_first_then_whole_alarms_and_ends_of_what_was_sent_last(held, monkeypatch):
+    monkeypatch.setattr(base, "MOST_WAITING", 4)
+    thread, gate = held
+    thread.put(replace(UPDATE, id="u"))
+    thread.put(replace(END, id="first"))
+    for name in ("a", "b"):
+        thread.put(replace(START, id=name))
+    assert thread.lost == 0
+    thread.put(replace(END, id="a"))
+    assert thread.lost == 1, "the update"
+    for name in ("c", "d"):
+        thread.put(replace(START, id=name))
+    assert thread.lost == 3, "start and end of a"
+    gate.set()
+    until(lambda: thread.waiting == 0)
+    got = [(one.id, one.phase) for one in thread.sink.got[1:]]
+    assert got == [("first", "end"), ("b", "start"), ("c", "start"), ("d", "start")]
+
+
+def test_when_the_watch_ends_a_pause_ends_too(quick, caplog):
+    sink = Noted([Retry("down", 300)])
+    thread = SinkThread(sink)
+    thread.start()
+    thread.put(START)
+    until(lambda: thread.failed == 1)
+    thread.put(END)
+    thread.stop()
+    assert sink.got == [START, END] and sink.closed and "not sent" not in caplog.text
+
+
+def test_what_cannot_be_sent_at_the_end_is_counted(quick, caplog):
+    threads = [SinkThread(Noted([Retry(f"down {number}") for number in range(100)])) for _ in range(2)]
+    for thread in threads:
+        thread.sink.tries = 100
+        thread.start()
+        thread.put(START)
+        thread.put(END)
+    stop_sinks(threads)
+    assert not any(thread.is_alive() for thread in threads)
+    assert caplog.messages.count("noted: 2 messages were not sent") == 2
+
+
+def test_sinks_that_hang_share_the_last_seconds(quick):
+    threads = [SinkThread(Noted(blocked=threading.Event())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+        thread.put(START)
+    begun = time.monotonic()
+    stop_sinks(threads)
+    assert time.monotonic() - begun < 2 * (base.LAST_SECONDS + 2), "not five times that"
+
+
+def test_no_two_sinks_share_a_name():
+    hook = {"kind": "webhook", "url": "https://example.org/a"}
+    names = [thread.sink.name for thread in make_sinks(config_of(hook, {**hook, "url": "https://example.org/b"}, hook))]
+    first = "webhook https://example.org/***"
+    assert names == [first, f"{first} (2)", f"{first} (3)"]
+
+
+def test_an_unexpected_failure_does_not_show_what_it_was_at(quick, caplog):
+    thread = SinkThread(Noted([ValueError("the password is hidden")]))
+    thread.start()
+    thread.put(START)
+    until(lambda: thread.lost == 1)
+    thread.stop()
+    assert "noted: fails (ValueError)" in caplog.messages and "hidden" not in caplog.text
 
 
 def test_a_sink_that_hangs_holds_up_nobody(quick, caplog):
@@ -127,127 +213,66 @@ def test_states_are_passed_on(quick):
     thread.stop()
 
 
-def test_json_lines(tmp_path, quick):
+def config_of(*sinks):
+    return WatchConfig.model_validate({"cameras": {"yard": {"source": {"kind": "file", "path": "x"}}}, "sinks": sinks})
+
+
+def test_json_lines_are_appended_also_where_the_file_was_moved(tmp_path, quick):
     path = tmp_path / "alarms.jsonl"
     path.write_text("earlier\n")
-    (thread,) = make_sinks(
-        WatchConfig.model_validate(
-            {
-                "cameras": {"yard": {"source": {"kind": "file", "path": "x"}}},
-                "sinks": [JsonLines(kind="json_lines", path=path).model_dump()],
-            }
-        )
-    )
+    (thread,) = make_sinks(config_of({"kind": "json_lines", "path": str(path)}))
     thread.start()
-    for alarm in (START, UPDATE, END):
+    for alarm in (START, UPDATE):
         thread.put(alarm)
         until(lambda: thread.waiting == 0)
+    path.rename(tmp_path / "alarms.jsonl.1")
+    thread.put(END)
     thread.stop()
-    lines = path.read_text().splitlines()
-    assert lines[0] == "earlier" and [json.loads(line) for line in lines[1:]] == [
-        one.record() for one in (START, UPDATE, END)
-    ]
+    lines = (tmp_path / "alarms.jsonl.1").read_text().splitlines()
+    assert lines[0] == "earlier" and [json.loads(line) for line in lines[1:]] == [START.record(), UPDATE.record()]
+    assert json.loads(path.read_text()) == END.record()
 
 
-def test_the_json_is_that_of_the_document():
-    documented = json.loads(re.search(r"```json\n(.*?)\n```", PAGE, re.S)[1])
-    assert documented.keys() == END.record().keys()
-    assert {name: type(value) for name, value in documented.items()} == {
-        name: type(value) for name, value in END.record().items()
-    }
+def test_a_full_disk_leaves_no_half_line(tmp_path):
+    with pytest.raises(InputError, match="cannot be written \\(No space left"):
+        JsonLinesSink(JsonLines(kind="json_lines", path="/dev/full"))
+    code = """if True:
+        import resource, sys
+        from test_watch_sinks import *
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        sink = JsonLinesSink(JsonLines(kind="json_lines", path=sys.argv[1]))
+        for _ in range(5):
+            try:
+                sink.send(START)
+            except Retry as error:
+                print(error)
+    """
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent), *sys.path])
+    told = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.jsonl"], env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert len(lines) == 1000 // (len(lines[0]) + 1) and all(json.loads(line) == START.record() for line in lines)
+    assert "No space left" in told.stdout
 
 
-def recording(answers):
-    """A handler that notes requests, and answers as it is told: a status code, (code, headers, body), or silence."""
-    got = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            got.append((self.command, self.path, dict(self.headers), body))
-            found = answers.pop(0) if answers else 200
-            code, headers, content = found if isinstance(found, tuple) else (found, {}, b"")
-            self.send_response(code)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_PUT = do_GET = answer
-
-        def log_message(self, *words):
-            pass
-
-    return Handler, got
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"alarms: cannot be written \(Is a directory\); expected a file for alarms"):
+        (tmp_path / "alarms").mkdir()
+        make_sinks(config_of({"kind": "json_lines", "path": str(tmp_path / "alarms")}))
 
 
-def test_a_webhook_is_signed_and_sent_again_under_the_same_key(quick, caplog):
-    handler, got = recording([500, (429, {"Retry-After": "0"}, b""), 200])
-    with http_server(handler) as port:
-        url = f"http://user:hidden@127.0.0.1:{port}/alarms?token=private"
-        thread = SinkThread(WebhookSink(Webhook(kind="webhook", url=url, secret="a secret")))
-        thread.start()
-        thread.put(START)
-        until(lambda: thread.sent == 1)
-        thread.stop()
-    assert [request[:2] for request in got] == [("POST", "/alarms?token=private")] * 3
-    for _, _, headers, body in got:
-        assert json.loads(body) == START.record() and headers["Idempotency-Key"] == "a1-start"
-        made = hmac.new(b"a secret", f"{headers['X-Vadistill-Timestamp']}.".encode() + body, hashlib.sha256)
-        assert headers["X-Vadistill-Signature"] == f"sha256={made.hexdigest()}"
-        assert abs(int(headers["X-Vadistill-Timestamp"]) - time.time()) < 60
-    assert "answers 500" in caplog.text
-    assert not [word for word in ("hidden", "private", "a secret") if word in caplog.text + thread.sink.name]
-
-
-def test_the_signature_of_the_document():
-    secret, moment, body, told = re.search(
-        r"secret `(.*?)`, the timestamp `(.*?)` and the body `(.*?)`, the signature is `(.*?)`", PAGE
-    ).groups()
-    assert signature(secret, moment, body.encode()) == told
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"), [(400, Refused), (302, Refused), (404, Refused), (503, Retry), (408, Retry)]
-)
-def test_answers_that_are_final_and_others(answer, kind):
-    handler, got = recording([answer])
-    with http_server(handler) as port:
-        sink = WebhookSink(Webhook(kind="webhook", url=f"http://127.0.0.1:{port}/"))
-        with pytest.raises(kind, match=f"answers {answer}"):
-            sink.send(UPDATE)
-    assert got[0][2]["Idempotency-Key"] == "a1-update-1003.500" and "X-Vadistill-Signature" not in got[0][2]
-
-
-def test_nobody_answers():
-    sink = WebhookSink(Webhook(kind="webhook", url=f"http://user:hidden@127.0.0.1:{free_port()}/x"))
-    with pytest.raises(Retry, match=r"http://\*\*\*@127\.0\.0\.1:\d+/x: no answer \(ConnectionRefusedError\)"):
-        sink.send(START)
-
-
-def test_frigate_gets_an_event_and_its_end():
-    answer = (200, {"Content-Type": "application/json"}, b'{"success": true, "event_id": "1795.5-abc", "message": ""}')
-    handler, got = recording([answer])
-    with http_server(handler) as port:
-        sink = FrigateSink(Frigate(kind="frigate", url=f"http://127.0.0.1:{port}/", cameras={"yard": "back_yard"}))
-        for alarm in (START, UPDATE, END, END):
-            sink.send(alarm)
-    assert [request[:2] for request in got] == [
-        ("POST", "/api/events/back_yard/unusual/create"),
-        ("PUT", "/api/events/1795.5-abc/end"),
-    ]
-    made = json.loads(got[0][3])
-    assert made["duration"] is None and made["include_recording"] is True and made["score"] == 60
-    assert made["draw"]["boxes"][0]["box"] == [0.25, 0.5, 0.0625, 0.0625]
-    assert json.loads(got[1][3]) == {"end_time": 1010.0}
-    assert "POST /api/events/back_yard/unusual/create" in PAGE and "PUT /api/events/<event_id>/end" in PAGE
-
-
-def test_a_frigate_that_answers_otherwise_is_one_line():
-    for content in (b"", b"[]", b'{"success": false}', b'{"success": true}'):
-        handler, _ = recording([(200, {}, content)])
-        with http_server(handler) as port, pytest.raises(Refused, match="answers without an event_id"):
-            FrigateSink(Frigate(kind="frigate", url=f"http://127.0.0.1:{port}")).send(START)
+def test_the_json_is_that_of_the_document(capsys):
+    (thread,) = make_sinks(config_of({"kind": "json_lines"}))
+    for alarm in (START, UPDATE, END):
+        thread.sink.send(alarm)
+    assert capsys.readouterr().out.splitlines() == re.search(r"```json\n(.*?)\n```", PAGE, re.S)[1].splitlines()
+    assert [one["phase"] for one in ON_PAGE] == list(Phase)
+    for one in ON_PAGE:
+        assert one.keys() == {field.name for field in fields(Alarm)}
+        assert (one["end"] is None, one["clip"] == "") == (one["phase"] != "end",) * 2
 
 
 def test_metrics_are_what_prometheus_reads():

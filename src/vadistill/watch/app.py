@@ -22,7 +22,7 @@ from vadistill.watch.config import CameraConfig, WatchConfig, address_of, read_c
 from vadistill.watch.models import Models
 from vadistill.watch.reader import CameraReader
 from vadistill.watch.refit import content_of
-from vadistill.watch.sinks.base import SinkThread
+from vadistill.watch.sinks.base import SinkThread, stop_sinks
 from vadistill.watch.sinks.prometheus import metrics
 from vadistill.watch.sinks.registry import make_sinks
 from vadistill.watch.store import Store
@@ -81,12 +81,13 @@ class Watch:
         self._seen = path.read_bytes()
         storage = self.config.storage.path
         self.store = Store(storage)
-        for alarm in self.store.close_open(time.time()):
+        self._cut_off = self.store.close_open(time.time())
+        for alarm in self._cut_off:
             log.warning("alarm %s of camera %s was cut off: ended", alarm.id, alarm.camera)
         self._thresholds = read_thresholds(storage / THRESHOLDS)
         self._models = Models(self.config.backend, self.config.batch)
         self._clips = ClipWriter(self.store)
-        self._sinks: list[SinkThread] = make_sinks(self.config)
+        self._sinks: list[SinkThread] = make_sinks(self.config, storage)
         self._running: dict[str, Running] = {}
         self._listeners: list[queue.Queue[tuple[str, dict[str, Any]]]] = []
         self._lock = threading.RLock()
@@ -101,6 +102,8 @@ class Watch:
         """
         for sink in self._sinks:
             sink.start()
+            for alarm in self._cut_off:
+                sink.put(alarm)
         self._take(self.config)
 
     def run(self, over: threading.Event) -> None:
@@ -138,8 +141,7 @@ class Watch:
             self._running.clear()
         self._models.stop()
         self._clips.stop()
-        for sink in self._sinks:
-            sink.stop()
+        stop_sinks(self._sinks)
         self.store.close()
 
     def _take(self, config: WatchConfig) -> None:

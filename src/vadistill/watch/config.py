@@ -17,6 +17,7 @@ from vadistill.errors import InputError, in_one_line
 from vadistill.io.files import checked_path
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"  # of cameras and zones: they become names of files and topics
+TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"  # what MQTT topics begin with
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Share = Annotated[float, Field(ge=0, le=1)]
 Polygon = Annotated[list[tuple[Share, Share]], Field(min_length=3)]
@@ -28,7 +29,7 @@ DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 class Section(BaseModel):
     """A part of the file; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # inputs hold secrets
 
 
 class Rtsp(Section):
@@ -170,13 +171,15 @@ class Mqtt(Section):
     """Alarms by MQTT, with Home Assistant's discovery."""
 
     kind: Literal["mqtt"]
-    host: str = Field(description="of the broker")
+    host: str = Field(min_length=1, description="of the broker")
     port: int = Field(1883, ge=1, le=65535, description="of the broker")
     username: str | None = Field(None, description="where the broker wants one")
     password: SecretStr | None = Field(None, description="where the broker wants one")
     tls: bool = Field(False, description="encrypted")
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]+$")] = Field("vadistill", description="of all topics")
-    discovery: str | None = Field("homeassistant", description="Home Assistant's prefix; null: no discovery")
+    prefix: Annotated[str, Field(pattern=TOPIC)] = Field("vadistill", description="of all topics")
+    discovery: Annotated[str, Field(pattern=TOPIC)] | None = Field(
+        "homeassistant", description="Home Assistant's prefix; null: no discovery"
+    )
 
 
 class Frigate(Section):
@@ -264,9 +267,14 @@ def address_of(source: Rtsp | Http | File | Device | Stdin) -> str:
 
 
 def _of_scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
-    given = url.get_secret_value()
-    if urlsplit(given).scheme.lower() not in schemes or not urlsplit(given).hostname:
-        raise ValueError(f"expected an address that begins with {' or '.join(f'{one}://' for one in schemes)}")
+    begin = " or ".join(f"{one}://" for one in schemes)
+    try:
+        parts = urlsplit(url.get_secret_value())
+        good = parts.scheme.lower() in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False  # the port is no number: often the rest of a password; so it is not shown
+    if not good:
+        raise ValueError(f"expected an address that begins with {begin} (/ ? # @ in a password as %2F %3F %23 %40)")
     return url
 
 

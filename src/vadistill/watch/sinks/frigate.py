@@ -2,55 +2,112 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from vadistill.watch.alarm import Alarm, CameraStatus, Phase
 from vadistill.watch.config import Frigate, masked
-from vadistill.watch.sinks.base import Refused
+from vadistill.watch.sinks.base import Refused, Retry
 from vadistill.watch.sinks.http import request
+from vadistill.watch.sinks.memory import Memory
 
 HEADERS = {"Content-Type": "application/json"}
+COLOR = [231, 76, 60]  # of the box
+MOST_OPEN = 1000  # events that are remembered; more are of alarms whose end never came
+WRITTEN_AFTER = 1.0  # seconds until it is asked again for an event that Frigate does not know yet
 
 
 class FrigateSink:
     """Creates an event at the start of an alarm, and ends it at its end.
 
+    An event without an end goes on in Frigate for ever, so that open ones are remembered between runs.
+
     Args:
         config: Its part of the file.
+        storage: Folder of the watch.
     """
 
-    tries = 5
+    tries = 10
 
-    def __init__(self, config: Frigate) -> None:
+    def __init__(self, config: Frigate, storage: Path | None = None) -> None:
         self._config, self._url = config, config.url.get_secret_value().rstrip("/")
-        self._events: dict[str, str] = {}  # Frigate's ids by ours
-        self.name = f"frigate {masked(self._url)}"
+        self._shown = masked(self._url)
+        self.name = f"frigate {self._shown}"
+        self._memory = Memory(storage, "frigate", self._url)
+        kept = self._memory.content
+        self._events: dict[str, str] = dict(kept) if isinstance(kept, dict) else {}  # Frigate's ids by ours
 
     def send(self, alarm: Alarm) -> None:
-        """Create or end the event; updates change nothing in Frigate."""
+        """Create or end the event; updates change nothing in Frigate.
+
+        Raises:
+            Retry: Frigate does not answer, or does not know yet what it is to end.
+            Refused: It does not take it.
+        """
         if alarm.phase == Phase.START:
-            camera = self._config.cameras.get(alarm.camera, alarm.camera)
-            x, y, width, height = alarm.box
-            content = {
-                "sub_label": alarm.zone or alarm.camera,
-                "duration": None,  # until it is ended
-                "include_recording": True,
-                "score": round(100 * min(1.0, alarm.score)),
-                "draw": {"boxes": [{"box": [x, y, width, height], "color": [231, 76, 60],
-                                    "score": round(100 * min(1.0, alarm.score))}]},
-            }  # fmt: skip
-            place = f"{self._url}/api/events/{quote(camera, safe='')}/{quote(self._config.label, safe='')}/create"
-            answer = request("POST", place, json.dumps(content).encode(), HEADERS)
-            self._events[alarm.id] = _event_id(answer, masked(place))
-        elif alarm.phase == Phase.END and (event := self._events.pop(alarm.id, None)):
-            body = json.dumps({"end_time": alarm.end}).encode()
-            request("PUT", f"{self._url}/api/events/{quote(event, safe='')}/end", body, HEADERS)
+            self._remember({**self._events, alarm.id: self._create(alarm)})
+        elif alarm.phase == Phase.END and alarm.id in self._events:
+            try:
+                self._finish(self._events[alarm.id], alarm.end)
+            except Refused:
+                self._forget(alarm.id)
+                raise
+            self._forget(alarm.id)
 
     def status(self, cameras: Sequence[CameraStatus]) -> None:
         """Frigate knows the state of its cameras itself."""
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _create(self, alarm: Alarm) -> str:
+        """Create an event and return Frigate's id of it."""
+        camera, share = self._config.cameras.get(alarm.camera, alarm.camera), min(1.0, max(0.0, alarm.score))
+        path = f"/api/events/{quote(camera, safe='')}/{quote(self._config.label, safe='')}/create"
+        content = {
+            "sub_label": alarm.zone or alarm.camera,
+            "duration": None,  # until it is ended
+            "include_recording": True,
+            "score": round(share, 3),
+            "draw": {"boxes": [{"box": list(alarm.box), "color": COLOR, "score": round(100 * share)}]},  # in percent
+        }
+        try:
+            answer = self._request("POST", path, content, repeatable=False)
+        except Refused as error:
+            if error.status == 404:
+                told = f"{self._shown}: knows no camera {camera}; expected its name in Frigate under 'cameras'"
+                raise Refused(told, 404) from None
+            if error.status != 422:
+                raise
+            answer = self._request("POST", path, {**content, "score": round(100 * share)}, repeatable=False)  # 0.15
+        return _event_id(answer, self._shown)
+
+    def _finish(self, event: str, moment: float | None) -> None:
+        """End an event at a unix time; now, where Frigate takes no such time.
+
+        It takes none before its own start, which is late where it did not answer when the alarm began.
+        """
+        path = f"/api/events/{quote(event, safe='')}/end"
+        try:
+            self._request("PUT", path, {"end_time": moment})
+        except Refused as error:
+            if error.status == 404:  # it writes an event some moments after it has said its id
+                raise Retry(str(error), WRITTEN_AFTER) from None
+            if error.status not in (400, 422):
+                raise
+            self._request("PUT", path, {})
+
+    def _request(self, method: str, path: str, content: dict[str, Any], repeatable: bool = True) -> bytes:
+        body = json.dumps(content).encode()
+        return request(method, self._url + path, body, HEADERS, self._shown + path, repeatable)
+
+    def _remember(self, events: dict[str, str]) -> None:
+        self._events = dict(list(events.items())[-MOST_OPEN:])
+        self._memory.write(self._events)
+
+    def _forget(self, alarm: str) -> None:
+        self._remember({ours: event for ours, event in self._events.items() if ours != alarm})
 
 
 def _event_id(answer: bytes, place: str) -> str:

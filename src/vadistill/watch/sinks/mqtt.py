@@ -3,52 +3,57 @@
 import json
 import logging
 import ssl
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from vadistill import __version__
-from vadistill.watch.alarm import Alarm, CameraState, CameraStatus, Phase
+from vadistill.errors import InputError
+from vadistill.watch.alarm import Alarm, CameraStatus, Phase
 from vadistill.watch.config import Mqtt
-from vadistill.watch.sinks.base import Retry
+from vadistill.watch.sinks.base import Retry, reason
+from vadistill.watch.sinks.discovery import entities
+from vadistill.watch.sinks.memory import Memory
 
 log = logging.getLogger(__name__)
 ONLINE, OFFLINE = "online", "offline"
 TAKEN = 5.0  # seconds within which the broker confirms
+FAREWELL = 1.0  # seconds for the last message
+AGAIN = 1.0  # seconds until a message is published again; paho connects again by itself
 
 
 class MqttSink:
     """Keeps a connection, and publishes with QoS 1.
 
     Topics below the prefix: ``available`` (online, offline; the last will), ``events`` (the JSON of each phase), and of
-    each camera ``<camera>/alarm`` (ON, OFF), ``<camera>/score``, ``<camera>/state``.
+    each camera ``<camera>/alarm`` (ON, OFF), ``<camera>/score``, ``<camera>/state``; all but ``events`` retained.
 
     Args:
         config: Its part of the file.
         cameras: Names of all cameras.
+        storage: Folder of the watch, where it is kept which cameras the broker knows.
+
+    Raises:
+        InputError: The broker's name is none.
     """
 
-    tries = 20
+    tries = 600
 
-    def __init__(self, config: Mqtt, cameras: Sequence[str]) -> None:
+    def __init__(self, config: Mqtt, cameras: Sequence[str], storage: Path | None = None) -> None:
         self.name = f"mqtt {config.host}:{config.port}"
         self._config, self._cameras = config, list(cameras)
-        self._going: dict[str, set[str]] = {camera: set() for camera in cameras}
-        self._told: dict[str, str] = {}
-        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
-        if config.username:
-            password = config.password.get_secret_value() if config.password else None
-            client.username_pw_set(config.username, password)
-        if config.tls:
-            client.tls_set_context(ssl.create_default_context())
-        client.will_set(self._topic("available"), OFFLINE, 1, retain=True)
-        client.on_connect, client.on_disconnect = self._connected, self._disconnected
-        client.reconnect_delay_set(1, 30)
-        client.connect_async(config.host, config.port, keepalive=30)
-        client.loop_start()
-        self._client = client
+        self._going: dict[str, set[str]] = {}  # ids of alarms by camera
+        self._told: dict[str, str] = {}  # last texts by topic
+        self._said = ""  # what is wrong with the connection
+        self._memory = Memory(storage, "mqtt", f"{self.name} {config.prefix} {config.discovery}")
+        self._client = self._make_client()
+        # From here on paho's own thread calls the methods below.
+        self._client.connect_async(config.host, config.port, keepalive=30)
+        self._client.loop_start()
 
     def send(self, alarm: Alarm) -> None:
         """Publish a phase, and whether the camera has an alarm.
@@ -58,91 +63,109 @@ class MqttSink:
         """
         going = self._going.setdefault(alarm.camera, set())
         (going.discard if alarm.phase == Phase.END else going.add)(alarm.id)
-        self._publish("events", json.dumps(alarm.record()))
-        self._publish(f"{alarm.camera}/alarm", "ON" if going else "OFF", retain=True)
+        self._deliver("events", json.dumps(alarm.record()))
+        self._deliver(f"{alarm.camera}/alarm", self._alarm_of(alarm.camera), retain=True)
 
     def status(self, cameras: Sequence[CameraStatus]) -> None:
         """Publish score and state of each camera where they have changed; take leave of cameras that are gone."""
         if not self._client.is_connected():
             return
         names = [status.name for status in cameras]
-        for gone in [name for name in self._cameras if name not in names]:
-            for topic, _ in self._discovery(gone):
-                self._client.publish(topic, "", 1, retain=True)
-        for new in [name for name in names if name not in self._cameras]:
+        if names != self._cameras:
+            new = [name for name in names if name not in self._cameras]
+            self._cameras = names
             self._introduce(new)
-        self._cameras = names
         for status in cameras:
             for kind, value in (("score", f"{status.score:.4g}"), ("state", str(status.state))):
-                topic = self._topic(f"{status.name}/{kind}")
+                topic = f"{status.name}/{kind}"
                 if self._told.get(topic) != value:
                     self._told[topic] = value
-                    self._client.publish(topic, value, 0, retain=kind == "state")
+                    self._publish(self._topic(topic), value)
 
     def close(self) -> None:
         """Say that it is offline, and disconnect."""
         if self._client.is_connected():
-            self._client.publish(self._topic("available"), OFFLINE, 1, retain=True).wait_for_publish(TAKEN)
+            with suppress(RuntimeError, ValueError):
+                self._publish(self._topic("available"), OFFLINE).wait_for_publish(FAREWELL)
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _publish(self, topic: str, text: str, retain: bool = False) -> None:
-        if not self._client.is_connected():
-            raise Retry("not connected to the broker")
-        message = self._client.publish(self._topic(topic), text, 1, retain)
+    def _make_client(self) -> paho.Client:
+        config = self._config
         try:
+            config.host.encode("idna")
+        except UnicodeError:
+            raise InputError(f"mqtt: host {config.host!r} is no name; expected one such as 192.168.1.10") from None
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        if config.username:
+            client.username_pw_set(config.username, config.password.get_secret_value() if config.password else None)
+        if config.tls:
+            client.tls_set_context(ssl.create_default_context())
+        client.will_set(self._topic("available"), OFFLINE, 1, retain=True)
+        client.on_connect, client.on_disconnect = self._connected, self._disconnected
+        client.on_connect_fail = self._unreachable
+        client.reconnect_delay_set(1, 30)
+        client.connect_timeout = 5.0
+        return client
+
+    def _deliver(self, topic: str, text: str, retain: bool = False) -> None:
+        """Publish below the prefix, and wait until the broker has it."""
+        if not self._client.is_connected():
+            raise Retry("not connected to the broker", AGAIN)
+        message = self._publish(self._topic(topic), text, retain)
+        with suppress(RuntimeError, ValueError):  # the connection was lost just now
             message.wait_for_publish(TAKEN)
-        except (RuntimeError, ValueError) as error:
-            raise Retry(f"not taken ({error})") from None
-        if not message.is_published():
-            raise Retry(f"not confirmed within {TAKEN:g} seconds")
+            if message.is_published():
+                return
+        raise Retry("the broker does not confirm", AGAIN)
+
+    def _publish(self, topic: str, text: str, retain: bool = True) -> paho.MQTTMessageInfo:
+        return self._client.publish(topic, text, 1, retain)
 
     def _topic(self, topic: str) -> str:
         return f"{self._config.prefix}/{topic}"
 
-    def _connected(self, client: paho.Client, _: Any, __: Any, reason: Any, ___: Any) -> None:
-        if reason.is_failure:
-            log.error("%s: refused (%s); expected another username or password", self.name, reason)
+    def _alarm_of(self, camera: str) -> str:
+        return "ON" if self._going.get(camera) else "OFF"
+
+    def _introduce(self, cameras: Sequence[str]) -> None:
+        """Make cameras known to the broker, and let it forget those that are not there any more."""
+        kept = self._memory.content
+        known = [str(name) for name in kept] if isinstance(kept, list) else []
+        for gone in [name for name in known if name not in self._cameras]:
+            self._going.pop(gone, None)
+            for kind in ("alarm", "score", "state"):
+                self._told.pop(f"{gone}/{kind}", None)
+                self._publish(self._topic(f"{gone}/{kind}"), "")
+            for topic in entities(self._config, gone):
+                self._publish(topic, "")
+        for camera in cameras:
+            for topic, content in entities(self._config, camera).items():
+                self._publish(topic, json.dumps(content))
+            self._publish(self._topic(f"{camera}/alarm"), self._alarm_of(camera))
+        if known != self._cameras:
+            self._memory.write(self._cameras)
+
+    def _say(self, level: int, text: str) -> None:
+        """Tell what is wrong with the connection, once until it stands again."""
+        if text != self._said:
+            self._said = text
+            log.log(level, "%s: %s", self.name, text)
+
+    def _connected(self, _: paho.Client, __: Any, ___: Any, code: Any, ____: Any) -> None:
+        if code.is_failure:
+            self._say(logging.ERROR, f"refused ({code}); expected another username or password")
             return
+        self._said = ""
         log.info("%s: connected", self.name)
-        client.publish(self._topic("available"), ONLINE, 1, retain=True)
-        self._told.clear()
-        for camera in self._cameras:
-            self._introduce(camera)
-            client.publish(self._topic(f"{camera}/alarm"), "ON" if self._going.get(camera) else "OFF", 1, retain=True)
+        self._publish(self._topic("available"), ONLINE)
+        self._told.clear()  # a broker may have forgotten everything
+        self._introduce(self._cameras)
 
-    def _disconnected(self, _: paho.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        if reason.is_failure:
-            log.warning("%s: lost (%s); it is connected again", self.name, reason)
+    def _disconnected(self, _: paho.Client, __: Any, ___: Any, code: Any, ____: Any) -> None:
+        if code.is_failure and not self._said:
+            self._say(logging.WARNING, f"lost ({code}); it is connected again")
 
-    def _introduce(self, camera: str) -> None:
-        for topic, content in self._discovery(camera):
-            self._client.publish(topic, json.dumps(content), 1, retain=True)
-
-    def _discovery(self, camera: str) -> list[tuple[str, dict[str, Any]]]:
-        """Return topic and content of what Home Assistant makes a camera's entities of."""
-        if self._config.discovery is None:
-            return []
-        made = f"vadistill_{camera}"
-        shared = {
-            "availability_topic": self._topic("available"),
-            "device": {
-                "identifiers": [made], "name": f"vadistill {camera}", "manufacturer": "vadistill",
-                "model": "video anomaly detector", "sw_version": __version__,
-            },
-        }  # fmt: skip
-        entities: list[tuple[str, str, dict[str, Any]]] = [
-            ("binary_sensor", "alarm", {"name": "Alarm", "device_class": "motion"}),
-            ("sensor", "score", {"name": "Score", "state_class": "measurement"}),
-            ("binary_sensor", "state", {
-                "name": "Camera", "device_class": "connectivity", "payload_on": str(CameraState.LIVE),
-                "payload_off": str(CameraState.DEAD),
-            }),
-        ]  # fmt: skip
-        return [
-            (
-                f"{self._config.discovery}/{component}/{made}/{kind}/config",
-                {**content, "unique_id": f"{made}_{kind}", "state_topic": self._topic(f"{camera}/{kind}"), **shared},
-            )
-            for component, kind, content in entities
-        ]
+    def _unreachable(self, _: paho.Client, __: Any) -> None:
+        error = sys.exception()  # paho calls this while it handles it
+        self._say(logging.WARNING, f"not reached ({reason(error) if error else 'no answer'}); it is tried again")

@@ -60,6 +60,10 @@ class _Watch(Collector):
             for sink in self._sinks:
                 counter.add_metric([sink.sink.name], getattr(sink, name))
             yield counter
+        waiting = GaugeMetricFamily("vadistill_sink_waiting", "Phases of alarms: waiting.", labels=["sink"])
+        for sink in self._sinks:
+            waiting.add_metric([sink.sink.name], sink.waiting)
+        yield waiting
 
 
 def metrics(cameras: Sequence[CameraStatus], sinks: Sequence[SinkThread]) -> bytes:
