@@ -3,6 +3,7 @@
 import http.client
 import json
 import queue
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -226,3 +227,47 @@ def refuses(function, *args):
     except InputError as error:
         return str(error)
     raise AssertionError("not refused")
+
+
+@contextmanager
+def served_with_alarms(folder):
+    """Serve a desk with an old and a new alarm: ``server.desk.old``, ``server.desk.new``."""
+    desk = PageDesk(folder)
+    desk.old = desk.alarm("camera-1", ago=500, number=0)
+    desk.new = desk.alarm("camera-0", ago=50, number=1, zone="porch")
+    with served(desk) as server:
+        server.desk = desk
+        yield server
+
+
+@contextmanager
+def opened(server, path, **headers):
+    """Send a request and yield the socket's file behind the answer's head, and the head."""
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as one:
+        one.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
+        file = one.makefile("rb")
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = file.readline()
+            assert line, head
+            head += line
+        yield file, head.decode()
+
+
+def chunks(file):
+    """Yield what comes in chunks, as long as it comes."""
+    while size := int(file.readline() or b"0", 16):
+        yield file.read(size)
+        file.readline()
+
+
+def events(file):
+    """Yield (kind, content) of server-sent events."""
+    waiting = ""
+    for chunk in chunks(file):
+        waiting += chunk.decode()
+        while "\n\n" in waiting:
+            event, _, waiting = waiting.partition("\n\n")
+            found = dict(line.split(": ", 1) for line in event.splitlines())
+            yield found.get("event", ""), json.loads(found["data"]) if "data" in found else found

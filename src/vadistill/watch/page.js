@@ -247,7 +247,7 @@ function showRow(row) {
   row.name.textContent = place(alarm)
   row.when.textContent = when(alarm.start) + (isOn ? ", now" : `, ${lasting(Math.max(1, alarm.end - alarm.start))}`)
   row.when.dateTime = new Date(1000 * alarm.start).toISOString()
-  row.score.textContent = isWrong ? "Marked as not an alarm" : `Score ${short(alarm.score)}, alarm from ${short(alarm.threshold)}`
+  row.score.textContent = isWrong ? "Marked as not an alarm" : `Score ${short(alarm.score)} of ${short(alarm.threshold)}`
   row.bar.firstChild.style.width = `${100 * Math.max(0, alarm.score / high)}%`
   row.bar.lastChild.style.left = `${100 * Math.max(0, alarm.threshold / high)}%`
   row.judge.textContent = isWrong ? "Undo" : "Not an alarm"

@@ -64,9 +64,9 @@ class Access:
             return self._page(error.reason + ".", error.status)
         if not same:
             return self._page("That is not the token.", 401)
-        answer = web.HTTPSeeOther("/")
-        answer.set_cookie(COOKIE, self._cookie, httponly=True, samesite="Strict", secure=request.secure)
-        return answer
+        entered = web.HTTPSeeOther("/")
+        entered.set_cookie(COOKIE, self._cookie, httponly=True, samesite="Strict", secure=request.secure)
+        raise entered
 
     def _page(self, told: str = "", status: int = 200) -> web.Response:
         nonce = secrets.token_urlsafe(16)
