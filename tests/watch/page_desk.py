@@ -152,9 +152,9 @@ class PageDesk:
 
 
 @contextmanager
-def served(desk, token=None, address="127.0.0.1"):
+def served(desk, token=None, port=0):
     """Serve a desk; yield the server."""
-    server = WebServer(WebConfig(address=address, port=0, token=token and SecretStr(token)), desk)
+    server = WebServer(WebConfig(port=port, token=token and SecretStr(token)), desk)
     server.listen()
     try:
         yield server

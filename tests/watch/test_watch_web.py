@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_desk import PageDesk, call, get, post, served, served_with_alarms
+from page_desk import TOKEN, PageDesk, call, get, post, served, served_with_alarms
 
 from vadistill.watch import web_routes
 from vadistill.watch.alarm import CameraState

@@ -425,6 +425,7 @@ async function begin() {
   going.clear()
   if (at("only").value) (await ask(`/api/alarms?limit=${PAGE}`)).forEach(alarm => takeAlarm(alarm, false))
   await loadAlarms()
+  document.querySelector("main").hidden = false  // all at once, so that nothing jumps
   cameras.forEach(show)
   sum()
 }
