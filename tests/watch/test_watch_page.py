@@ -260,7 +260,8 @@ def test_the_keyboard_does_it_all(browser, tmp_path):
         page.keyboard.press("Enter")
         until(lambda: desk.store.alarm(alarm.id)["feedback"] is False)
         nameless = """[...document.querySelectorAll("button, input, select, a")].filter(it =>
-          it.checkVisibility() && !(it.textContent.trim() || it.getAttribute("aria-label") || it.labels?.length)).length"""
+          it.checkVisibility() &&
+          !(it.textContent.trim() || it.getAttribute("aria-label") || it.labels?.length)).length"""
         assert page.evaluate(nameless) == 0
 
 
