@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BASE, EXTRAS = PROJECT["dependencies"], PROJECT["optional-dependencies"]
 # Packages whose name differs from that of their module.
-MODULES = {"opencv-python": "cv2", "scikit-learn": "sklearn", "PyYAML": "yaml", "pillow": "PIL"}
+MODULES = {
+    **{"opencv-python": "cv2", "scikit-learn": "sklearn", "PyYAML": "yaml", "pillow": "PIL"},
+    **{"paho-mqtt": "paho", "prometheus-client": "prometheus_client"},
+}
 BLOCK = """
 import importlib.abc, json, sys
 blocked, arguments = json.loads(sys.argv[1])

@@ -266,13 +266,16 @@ def adapt(
 def watch(
     cameras: Annotated[Path, typer.Argument(help="File of cameras (docs/watch-reference.yaml has every key).")],
     check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with the file.")] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Only find thresholds anew, from stored scores and what was said of alarms.")
+    ] = False,
 ) -> None:
     """Watch live cameras: alarms, clips, a web page, and messages to other systems."""
     with extra("watch"):
-        from vadistill.watch.command import check_file, run
+        from vadistill.watch import command
 
     _log()
-    check_file(cameras) if check else run(cameras)
+    (command.check_file if check else command.fit if fit else command.run)(cameras)
 
 
 @app.command()

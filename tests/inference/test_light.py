@@ -93,7 +93,10 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
     also = ("--model", "student.onnx", "--output", "out")
     cases = {
         ("--help",): "",
-        **{(name, "--help"): "" for name in ("score", "adapt", "export", "benchmark", "auc", "events", "regions")},
+        **{
+            (name, "--help"): ""
+            for name in ("score", "adapt", "watch", "export", "benchmark", "auc", "events", "regions")
+        },
         ("auc", *judged, "--sigma", "2"): "",
         ("auc", *judged, "--protocol", "fast_aed"): "",
         ("events", *judged, "--fps", "25", "--threshold", "0.6"): "",
@@ -102,7 +105,7 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
         (*score, "packed"): "",
         (*score, "packed", "--parquet"): lacks("polars", "parquet"),
         ("adapt", "packed", "clip.mp4", "mine"): "",
-        (*score, "mine"): "",
+        ("score", "clip.mp4", "--output", "adapted", "--model", "mine"): "",
         (*score, "packed", "--overlay"): lacks("(cv2|matplotlib)", "train"),
         (*score, "student.pt"): lacks("torch", "train"),
         ("pack", "results", "other"): lacks("torch", "train"),
@@ -111,6 +114,7 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
         ("score", "numbered_images", *also): lacks("cv2", "opencv"),
         ("score", "numbered.h5", *also): lacks("(cv2|h5py)", "train"),
         ("export", "student.pt", "made.onnx"): lacks("torch", "train"),
+        ("watch", "cameras.yaml"): lacks("(cv2|pydantic|yaml)", "watch"),
         ("benchmark", "made.json"): lacks("torch", "train"),
     }
     made = run_without(OPTIONAL, COMMANDS, list(cases), folder)

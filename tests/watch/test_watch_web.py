@@ -363,4 +363,6 @@ def test_a_dead_camera_is_told_as_such(tmp_path):
 
 def test_the_parts_of_the_page_travel_with_the_package():
     folder = Path(web_routes.__file__).parent
-    assert {"page.html", "page.css", "page.js", "login.html"} <= {path.name for path in folder.iterdir()}
+    assert {"page.html", "page.css", "page_curves.js", "page.js", "login.html"} <= {
+        path.name for path in folder.iterdir()
+    }

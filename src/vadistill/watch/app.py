@@ -21,6 +21,7 @@ from vadistill.watch.clips import ClipRecorder, ClipWriter
 from vadistill.watch.config import CameraConfig, WatchConfig, address_of, read_config
 from vadistill.watch.models import Models
 from vadistill.watch.reader import CameraReader
+from vadistill.watch.refit import content_of
 from vadistill.watch.sinks.base import SinkThread
 from vadistill.watch.sinks.prometheus import metrics
 from vadistill.watch.sinks.registry import make_sinks
@@ -30,6 +31,7 @@ from vadistill.watch.tracker import Rule
 log = logging.getLogger(__name__)
 LOOK_EVERY = 1.0  # seconds between looks at the file of cameras and at their states
 STATUS_EVERY = 10.0  # seconds between states that sinks get
+STOPPING = 2.0  # seconds for the readers of all cameras; one that blocks is left to its time-out
 PRUNE_EVERY = 600.0  # seconds
 THRESHOLDS = "thresholds.json"  # in the storage: what users have set on the page, or fitted
 EVEN = 0.2  # seconds between scores, which come at uneven times, when alarms are counted anew
@@ -49,6 +51,15 @@ class Running:
     def __init__(self, config: CameraConfig, model: Path, camera: Camera, reader: CameraReader) -> None:
         self.config, self.model, self.camera, self.reader = config, model, camera, reader
         self._picture: tuple[float, bytes] | None = None
+        self._rested = 0  # frames that had come when it was at rest for the last time
+
+    def check(self) -> None:
+        """Say whether the camera is dead; end what goes on where no frame comes any more."""
+        self.reader.check()
+        status = self.camera.status
+        if status.state in (CameraState.DEAD, CameraState.ENDED) and self._rested != status.frames_in:
+            self._rested = status.frames_in
+            self.camera.rest()
 
     def picture(self) -> tuple[float, bytes] | None:
         """Return time and JPEG of the last analysed frame; made where somebody looks at it."""
@@ -72,7 +83,7 @@ class Watch:
         self.store = Store(storage)
         for alarm in self.store.close_open(time.time()):
             log.warning("alarm %s of camera %s was cut off: ended", alarm.id, alarm.camera)
-        self._thresholds = _read_thresholds(storage / THRESHOLDS)
+        self._thresholds = read_thresholds(storage / THRESHOLDS)
         self._models = Models(self.config.backend, self.config.batch)
         self._clips = ClipWriter(self.store)
         self._sinks: list[SinkThread] = make_sinks(self.config)
@@ -100,7 +111,7 @@ class Watch:
             now = time.monotonic()
             with self._lock:
                 for running in self._running.values():
-                    running.reader.check()
+                    running.check()
             statuses = self.cameras()
             for status in statuses:
                 self._publish("camera", _state_of(status))
@@ -119,9 +130,10 @@ class Watch:
         """End everything: what goes on is kept and sent."""
         with self._lock:
             for running in self._running.values():
-                running.reader.stop(wait=False)
+                running.reader.stop(0.0)
+            deadline = time.monotonic() + STOPPING
             for running in self._running.values():
-                running.reader.stop()
+                running.reader.stop(max(0.0, deadline - time.monotonic()))
                 running.camera.close()
             self._running.clear()
         self._models.stop()
@@ -161,7 +173,7 @@ class Watch:
 
     def _end(self, name: str) -> None:
         running = self._running.pop(name)
-        running.reader.stop()
+        running.reader.stop(STOPPING)
         running.camera.close()
 
     def _follow_file(self) -> None:
@@ -263,10 +275,7 @@ class Watch:
                 rule = self._models.look(running.model, camera, running.config, shared == 1).rule
             else:
                 rule = self._thresholds[camera] = self._rule(camera, value)
-            write_json(
-                self.config.storage.path / THRESHOLDS,
-                {name: [one.threshold, one.release, one.cool_down] for name, one in self._thresholds.items()},
-            )
+            write_json(self.config.storage.path / THRESHOLDS, content_of(self._thresholds))
             running.camera.set_rule(rule)
 
     def _rule(self, camera: str, threshold: float) -> Rule:
@@ -314,7 +323,12 @@ def _state_of(status: CameraStatus) -> dict[str, Any]:
     return {**content, "state": str(status.state)}
 
 
-def _read_thresholds(path: Path) -> dict[str, Rule]:
+def read_thresholds(path: Path) -> dict[str, Rule]:
+    """Return the rules by camera that were set on the page or fitted.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     if not path.exists():
         return {}
     try:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -149,16 +149,20 @@ class Camera:
         for window in self._windows.take(frame.time, frame.seconds, frame.image):
             self._look.analyser.put(self._slot, window)
 
-    def close(self) -> None:
-        """Analyse no longer; what goes on ends."""
-        self._look.analyser.remove(self.status.name)
+    def rest(self) -> None:
+        """No frame comes, for now or for ever: what goes on ends with what has come."""
         with self._lock:
             for name, smoother in self._smoothers.items():
                 self._ready[name].extend(smoother.flush())
-            self._follow(allowed=True)
+            self._follow(is_scheduled(self.config.schedule, self.status.last_frame))
             for tracker in self._trackers.values():
                 self._say(tracker.flush())
         self._recorder.close()
+
+    def close(self) -> None:
+        """Analyse no longer; what goes on ends."""
+        self._look.analyser.remove(self.status.name)
+        self.rest()
 
     def _rules(self, rule: Rule | None) -> dict[str, Rule]:
         """Return when there is an alarm in each part; parts without a threshold raise none."""
@@ -203,7 +207,7 @@ class Camera:
                         self._recorder.start(alarm, image, heat)
                     self._say([alarm])
 
-    def _say(self, alarms) -> None:
+    def _say(self, alarms: Iterable[Alarm]) -> None:
         for alarm in alarms:
             if alarm.phase == Phase.START:
                 self.status.alarms += 1

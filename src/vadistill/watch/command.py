@@ -5,8 +5,12 @@ import signal
 import threading
 from pathlib import Path
 
-from vadistill.watch.app import Watch
+from vadistill.errors import InputError
+from vadistill.io.files import write_json
+from vadistill.watch.app import THRESHOLDS, Watch, read_thresholds
 from vadistill.watch.config import read_config
+from vadistill.watch.refit import content_of, fit_camera
+from vadistill.watch.store import Store
 from vadistill.watch.web import WebServer
 
 log = logging.getLogger(__name__)
@@ -20,6 +24,33 @@ def check_file(path: Path) -> None:
     """
     config = read_config(path)
     print(f"{path}: {len(config.cameras)} cameras, {len(config.sinks)} sinks; all keys are good")
+
+
+def fit(path: Path) -> None:
+    """Find the thresholds of all cameras anew, and keep them for the next start.
+
+    Raises:
+        InputError: The file or the storage is bad.
+    """
+    config = read_config(path)
+    store, kept = Store(config.storage.path), config.storage.path / THRESHOLDS
+    rules, errors = read_thresholds(kept), []
+    for name in config.cameras:
+        try:
+            found = fit_camera(config, name, store)
+        except InputError as error:
+            errors.append(str(error))
+            continue
+        rules[name] = found.rule
+        note = f"; {found.threshold.note}" if found.threshold.note else ""
+        print(
+            f"camera {name}: threshold {found.rule.threshold:.4g} for {found.threshold.false_alarms_per_day:g} false "
+            f"alarms a day, from {found.hours:.3g} hours ({found.threshold.method}){note}"
+        )
+    write_json(kept, content_of(rules))
+    store.close()
+    if errors:
+        raise InputError("; ".join(errors))
 
 
 def run(path: Path) -> None:

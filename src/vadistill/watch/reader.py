@@ -43,11 +43,11 @@ class CameraReader(threading.Thread):
         self._over = threading.Event()
         self._heard = time.monotonic()
 
-    def stop(self, wait: bool = True) -> None:
-        """End it; a read that blocks is left to its own time-out."""
+    def stop(self, seconds: float = 2.0) -> None:
+        """End it, and wait for at most so many seconds; a read that blocks is left to its own time-out."""
         self._over.set()
-        if wait and self.is_alive():
-            self.join(2.0)
+        if seconds and self.is_alive():
+            self.join(seconds)
 
     def check(self) -> None:
         """Say that the camera is dead where no frame has come for a while, also while a read blocks."""

@@ -185,6 +185,7 @@ class Store:
             days: Of alarms, scores and files.
             most_bytes: Of snapshots and clips together; clips and snapshots of the oldest alarms go, alarms stay.
         """
+        self.flush()
         before = now - days * 86400
         with self._lock:
             self._database.execute("delete from alarms where start < ? and phase = ?", (before, str(Phase.END)))

@@ -75,7 +75,7 @@ def frames_of(source: Source, over: threading.Event) -> Iterator[Frame]:
         last = begun
         with closing(_opened(source)) as container:
             film = _film(container, source)
-            pace = _Late() if live else _Pace(source.real_time, over)  # type: ignore[union-attr]
+            pace = Lateness() if live else _Pace(source.real_time, over)  # type: ignore[union-attr]
             for seconds, frame in _timed(_decoded(container, film, source, over), film):
                 last = begun + seconds
                 if pace.passes(seconds, film):
@@ -103,7 +103,7 @@ class _Pace:
         return True
 
 
-class _Late:
+class Lateness:
     """Keeps up with a live stream: by how much longer than the quickest frame did a frame take to come?"""
 
     def __init__(self) -> None:

@@ -16,7 +16,8 @@ from vadistill.watch.web_answers import BadRequest, NotFound, answer, json_value
 from vadistill.watch.web_desk import Desk
 from vadistill.watch.web_streams import Streams
 
-PAGE, STYLE, SCRIPT = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
+PAGE, STYLE = Path(__file__).with_name("page.html"), Path(__file__).with_name("page.css")
+SCRIPTS = [Path(__file__).with_name(name) for name in ("page_curves.js", "page.js")]
 MOST_ALARMS, MOST_SECONDS, MOST_POINTS = 500, 7 * 86400.0, 2000
 MOST_SCORE, MOST_TIME = 1e9, 1e12
 FILES = {".jpg": "image/jpeg", ".mp4": "video/mp4"}
@@ -159,9 +160,10 @@ class Routes:
 
 
 def _in_one() -> str:
-    """Return the page with its style and its script inside."""
-    style, script = STYLE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
-    return PAGE.read_text(encoding="utf-8").replace("{{style}}", style).replace("{{script}}", script)
+    """Return the page with its style and its scripts inside."""
+    script = "".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
+    page, style = PAGE.read_text(encoding="utf-8"), STYLE.read_text(encoding="utf-8")
+    return page.replace("{{style}}", style).replace("{{script}}", script)
 
 
 def _state(status: CameraStatus) -> dict[str, Any]:

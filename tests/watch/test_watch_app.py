@@ -1,0 +1,268 @@
+"""The whole watch, with a real detector and real streams."""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+import yaml
+from live_sources import free_port, http_server, motion_jpeg, until
+
+from vadistill.datasets.demo.video import write_clip
+from vadistill.errors import InputError
+from vadistill.settings import DemoConfig
+from vadistill.watch.alarm import CameraState
+from vadistill.watch.app import Watch
+from vadistill.watch.command import check_file
+
+SETTINGS = DemoConfig(seed=7, frames=60)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    path = tmp_path_factory.mktemp("films") / "clip.avi"
+    write_clip(SETTINGS, "test", "test_04", path)  # a cart from the first frame on
+    return path
+
+
+def write(path, cameras, **more):
+    usual = {"storage": {"path": str(path.parent / "kept")}, "web": {"port": 0}, "backend": "onnx-fp32"}
+    content = {"cameras": cameras, **usual, **more}
+    part = path.with_suffix(".part")
+    part.write_text(yaml.safe_dump(content))
+    part.rename(path)
+    return path
+
+
+def camera(film, **more):
+    return {"source": {"kind": "file", "path": str(film), "loop": True}, "threshold": 0.3, **more}
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """Starts watches, and stops them."""
+    running = []
+
+    def start(cameras, **more):
+        watch, over = Watch(write(tmp_path / "cameras.yaml", cameras, **more)), threading.Event()
+        watch.start()
+        thread = threading.Thread(target=watch.run, args=(over,))
+        thread.start()
+        running.append((watch, over, thread))
+        return watch
+
+    yield start
+    for watch, over, thread in running:
+        over.set()
+        thread.join()
+        begun = time.monotonic()
+        watch.stop()
+        assert time.monotonic() - begun < 20
+
+
+def named(watch, name):
+    return next(status for status in watch.cameras() if status.name == name)
+
+
+def test_a_film_raises_an_alarm_that_is_kept_with_picture_and_clip(watched, film, tmp_path):
+    cameras = {"yard": {**camera(film, pre_roll=1, post_roll=1), "source": {"kind": "file", "path": str(film)}}}
+    lines = tmp_path / "alarms.jsonl"
+    watch = watched(cameras, sinks=[{"kind": "json_lines", "path": str(lines)}])
+    listener = watch.subscribe()
+    (status,) = watch.cameras()
+    until(lambda: status.state == CameraState.ENDED)
+    assert status.frames_in == 60 and status.frames_analysed >= 15 and 0 <= status.latency < 30
+    time_of_picture, picture = watch.picture("yard")
+    assert picture[:3] == b"\xff\xd8\xff" and time.time() - time_of_picture < 60
+    assert listener.get(timeout=20)[0] in ("camera", "alarm", "cameras")
+    assert b"vadistill_frames_in_total" in watch.metrics() and watch.healthy()[0]
+    until(lambda: all(one["phase"] == "end" for one in watch.alarms("yard", None, None, 10)))  # the film is over
+    (alarm,) = watch.alarms("yard", None, None, 10)
+    assert alarm["phase"] == "end" and alarm["score"] > 0.3 and alarm["end"] >= alarm["start"]
+    until(lambda: watch.file(alarm["clip"]).is_file())
+    assert watch.file(alarm["snapshot"]).read_bytes()[:3] == b"\xff\xd8\xff"
+    times, scores = watch.scores("yard", 0, time.time())
+    assert len(times) == status.frames_analysed and np.all(np.diff(times) > 0) and scores.max() <= alarm["score"] + 1e-6
+    assert watch.would_alarm("yard", 1e6, 0) == 0 and watch.would_alarm("yard", 0.3, 0) >= 1
+    until(lambda: len(lines.read_text().splitlines()) >= 2)
+    phases = [json.loads(line)["phase"] for line in lines.read_text().splitlines()]
+    assert phases[0] == "start" and phases[-1] == "end"
+
+
+def test_cameras_come_and_go_with_the_file_and_the_others_go_on(watched, film, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    watch = watched({"yard": camera(film), "gate": camera(film)})
+    until(lambda: all(status.frames_analysed > 3 for status in watch.cameras()))
+    yard = named(watch, "yard")
+    write(tmp_path / "cameras.yaml", {"yard": camera(film), "door": camera(film, rate=2)})
+    until(lambda: {status.name for status in watch.cameras()} == {"yard", "door"})
+    assert named(watch, "yard") is yard, "undisturbed"
+    before = yard.frames_in
+    until(lambda: yard.frames_in > before and named(watch, "door").frames_analysed > 0)
+    write(tmp_path / "cameras.yaml", {"yard": camera(film, rate=-1)})
+    until(lambda: "cameras.yard.rate" in caplog.text)
+    assert "the cameras stay as they were" in caplog.text and len(watch.cameras()) == 2
+    write(tmp_path / "cameras.yaml", {"yard": camera(film, threshold=0.9), "door": camera(film, rate=2)})
+    until(lambda: {status.name: status.threshold for status in watch.cameras()} == {"yard": 0.9, "door": 0.3})
+
+
+def test_a_threshold_of_the_page_is_kept(watched, film, tmp_path):
+    watch = watched({"yard": camera(film)})
+    watch.set_threshold("yard", 0.75)
+    assert watch.cameras()[0].threshold == 0.75
+    kept = json.loads((tmp_path / "kept/thresholds.json").read_text())
+    assert kept["yard"][0] == 0.75 and kept["yard"][1] <= 0.75
+    watch.set_threshold("yard", None)
+    assert watch.cameras()[0].threshold == 0.3 and json.loads((tmp_path / "kept/thresholds.json").read_text()) == {}
+
+
+def test_a_zone_that_is_masked_is_refused_and_a_quiet_camera_raises_nothing(watched, tmp_path):
+    black = [np.zeros((90, 160, 3), np.uint8)]
+    with http_server(motion_jpeg(black, rate=15)) as port:
+        everywhere = [[0, 0], [1, 0], [1, 1], [0, 1]]
+        zone = {"polygon": [[0, 0], [0.5, 0], [0.5, 0.5]]}
+        source = {"kind": "http", "url": f"http://127.0.0.1:{port}/"}
+        with pytest.raises(InputError, match="zone door: masks cover it"):
+            watched({"yard": {"source": source, "masks": [everywhere], "zones": {"door": zone}}})
+        watch = watched({"gate": {"source": source, "threshold": 5.0}})
+        until(lambda: watch.cameras()[0].frames_analysed > 5)
+        assert watch.alarms(None, None, None, 10) == []
+
+
+def test_an_alarm_ends_where_its_camera_dies(watched, film, monkeypatch):
+    from vadistill.io.media.video import frames_of
+    from vadistill.watch import reader
+
+    monkeypatch.setattr(reader, "SILENT", 1.0)
+    pictures = list(frames_of(film))
+    with http_server(motion_jpeg(pictures, rate=12, silent_from=40)) as port:
+        source = {"kind": "http", "url": f"http://127.0.0.1:{port}/"}
+        watch = watched({"yard": {"source": source, "threshold": 0.3, "pre_roll": 1}})
+        until(lambda: watch.alarms(None, None, None, 10))
+        until(lambda: watch.cameras()[0].state == CameraState.DEAD)
+        until(lambda: watch.alarms(None, None, None, 10)[-1]["phase"] == "end")
+        clip = watch.alarms(None, None, None, 10)[-1]["clip"]
+        until(lambda: watch.file(clip).is_file())
+
+
+def test_the_command_ends_at_a_signal_with_everything_kept(film, tmp_path):
+    port = free_port()
+    path = write(tmp_path / "cameras.yaml", {"yard": camera(film)}, web={"port": port})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vadistill", "watch", str(path)], stderr=subprocess.PIPE, text=True
+    )
+
+    def state():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/cameras", timeout=5) as answer:
+                return json.loads(answer.read())[0]
+        except OSError:
+            return {"alarms": 0}
+
+    until(lambda: process.poll() is not None or state()["alarms"])
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    from vadistill.watch.store import Store
+
+    store = Store(tmp_path / "kept")
+    alarms = store.alarms()
+    assert alarms and all(one["phase"] == "end" for one in alarms)
+    assert store.path_of(alarms[0]["clip"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"cameras": {}}, "cameras: Dictionary should have at least 1 item"),
+        ({"cameras": {"a b": {"source": {"kind": "file", "path": "x"}}}}, r"cameras\.a b"),
+        ({"cameras": {"../x": {"source": {"kind": "file", "path": "x"}}}}, r"cameras\.\.\./x"),
+        ({"cameras": {"yard": {"source": {"kind": "tape", "path": "x"}}}}, r"cameras\.yard\.source: Input tag 'tape'"),
+        (
+            {"cameras": {"yard": {"source": {"kind": "rtsp", "url": "http://x"}}}},
+            r"source\.rtsp\.url: expected an address",
+        ),
+        ({"cameras": {"yard": {"source": {"kind": "file", "path": "x"}, "rat": 5}}}, r"yard\.rat: Extra inputs"),
+        ({"wep": {}}, "wep: Extra inputs are not permitted"),
+        ({"web": {"address": "0.0.0.0"}}, "web: token: address 0.0.0.0 is no loopback"),
+        (
+            {"web": {"token": "${NO_SUCH_VARIABLE}"}},
+            r"web\.token: the environment variable NO_SUCH_VARIABLE is not set",
+        ),
+        ({"sinks": [{"kind": "mqtt"}]}, r"sinks\.0\.mqtt\.host: Field required"),
+    ],
+)
+def test_a_bad_key_is_named(change, told, tmp_path, monkeypatch):
+    good = {"cameras": {"yard": {"source": {"kind": "rtsp", "url": "rtsp://u:${SECRET}@10.0.0.1/x"}}}}
+    monkeypatch.setenv("SECRET", "hidden")
+    path = tmp_path / "cameras.yaml"
+    path.write_text(yaml.safe_dump(good))
+    check_file(path)
+    path.write_text(yaml.safe_dump({**good, **change}))
+    with pytest.raises(InputError, match=told) as error:
+        check_file(path)
+    assert "hidden" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "a: [", "\x00", "- 1"])
+def test_what_is_no_file_of_cameras_is_one_line(content, tmp_path):
+    (tmp_path / "cameras.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"cameras\.yaml: "):
+        check_file(tmp_path / "cameras.yaml")
+    with pytest.raises(InputError, match="missing; expected a file of cameras"):
+        check_file(tmp_path / "none.yaml")
+
+
+def test_any_file_is_refused_or_taken(tmp_path):
+    """A fuzz of the file: values of other types and sizes end in one line."""
+    rng = np.random.default_rng(0)
+    values = [
+        None,
+        True,
+        -1,
+        1e300,
+        float("nan"),
+        "",
+        "x" * 10_000,
+        [],
+        {},
+        [[0, 0]],
+        {"kind": "file"},
+        "${",
+        "${X}",
+        "é\n",
+    ]
+    keys = [
+        "cameras",
+        "model",
+        "web",
+        "sinks",
+        "storage",
+        "backend",
+        "batch",
+        "yard",
+        "source",
+        "kind",
+        "path",
+        "zones",
+        "rate",
+    ]
+
+    def any_value(depth):
+        if depth == 0 or rng.random() < 0.4:
+            return values[rng.integers(len(values))]
+        return {keys[rng.integers(len(keys))]: any_value(depth - 1) for _ in range(rng.integers(1, 4))}
+
+    for _ in range(300):
+        (tmp_path / "cameras.yaml").write_text(yaml.safe_dump(any_value(4)))
+        try:
+            check_file(tmp_path / "cameras.yaml")
+        except InputError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,157 @@
+"""What a watch keeps, and what it removes."""
+
+import os
+import sqlite3
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vadistill.errors import InputError
+from vadistill.watch.alarm import Alarm, Phase
+from vadistill.watch.store import Store
+
+DAY = 86400.0
+
+
+def alarm(number=0, phase=Phase.START, camera="yard", start=1000.0):
+    return Alarm(
+        id=f"{camera}-{number}", camera=camera, zone="gate", phase=phase, start=start + number, end=None,
+        peak=start + number, score=0.5, threshold=0.4, box=(0.1, 0.2, 0.3, 0.4),
+        snapshot=f"snapshots/{camera}-{number}.jpg",
+    )  # fmt: skip
+
+
+def plain(record):
+    return {name: value for name, value in record.items() if name != "feedback"}
+
+
+def test_alarms_are_kept_through_their_phases(tmp_path):
+    store, first = Store(tmp_path), alarm()
+    store.save(first)
+    assert plain(store.alarm(first.id)) == first.record()
+    risen = replace(first, phase=Phase.UPDATE, score=0.9, peak=1010.0)
+    ended = replace(risen, phase=Phase.END, end=1020.0, clip="clips/yard-0.mp4")
+    for one in (risen, ended, first, risen):  # earlier phases that come late change nothing
+        store.save(one)
+    assert plain(store.alarm(first.id)) == ended.record()
+    store.close()
+    again = Store(tmp_path)
+    assert plain(again.alarm(first.id)) == ended.record() and again.alarm("none") is None
+
+
+def test_alarms_are_found_by_camera_and_time_the_newest_first(tmp_path):
+    store = Store(tmp_path)
+    for number in range(10):
+        store.save(alarm(number, camera="yard" if number % 2 else "gate"))
+    assert [one["id"] for one in store.alarms(limit=3)] == ["yard-9", "gate-8", "yard-7"]
+    assert [one["id"] for one in store.alarms("gate")] == [f"gate-{n}" for n in (8, 6, 4, 2, 0)]
+    assert [one["id"] for one in store.alarms(since=1003, until=1006)] == ["yard-5", "gate-4", "yard-3"]
+
+
+def test_feedback_stays_when_the_alarm_goes_on(tmp_path):
+    store = Store(tmp_path)
+    store.save(alarm())
+    store.set_feedback("yard-0", False)
+    store.save(alarm(phase=Phase.END))
+    assert store.alarm("yard-0")["feedback"] is False
+    store.set_feedback("yard-0", None)
+    assert store.alarm("yard-0")["feedback"] is None
+    with pytest.raises(InputError, match="alarm other: unknown"):
+        store.set_feedback("other", True)
+
+
+def test_alarms_that_were_cut_off_are_ended(tmp_path):
+    store = Store(tmp_path)
+    store.save(alarm(0))
+    store.save(alarm(1, Phase.END))
+    store.add_scores("yard", [1005.0, 1009.0], [0.5, 0.5])
+    store.flush()
+    (ended,) = store.close_open(2000.0)
+    assert (ended.id, ended.phase, ended.end) == ("yard-0", Phase.END, 1009.0)
+    assert store.alarm("yard-0")["end"] == 1009.0 and store.close_open(2000.0) == []
+
+
+def test_scores(tmp_path):
+    store, rng = Store(tmp_path), np.random.default_rng(0)
+    times, scores = np.sort(rng.uniform(0, 100, 500)), rng.random(500)
+    for part in np.array_split(np.arange(500), 9):
+        store.add_scores("yard", times[part], scores[part])
+    store.add_scores("gate", [1.0], [2.0])
+    for since, until in ((0, 100), (20, 60)):
+        inside = (times >= since) & (times <= until)
+        found = store.scores("yard", since, until)
+        np.testing.assert_array_equal(found[0], times[inside])
+        np.testing.assert_array_equal(found[1], scores[inside])
+    assert len(store.scores("none", 0, 100)[0]) == 0
+
+
+def test_several_threads_write_at_once(tmp_path):
+    store = Store(tmp_path)
+
+    def write(camera):
+        for number in range(30):
+            store.save(alarm(number, camera=camera))
+            store.add_scores(camera, [float(number)], [0.5])
+            store.alarms(camera)
+
+    threads = [threading.Thread(target=write, args=(f"c{n}",)) for n in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(store.alarms(limit=1000)) == 180 and len(store.scores("c3", 0, 100)[0]) == 30
+
+
+def files_in(folder):
+    return sorted(path.name for name in ("snapshots", "clips") for path in (folder / name).iterdir())
+
+
+def test_what_is_old_or_too_much_is_removed(tmp_path):
+    store, now = Store(tmp_path), time.time()
+    for number, age in enumerate((10, 3, 2, 1)):
+        made = replace(alarm(number, Phase.END, start=now - age * DAY), clip=f"clips/yard-{number}.mp4")
+        store.save(made)
+        for name in (made.snapshot, made.clip):
+            (tmp_path / name).write_bytes(bytes(1000))
+            os.utime(tmp_path / name, (now - age * DAY, now - age * DAY))
+    (tmp_path / "clips/.half.part.mp4").write_bytes(b"half")
+    os.utime(tmp_path / "clips/.half.part.mp4", (now - DAY, now - DAY))
+    (tmp_path / "clips/new.mp4").write_bytes(b"being written")
+    store.add_scores("yard", [now - 10 * DAY, now - DAY], [0.5, 0.6])
+    store.prune(now, 7, 4500)
+    assert [one["id"] for one in store.alarms()] == ["yard-3", "yard-2", "yard-1"]
+    assert files_in(tmp_path) == ["new.mp4", "yard-2.jpg", "yard-2.mp4", "yard-3.jpg", "yard-3.mp4"]
+    assert store.alarm("yard-1")["clip"] == "" and store.alarm("yard-2")["clip"] == "clips/yard-2.mp4"
+    assert store.scores("yard", 0, now)[1].tolist() == [0.6]
+
+
+def test_an_alarm_that_goes_on_is_never_too_old(tmp_path):
+    store = Store(tmp_path)
+    store.save(alarm())
+    store.prune(time.time(), 1, 0)
+    assert store.alarm("yard-0")
+
+
+@pytest.mark.parametrize(
+    "name", ["../watch.db", "clips/../watch.db", "/etc/passwd", "clips", "watch.db", "clips/a/b", "clips/.x"]
+)
+def test_no_path_leads_out_of_the_folder(name, tmp_path):
+    with pytest.raises(InputError, match=r"expected snapshots/<id>\.jpg or clips/<id>\.mp4"):
+        Store(tmp_path).path_of(name)
+
+
+def test_a_damaged_or_newer_database_is_one_line(tmp_path):
+    Store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "watch.db") as database:
+        database.execute("pragma user_version = 9")
+    database.close()
+    with pytest.raises(InputError, match=r"watch\.db: of version 9; this vadistill knows 1"):
+        Store(tmp_path)
+    for path in tmp_path.glob("watch.db*"):
+        path.unlink()
+    (tmp_path / "watch.db").write_bytes(b"dear " * 1000)
+    with pytest.raises(InputError, match=r"watch\.db: damaged .*; move it away, and a new one is made"):
+        Store(tmp_path)

@@ -1,0 +1,244 @@
+"""Frames of live sources from real servers, and what becomes of streams that are broken."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+from films import scenes, write_film
+from live_sources import DEADLINE, files_of, free_port, http_server, motion_jpeg, needs_rtsp, rtsp_server
+
+from vadistill.watch import stream
+from vadistill.watch.config import Device, File, Http, Rtsp, Stdin
+from vadistill.watch.stream import StreamError, frames_of
+
+RAW = {"preset": "veryfast", "g": "25", "bf": "0", "aud": "1"}
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    write_film(folder / "film.mp4", "libx264", scenes(50, 96, 128))
+    write_film(folder / "film.h264", "libx264", scenes(50, 96, 128), options=RAW)
+    return folder
+
+
+def file_of(path, **more):
+    return File(kind="file", path=path, **{"real_time": False, **more})
+
+
+def some(source, count):
+    made, over = [], threading.Event()
+    for frame in frames_of(source, over):
+        made.append(frame)
+        if len(made) == count:
+            break
+    return made
+
+
+def test_a_file_gives_its_frames_at_their_times(films):
+    made = list(frames_of(file_of(films / "film.mp4"), threading.Event()))
+    with av.open(str(films / "film.mp4")) as film:
+        expected = [frame.to_ndarray(format="bgr24") for frame in film.decode(video=0)]
+    assert [frame.seconds for frame in made] == pytest.approx(np.arange(50) / 25)
+    for frame, picture in zip(made, expected, strict=True):
+        assert frame.image.shape == picture.shape
+        assert np.abs(frame.image.astype(int) - picture).mean() < 3
+
+
+def test_a_file_is_played_at_its_own_pace(films):
+    begun = time.monotonic()
+    made = some(file_of(films / "film.mp4", real_time=True), 26)
+    assert 0.95 <= time.monotonic() - begun < DEADLINE and made[-1].time - made[0].time >= 0.95
+
+
+def test_a_looped_file_goes_on_and_its_time_never_falls(films):
+    made = some(file_of(films / "film.mp4", loop=True), 120)
+    assert np.diff([frame.seconds for frame in made]) == pytest.approx(0.04, abs=1e-3)
+
+
+@needs_rtsp
+def test_rtsp(films):
+    with rtsp_server(films / "film.h264", mounts=2) as (port, _):
+        source = Rtsp(kind="rtsp", url=f"rtsp://127.0.0.1:{port}/1")
+        made = some(source, 60)
+    assert made[0].image.shape == (96, 128, 3)
+    assert np.diff([frame.seconds for frame in made]) == pytest.approx(0.04, abs=5e-3)
+
+
+@needs_rtsp
+def test_an_rtsp_server_that_dies_ends_the_stream(films):
+    with rtsp_server(films / "film.h264") as (port, process):
+        frames = frames_of(Rtsp(kind="rtsp", url=f"rtsp://u:secret@127.0.0.1:{port}/0"), threading.Event())
+        next(frames)
+        process.kill()
+        with pytest.raises(StreamError, match=r"ended|breaks off") as told:
+            for _ in frames:
+                pass
+    assert "secret" not in str(told.value)
+
+
+def test_motion_jpeg():
+    with http_server(motion_jpeg(scenes(20))) as port:
+        made = some(Http(kind="http", url=f"http://user:secret@127.0.0.1:{port}/video?key=1"), 15)
+    assert made[0].image.shape == (48, 64, 3) and len({frame.seconds for frame in made}) == 15
+
+
+def test_hls(tmp_path):
+    with av.open(str(tmp_path / "live.m3u8"), "w", "hls", options={"hls_time": "1", "hls_list_size": "0"}) as film:
+        out = film.add_stream("libx264", rate=25)
+        out.height, out.width, out.pix_fmt = 48, 64, "yuv420p"
+        for picture in scenes(60):
+            film.mux(out.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        film.mux(out.encode())
+    with http_server(files_of(tmp_path)) as port:
+        made = some(Http(kind="http", url=f"http://127.0.0.1:{port}/live.m3u8"), 40)
+    assert len(made) == 40
+
+
+def test_a_playlist_opens_no_local_file(tmp_path, films):
+    """A camera must not make the watch read this machine's files."""
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:2,", f"file://{films}/film.mp4", "#EXT-X-ENDLIST"]
+    (tmp_path / "live.m3u8").write_text("\n".join(lines))
+    with http_server(files_of(tmp_path)) as port, pytest.raises(StreamError):
+        some(Http(kind="http", url=f"http://127.0.0.1:{port}/live.m3u8"), 1)
+    (tmp_path / "list.mp4").write_text("\n".join(lines))
+    with pytest.raises(StreamError, match="cannot be opened"):
+        some(file_of(tmp_path / "list.mp4"), 1)
+
+
+def test_the_standard_input(films):
+    code = (
+        "import threading\nfrom vadistill.watch.stream import frames_of\nfrom vadistill.watch.config import Stdin\n"
+        "print(sum(1 for _ in zip(range(20), frames_of(Stdin(kind='stdin', format='h264'), threading.Event()))))"
+    )
+    with (films / "film.h264").open("rb") as film:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdin=film, capture_output=True, text=True, timeout=DEADLINE
+        )
+    assert done.stdout == "20\n", done.stderr
+    assert stream.address_of(Stdin(kind="stdin")) == "-"
+
+
+def garbage(path):
+    path.write_bytes(np.random.default_rng(0).bytes(300_000))
+
+
+def cut_header(path, film):
+    path.write_bytes(film.read_bytes()[:500])
+
+
+@pytest.mark.parametrize("name", ["missing", "garbage", "text", "cut", "no device", "folder"])
+def test_what_is_no_stream_is_one_line(name, tmp_path, films):
+    path = tmp_path / "it.mp4"
+    makers = {
+        "garbage": partial(garbage, path),
+        "text": lambda: path.write_text("dear"),
+        "cut": lambda: cut_header(path, films / "film.mp4"),
+        "folder": path.mkdir,
+    }
+    makers.get(name, lambda: None)()
+    source = Device(kind="device", path=path) if name == "no device" else file_of(path)
+    with pytest.raises(StreamError) as told:
+        some(source, 1)
+    assert str(path) in str(told.value) and "\n" not in str(told.value)
+
+
+def test_damage_in_the_middle_costs_frames_and_no_more(films, tmp_path):
+    content = bytearray((films / "film.h264").read_bytes())
+    rng = np.random.default_rng(0)
+    for place in rng.integers(3000, len(content), 200):
+        content[place] ^= 255
+    (tmp_path / "it.h264").write_bytes(content)
+    assert 0 < len(list(frames_of(file_of(tmp_path / "it.h264"), threading.Event()))) <= 50
+
+
+def test_frames_that_change_their_size_go_on(films, tmp_path):
+    write_film(tmp_path / "other.h264", "libx264", scenes(25, 48, 64), options=RAW)
+    content = (films / "film.h264").read_bytes() + (tmp_path / "other.h264").read_bytes()
+    (tmp_path / "both.h264").write_bytes(content)
+    shapes = [frame.image.shape for frame in frames_of(file_of(tmp_path / "both.h264"), threading.Event())]
+    assert shapes[0] == (96, 128, 3) and shapes[-1] == (48, 64, 3)
+
+
+def test_huge_frames_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "MOST_PIXELS", 48 * 64)
+    write_film(tmp_path / "a.mp4", "libx264", scenes(5, 50, 64))
+    with pytest.raises(StreamError, match="frames of 64x50 pixels; expected at most 3072 pixels"):
+        some(file_of(tmp_path / "a.mp4"), 1)
+
+
+@pytest.mark.parametrize("speaks", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX-A: b\r\n" * 5])
+def test_a_server_that_says_nothing_more_is_given_up(speaks, monkeypatch):
+    """Connected, and then silence; the same for headers that do not end."""
+    monkeypatch.setattr(stream, "OPENING", 1.0)
+    monkeypatch.setattr(stream, "READING", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port, held = server.getsockname()[1], []
+
+        def accept():
+            connection, _ = server.accept()
+            held.append(connection)
+            connection.sendall(speaks)
+
+        threading.Thread(target=accept, daemon=True).start()
+        begun = time.monotonic()
+        with pytest.raises(StreamError, match="cannot be opened"):
+            some(Http(kind="http", url=f"http://127.0.0.1:{port}/"), 1)
+        assert time.monotonic() - begun < 15
+        for connection in held:
+            connection.close()
+
+
+def test_headers_without_end_are_given_up(monkeypatch):
+    monkeypatch.setattr(stream, "OPENING", 1.0)
+    monkeypatch.setattr(stream, "READING", 1.0)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak():
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                try:
+                    for _ in range(20_000):
+                        if over.is_set():
+                            return
+                        connection.sendall(b"X-Long: " + b"a" * 1000 + b"\r\n")
+                        time.sleep(0.001)
+                except OSError:
+                    pass
+
+        threading.Thread(target=speak, daemon=True).start()
+        begun = time.monotonic()
+        with pytest.raises(StreamError):
+            some(Http(kind="http", url=f"http://127.0.0.1:{server.getsockname()[1]}/"), 1)
+        assert time.monotonic() - begun < 30
+        over.set()
+
+
+def test_nobody_there_is_one_line_without_credentials():
+    for kind, scheme in ((Rtsp, "rtsp"), (Http, "http")):
+        source = kind(kind=scheme, url=f"{scheme}://user:secret@127.0.0.1:{free_port()}/live?token=abc")
+        with pytest.raises(StreamError, match="cannot be opened") as told:
+            some(source, 1)
+        assert "secret" not in str(told.value) and "abc" not in str(told.value)
+
+
+def test_a_stream_that_is_late_is_caught_up_with(monkeypatch):
+    """While it is more than two seconds late, key frames alone are decoded; a slow clock of the camera is not late."""
+    now, film = [0.0], SimpleNamespace(codec_context=SimpleNamespace(skip_frame="DEFAULT"))
+    monkeypatch.setattr(stream.time, "monotonic", lambda: now[0])
+    lateness, found = stream.Lateness(), []
+    for number in range(500):
+        late = 3.0 if 100 <= number < 200 else 0.0
+        now[0] = 1000 + number * 0.04 * 1.0005 + late
+        lateness.passes(number * 0.04, film)
+        found.append(film.codec_context.skip_frame)
+    assert found == ["DEFAULT"] * 100 + ["NONKEY"] * 100 + ["DEFAULT"] * 300
