@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ STOPPING = 2.0  # seconds for the readers of all cameras; one that blocks is lef
 PRUNE_EVERY = 600.0  # seconds
 THRESHOLDS = "thresholds.json"  # in the storage: what users have set on the page, or fitted
 EVEN = 0.2  # seconds between scores, which come at uneven times, when alarms are counted anew
+TRIED_FOR = 10.0  # seconds for which thresholds are tried on the same scores
 MOST_WAITING = 200  # messages of a page that does not read them
 
 
@@ -90,6 +91,8 @@ class Watch:
         self._running: dict[str, Running] = {}
         self._listeners: list[queue.Queue[tuple[str, dict[str, Any]]]] = []
         self._lock = threading.RLock()
+        # Many thresholds are tried while a slider is dragged; a day of scores takes some tenths of a second to read.
+        self._tried = lru_cache(1)(lambda camera, since: self.scores(camera, since, time.time()))
 
     # The cameras
 
@@ -254,7 +257,7 @@ class Watch:
 
     def would_alarm(self, camera: str, threshold: float, since: float) -> int:
         """Return how many alarms the whole picture of a camera would have raised at a threshold."""
-        times, scores = self.scores(camera, since, time.time())
+        times, scores = self._tried(camera, since // TRIED_FOR * TRIED_FOR)
         if not len(times):
             return 0
         rule = self._rule(camera, threshold)

@@ -85,7 +85,8 @@ function takeState(state) {
   const camera = cameras.get(state.name) ?? addCamera(state), isNew = state.last_frame > (camera.times.at(-1) ?? 0)
   ahead = state.now - Date.now() / 1000
   camera.state = state
-  if (isNew && state.frames_analysed && state.score !== null) {
+  const isScored = state.frames_analysed && state.score !== null && (state.score || camera.scores.length)  // 0: none yet
+  if (isNew && isScored) {
     camera.times.push(state.last_frame)
     camera.scores.push(state.score)
     while (camera.times[0] < state.last_frame - SPAN) { camera.times.shift(); camera.scores.shift() }
@@ -341,7 +342,7 @@ at("camera").onkeydown = event => {
   if (by && event.target.tagName !== "INPUT") step(by)
 }
 at("stream").onerror = () => setTimeout(() => { if (opened.camera) at("stream").src = `/stream/${opened.camera.state.name}.mjpeg?${Date.now()}` }, 3000)
-at("camera").onclose = () => { opened.camera?.view.focus(); opened.camera = null; at("stream").removeAttribute("src") }
+at("camera").onclose = () => { opened.camera?.view.focus(); opened.camera = opened.wanted = null; at("stream").removeAttribute("src") }
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.querySelector("[data-close]").onclick = () => dialog.close()
   dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close() })
