@@ -23,6 +23,7 @@ from vadistill.evaluation.rbdc_tbdc import rbdc_and_tbdc
 from vadistill.evaluation.region_files import read_pair
 from vadistill.evaluation.score_files import check_pair, read_frame_labels, read_scores
 from vadistill.extras import extra
+from vadistill.frame_level.packed import PackedDetector, is_packed
 from vadistill.inference.backends import BACKENDS
 from vadistill.inference.sources import sources_of
 from vadistill.io.files import write_json
@@ -174,6 +175,8 @@ def score(
     sources, errors = sources_of(videos)
     detector = load(model, backend)
     alarms = alarm_settings(detector.alarms, false_alarms_per_day, threshold)
+    if detector.alarms and every is not None and every != detector.scoring.every:
+        log.warning("--every %d: the thresholds were found with every %d", every, detector.scoring.every)
     options = ScoreOptions(
         batch,
         detector.scoring.every if every is None else every,
@@ -240,25 +243,29 @@ def adapt(
     ],
     folder: Annotated[Path, typer.Argument(help="Folder to be written.")],
     every: Annotated[
-        int, typer.Option(help="Score every so many frames, here and whenever the folder is used.", min=1)
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Score every so many frames, here and whenever the folder is used; else as the model.", min=1
+        ),
+    ] = None,
     match_rate: Annotated[
-        bool, typer.Option(help="Scale the step between frames to the videos' rate, here and whenever it is used.")
-    ] = False,
+        bool | None,
+        typer.Option(help="Scale the step between frames to the videos' rate, here and later; else as the model."),
+    ] = None,
     backend: Annotated[str | None, typer.Option(help=f"One of {', '.join(BACKENDS)}; by default the model's.")] = None,
 ) -> None:
     """Fit a packed detector to another camera without training: usual values of each place, thresholds, view."""
-    from vadistill.frame_level.packed import ScoringDefaults
     from vadistill.inference.adapt import adapt as write
 
     _log()
     sources, errors = sources_of(videos)
     if errors:
         raise InputError(errors[0])
-    made = write(model, sources, folder, backend, ScoringDefaults(every, match_rate))
+    made = write(model, sources, folder, backend, every, match_rate)
     for wanted, found in made.thresholds.items():
-        note = f"; {found.note}" if found.note else ""
-        print(f"at most {wanted} false alarms a day: threshold {found.threshold:.4g} ({found.method}){note}")
+        print(f"at most {wanted} false alarms a day: threshold {found.threshold:.4g} ({found.method})")
+    for note in dict.fromkeys(found.note for found in made.thresholds.values() if found.note):
+        print(f"note: {note}")
     print(f"{folder}: {size_text(folder)}")
 
 
@@ -293,6 +300,11 @@ def export(
     from vadistill.inference.model_files import ONNX, located
 
     model = located(model)
+    if is_packed(model) and PackedDetector.open(model, compare=False).is_adapted:
+        raise InputError(
+            f"{model}: adapted; an export has no place for what is usual at each place. Expected what it was adapted "
+            "from; score and watch take the folder itself"
+        )
     onnx = export_ending(model, output) == ONNX
     if onnx and precision != "fp32":
         raise InputError(f"--precision {precision}: ONNX is written in fp32; expected a folder for OpenVINO")

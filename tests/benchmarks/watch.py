@@ -37,6 +37,7 @@ from vadistill.watch.alarm import CameraState
 from vadistill.watch.app import Watch
 
 RAW = {"preset": "veryfast", "g": "50", "bf": "0", "aud": "1"}
+NEVER = 1e6  # a threshold
 RATE = 25  # frames a second of the film
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -134,12 +135,18 @@ def run(args: argparse.Namespace, folder: Path, film: Path, cameras: int, rate: 
     """Watch so many cameras at a rate."""
     port, lines = free_port(), folder / f"alarms_{cameras}_{rate:g}.jsonl"
     server = served(film, port, cameras)
+    sources = [{"kind": "rtsp", "url": f"rtsp://127.0.0.1:{port}/{n}"} for n in range(cameras)]
+    thresholds = [args.threshold if n < args.alarming else NEVER for n in range(cameras)]
     content = {
-        "model": str(args.model), "storage": {"path": str(folder / f"kept_{cameras}_{rate:g}")}, "web": {"port": 0},
+        "model": str(args.model),
+        "storage": {"path": str(folder / f"kept_{cameras}_{rate:g}")},
+        "web": {"port": 0},
         "sinks": [{"kind": "json_lines", "path": str(lines)}],
-        "cameras": {f"camera_{n}": {"source": {"kind": "rtsp", "url": f"rtsp://127.0.0.1:{port}/{n}"}, "rate": rate,
-                                    "threshold": args.threshold} for n in range(cameras)},
-    }  # fmt: skip
+        "cameras": {
+            f"camera_{n}": {"source": source, "rate": rate, "threshold": threshold}
+            for n, (source, threshold) in enumerate(zip(sources, thresholds, strict=True))
+        },
+    }
     path = folder / "cameras.yaml"
     path.write_text(yaml.safe_dump(content))
     watch, over = Watch(path), threading.Event()
@@ -187,6 +194,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=60)
     arguments.add_argument("--warm", type=float, default=10, help="seconds before")
     arguments.add_argument("--threshold", type=float, help="by default one that the film passes in a tenth of its time")
+    arguments.add_argument("--alarming", type=int, default=4, help="cameras that have alarms, one every ten seconds")
     arguments.add_argument("--kills", type=int, default=0)
     arguments.add_argument("--detector", type=Path)
     args = arguments.parse_args()

@@ -103,7 +103,7 @@ def test_every_command_runs_or_names_the_extra_in_one_line(folder, expected):
         ("regions", "--tracks", "tracks", "--detections", "found", "--num-frames", "20"): "",
         (*score, "student.onnx", "--maps"): "",
         (*score, "packed"): "",
-        (*score, "packed", "--parquet"): lacks("polars", "parquet"),
+        ("score", "clip.mp4", "--output", "tables", "--model", "packed", "--parquet"): lacks("polars", "parquet"),
         ("adapt", "packed", "clip.mp4", "mine"): "",
         ("score", "clip.mp4", "--output", "adapted", "--model", "mine"): "",
         (*score, "packed", "--overlay"): lacks("(cv2|matplotlib)", "train"),

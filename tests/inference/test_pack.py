@@ -86,8 +86,8 @@ def test_a_newer_folder_and_one_that_names_others_are_refused(packed, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(packed, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "vadistill_detector": 2}))
-    with pytest.raises(InputError, match="of format 2, and this vadistill knows 1; expected a newer one"):
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "vadistill_detector": 3}))
+    with pytest.raises(InputError, match="of format 3, and this vadistill knows 2; expected a newer one"):
         backend_for(copy)
     (copy / "manifest.json").write_text(json.dumps({**manifest, "files": {**manifest["files"], "../secret": "0"}}))
     with pytest.raises(InputError, match=r"names '\.\./secret', which lies outside the folder"):

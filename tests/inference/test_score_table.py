@@ -70,6 +70,25 @@ def test_tables_are_parquet_where_that_is_asked_for(tmp_path):
             assert score_all([tmp_path / "one.avi"], output, Reference(), options) == []
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["one.parquet"]
     assert polars.read_parquet(tmp_path / "b.parquet").equals(polars.read_parquet(tmp_path / "out/one.parquet"))
+    write_avi(tmp_path / "cam[1].avi", noise(5))  # no pattern of names
+    for _ in range(2):
+        assert score_all([tmp_path / "cam[1].avi"], tmp_path / "odd", Reference(), ScoreOptions(parquet=True)) == []
+    assert list(read_scores(tmp_path / "odd")) == ["cam[1]"]
+    with pytest.raises(InputError, match=r"cam\[1\]\.csv: cam\[1\]\.parquet is there, too; expected one table"):
+        score_all([tmp_path / "cam[1].avi"], tmp_path / "odd", Reference(), ScoreOptions())
+    with pytest.raises(InputError, match=r"b\.csv: no Parquet table by its name"):
+        score_all([tmp_path / "cam[1].avi"], tmp_path / "b.csv", Reference(), ScoreOptions(parquet=True))
+    good = (tmp_path / "b.parquet").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(30):  # some of these make the reader panic
+        damaged = bytearray(good)
+        for place in rng.integers(0, len(good), 3):
+            damaged[place] ^= 255
+        (tmp_path / "damaged.parquet").write_bytes(damaged)
+        try:
+            read_scores(tmp_path / "damaged.parquet")
+        except InputError as error:
+            assert "damaged.parquet" in str(error) and "\n" not in str(error)
     for content in (b"mine", b"PAR1 mine PAR1"):
         (tmp_path / "b.parquet").write_bytes(content)
         with pytest.raises(InputError, match=r"b\.parquet: a file is there that is no earlier table of scores"):
@@ -98,6 +117,16 @@ def test_a_table_is_whole_or_not_there(tmp_path):
     with pytest.raises(InputError, match=r"a\.csv: the score of frame 1 is nan; expected a finite number"):
         write_scores(path, iter([bad]), deque())
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_full_disk_under_a_parquet_table_is_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise polars.exceptions.ComputeError("No space left on device")
+
+    monkeypatch.setattr(polars.DataFrame, "write_parquet", full)
+    write_avi(tmp_path / "one.avi", noise(5))
+    errors = score_all([tmp_path / "one.avi"] * 1, tmp_path / "out", Reference(), ScoreOptions(parquet=True))
+    assert len(errors) == 1 and "cannot be written" in errors[0] and list((tmp_path / "out").iterdir()) == []
 
 
 def test_every_readable_source_is_scored(tmp_path, caplog):

@@ -177,9 +177,11 @@ def _from_parquet(path: Path, column: str) -> np.ndarray:
     with extra("parquet"):
         import polars
     try:
-        table = polars.read_parquet(path)
-    except (polars.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not a Parquet file ({in_one_line(error)}); expected a row a frame") from error
+        table = polars.read_parquet(path, glob=False)
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
+        raise InputError(
+            f"{path}: not a Parquet file, or damaged ({type(error).__name__}); expected a row a frame"
+        ) from None
     if column not in table.columns:
         raise InputError(f"{path}: has the columns {','.join(table.columns)[:80]}; expected one named {column}")
     if "frame" in table.columns and table["frame"].to_list() != list(range(len(table))):

@@ -16,7 +16,8 @@ from vadistill.evaluation.alarm_thresholds import Alarms
 from vadistill.io.files import checked_path, read_json, sha256
 from vadistill.io.json_records import JsonRecord, key, later
 
-MANIFEST, FORMAT = "manifest.json", 1
+MANIFEST = "manifest.json"
+FORMAT, ADAPTED_FORMAT = 1, 2  # the latter has places, which who does not know them must not leave out
 DETECTOR, WEIGHTS = "detector.json", "weights.safetensors"
 ONNX_FILE, OPENVINO_FOLDER, ALARMS, VIEW, PLACES, CARD = (
     "model.onnx", "openvino", "alarms.json", "view.safetensors", "places.safetensors", "README.md"
@@ -95,12 +96,16 @@ class PackedDetector:
             InputError: It is none, of a newer version, or a file is missing or damaged.
         """
         folder = checked_path(folder)
+        if not folder.exists():
+            raise InputError(f"{folder}: missing; expected a folder that 'vadistill pack' wrote, or starter")
         if not is_packed(folder):
             raise InputError(f"{folder}: no {MANIFEST} in it; expected a folder that 'vadistill pack' wrote")
         content = read_json(folder / MANIFEST)
         version = content.get("vadistill_detector") if isinstance(content, dict) else None
-        if isinstance(version, int) and version > FORMAT:
-            raise InputError(f"{folder}: of format {version}, and this vadistill knows {FORMAT}; expected a newer one")
+        if isinstance(version, int) and version > ADAPTED_FORMAT:
+            raise InputError(
+                f"{folder}: of format {version}, and this vadistill knows {ADAPTED_FORMAT}; expected a newer one"
+            )
         manifest = Manifest.of(content if isinstance(content, dict) else {}, folder / MANIFEST)
         for name in (DETECTOR, WEIGHTS):
             if name not in manifest.files:
@@ -122,6 +127,11 @@ class PackedDetector:
                 raise InputError(f"{self.folder}: holds no {ONNX_FILE}; expected one for the backend '{backend}'")
             return self.folder / ONNX_FILE
         return self.folder
+
+    @property
+    def is_adapted(self) -> bool:
+        """Return whether its maps are measured by what is usual at each place of a camera."""
+        return PLACES in self.files
 
     @property
     def has_onnx(self) -> bool:

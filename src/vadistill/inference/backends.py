@@ -84,7 +84,7 @@ def backend_for(model: Path) -> str:
 
 
 def load_backend(name: str, model: Path, *, threads: int | None = None, calibration: Frames = ()) -> Backend:
-    """Return a trained student on one of ``BACKENDS``.
+    """Return a trained student on one of ``BACKENDS``: the network alone, without what an adapted folder adds.
 
     Args:
         name: Of the backend.

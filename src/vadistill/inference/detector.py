@@ -126,6 +126,8 @@ def load(model: str | Path, backend: str | None = None) -> FrameDetector:
         return FrameDetector(loaded)
     packed = PackedDetector.open(model, compare=False)
     view, places = packed.view(), packed.places()
-    if places:
+    if places is not None:
         loaded = PlacedBackend(loaded, PlaceStatistics.from_arrays(places, loaded.resolutions))
-    return FrameDetector(loaded, packed.alarms(), NormalView.from_arrays(view) if view else None, packed.scoring())
+    return FrameDetector(
+        loaded, packed.alarms(), None if view is None else NormalView.from_arrays(view), packed.scoring()
+    )

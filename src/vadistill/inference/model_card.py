@@ -66,7 +66,7 @@ def card(detector: "FrameLevelDetector", facts: Facts, files: list[str], version
         "nothing of danger or guilt, and what is rare but harmless raises alarms, too. A score is no reason to act "
         "against a person without somebody looking.",
         f"## Licence\n\nAGPL-3.0-or-later, as vadistill is. {_terms(facts)}",
-        f"## Files\n\n{', '.join(f'`{name}`' for name in files)}; `manifest.json` has the SHA-256 of each.",
+        f"## Files\n\n{_listed(files)}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -80,23 +80,32 @@ def _terms(facts: Facts) -> str:
     )
 
 
-def adapted_card(text: str, alarms: Alarms) -> str:
+def adapted_card(text: str, alarms: Alarms, scoring: Content, files: list[str]) -> str:
     """Return the card of a detector that was adapted to another camera.
 
     Args:
         text: The card that it had.
         alarms: Its new thresholds.
+        scoring: How its videos are scored: ``every`` and ``match_rate``.
+        files: Names in the folder, but for the card and the manifest.
     """
     head, *sections = text.rstrip().split("\n\n## ") if text else ["# A frame-level video anomaly detector"]
-    titles = ("Adapted to another camera", "Alarms")
-    kept = [section for section in sections if not section.startswith(tuple(f"{title}\n" for title in titles))]
+    replaced = ("Adapted to another camera", "Alarms", "Files")
+    kept = [section for section in sections if not section.startswith(tuple(f"{title}\n" for title in replaced))]
+    steps = f"Every {scoring['every']}th frame is scored" if scoring["every"] > 1 else "Every frame is scored"
+    apart = ", frames of a window as far apart in time as in training" if scoring["match_rate"] else ""
     adapted = (
-        f"{titles[0]}\n\nWithout training, by {60 * (alarms.hours or 0):.3g} minutes of its normal video: "
+        f"{replaced[0]}\n\nWithout training, by {60 * (alarms.hours or 0):.3g} minutes of its normal video: "
         f"{', '.join(alarms.clips)}. Thresholds and the usual view are of this camera, and each place of the maps is "
-        "measured by what is usual there. "
+        f"measured by what is usual there. {steps}{apart}. "
         "Whatever else this card says of accuracy was measured on the first camera and need not hold here."
     )
-    return "\n\n## ".join([head, adapted, f"{titles[1]}\n\n{_alarms(alarms)}", *kept]) + "\n"
+    thresholds = f"{replaced[1]}\n\n{_alarms(alarms, 'of this camera')}"
+    return "\n\n## ".join([head, adapted, thresholds, *kept, f"{replaced[2]}\n\n{_listed(files)}"]) + "\n"
+
+
+def _listed(files: list[str]) -> str:
+    return f"{', '.join(f'`{name}`' for name in files)}; `manifest.json` has the SHA-256 of each."
 
 
 def _filmed(detector: "FrameLevelDetector") -> str:
@@ -136,12 +145,12 @@ def _accuracy(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _alarms(alarms: Alarms | None) -> str:
+def _alarms(alarms: Alarms | None, of: str = "that it did not learn from") -> str:
     if alarms is None or alarms.hours is None:
         return "No thresholds: no normal video with a known rate was held out."
     lines = [
         f"Thresholds of the score, smoothed by a Gaussian of {alarms.smoothing_s:g} s, from {60 * alarms.hours:.3g} "
-        f"minutes of normal video that it did not learn from ({len(alarms.clips)} clips); alarms less than "
+        f"minutes of normal video {of} ({len(alarms.clips)} clips); alarms less than "
         f"{alarms.cool_down_s:g} s apart are one.\n",
         "| false alarms a day, at most | threshold | 95 % interval of the rate | found by |\n|---|---|---|---|",
     ]

@@ -6,6 +6,7 @@ measured by its own mean and standard deviation in normal video of the camera.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,17 +33,22 @@ class PlaceStatistics:
 
         With frame scores (N,): the mean over the resolutions of each map's maximum, as a student's are.
         """
-        made = {}
-        for g, grid in maps.items():
-            mean, spread = self.mean[g], self.spread[g]
-            usual = np.maximum(spread, LEAST_SPREAD * np.median(spread))
-            scale = np.divide(np.median(spread), usual, out=np.ones_like(usual), where=usual > 0)
-            made[g] = ((grid - mean) * scale + np.median(mean)).astype(np.float32)
+        made = {g: grid * self._lines[g][0] + self._lines[g][1] for g, grid in maps.items()}
         highest = np.stack([grid.reshape(len(grid), -1).max(1) for grid in made.values()])
         return BatchScores(highest.mean(0), made)
 
+    @cached_property
+    def _lines(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Factor and summand (g, g) float32 of each cell, by resolution."""
+        made = {}
+        for g, mean in self.mean.items():
+            usual = np.maximum(self.spread[g], LEAST_SPREAD * np.median(self.spread[g]))
+            factor = np.divide(np.median(self.spread[g]), usual, out=np.ones_like(usual), where=usual > 0)
+            made[g] = factor.astype(np.float32), (np.median(mean) - mean * factor).astype(np.float32)
+        return made
+
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return what ``from_arrays`` reads."""
+        """Return what ``from_arrays`` reads: (g, g) float32 arrays named ``mean_16``, ``spread_16``."""
         kinds = {"mean": self.mean, "spread": self.spread}
         return {f"{kind}_{g}": grid for kind, grids in kinds.items() for g, grid in grids.items()}
 
@@ -67,10 +73,14 @@ class PlaceStatistics:
 
 
 class PlaceSums:
-    """Adds up maps of normal video for ``PlaceStatistics``."""
+    """Adds up maps of normal video for ``PlaceStatistics``.
+
+    Attributes:
+        count: Frames so far.
+    """
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def add(self, maps: Mapping[int, np.ndarray]) -> None:
@@ -79,15 +89,24 @@ class PlaceSums:
             values = grid.astype(np.float64)
             total, squares = self._sums.get(g, (0.0, 0.0))
             self._sums[g] = total + values.sum(0), squares + (values**2).sum(0)
-        self._count += len(next(iter(maps.values())))
+        self.count += len(next(iter(maps.values())))
+
+    def __add__(self, other: "PlaceSums") -> "PlaceSums":
+        made = PlaceSums()
+        made.count = self.count + other.count
+        for g, (total, squares) in self._sums.items():
+            more, of_squares = other._sums.get(g, (0.0, 0.0))
+            made._sums[g] = total + more, squares + of_squares
+        return made
 
     def statistics(self) -> PlaceStatistics:
         """Return mean and standard deviation of each cell."""
-        mean = {g: total / self._count for g, (total, _) in self._sums.items()}
-        spread = {
-            g: np.sqrt(np.maximum(squares / self._count - mean[g] ** 2, 0)) for g, (_, squares) in self._sums.items()
-        }
-        return PlaceStatistics(*({g: grid.astype(np.float32) for g, grid in grids.items()} for grids in (mean, spread)))
+        mean, spread = {}, {}
+        for g, (total, squares) in self._sums.items():
+            middle = total / self.count
+            mean[g] = middle.astype(np.float32)
+            spread[g] = np.sqrt(np.maximum(squares / self.count - middle**2, 0)).astype(np.float32)
+        return PlaceStatistics(mean, spread)
 
 
 class PlacedBackend:

@@ -22,7 +22,7 @@ from vadistill.inference.stream import StreamTimes
 from vadistill.inference.table_files import CSV, PARQUET, TABLES, is_table, table_writer
 from vadistill.inference.video_events import Judged, Track
 from vadistill.io.files import read_json, whole_stream, write_json
-from vadistill.io.formats import NO_ENDING, known_ending, refuse_to_replace, size_text
+from vadistill.io.formats import NO_ENDING, ending, known_ending, refuse_to_replace, size_text
 
 log = logging.getLogger(__name__)
 OUTPUTS = {NO_ENDING: "a folder for <video>.csv", **dict.fromkeys(TABLES, "the table of a single video")}
@@ -162,8 +162,10 @@ def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> l
             or a file is in the way that is no earlier table, or no earlier maps or events.
     """
     tables = [output / f"{source_name(source)}{PARQUET if options.parquet else CSV}" for source in sources]
-    if known_ending(output, OUTPUTS) in TABLES:
+    if (found := known_ending(output, OUTPUTS)) in TABLES:
         tables = [output]
+        if options.parquet and found != PARQUET:
+            raise InputError(f"{output}: no Parquet table by its name; expected one that ends in {PARQUET}")
         if len(sources) > 1:
             raise InputError(f"{output}: one table for {len(sources)} videos; expected a folder")
     elif output.exists() and not output.is_dir():
@@ -174,6 +176,9 @@ def tables_of(sources: Sequence[Path], output: Path, options: ScoreOptions) -> l
         if count > 1:
             raise InputError(f"{table}: {count} sources are named '{table.stem}'; expected different names")
         refuse_to_replace(table, is_table, "table of scores")
+        other = table.with_suffix(CSV if ending(table) == PARQUET else PARQUET)
+        if other.exists():
+            raise InputError(f"{table}: {other.name} is there, too; expected one table of a video: remove it first")
         if options.maps:
             refuse_to_replace(table.with_suffix(".npz"), _is_maps, "file of maps")
         if options.alarms:

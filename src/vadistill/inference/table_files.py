@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vadistill.errors import in_one_line
 from vadistill.extras import extra
 from vadistill.io.files import whole_file
 from vadistill.io.formats import ending
@@ -58,7 +59,10 @@ def _parquet(path: Path) -> Iterator[Row]:
     seconds = polars.Series(np.array(times), nan_to_null=True)
     frames = np.arange(len(scores), dtype=np.uint32)
     columns = (frames, seconds, np.array(scores))
-    polars.DataFrame(dict(zip(COLUMNS, columns, strict=True))).write_parquet(path)
+    try:
+        polars.DataFrame(dict(zip(COLUMNS, columns, strict=True))).write_parquet(path)
+    except polars.exceptions.PolarsError as error:
+        raise OSError(f"{path}: cannot be written ({in_one_line(error)})") from error
 
 
 def is_table(path: Path) -> bool:
@@ -73,8 +77,9 @@ def is_table(path: Path) -> bool:
         with extra("parquet"):
             import polars
         try:
-            return tuple(polars.read_parquet_schema(path)) == COLUMNS
-        except (polars.exceptions.PolarsError, OSError):
+            with path.open("rb") as file:
+                return tuple(polars.read_parquet_schema(file)) == COLUMNS
+        except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError):
             return False
     with path.open("rb") as file:
         return file.read(len(HEADER)) == HEADER.encode()
