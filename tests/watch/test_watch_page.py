@@ -99,7 +99,7 @@ def test_the_wall_lives_and_a_dead_camera_is_shown(browser, tmp_path, size):
         assert "last seen 2 min ago" in camera(page, "yard").inner_text()
         assert "Starting …" in camera(page, "roof").inner_text()
         assert camera(page, "cellar").locator(".mark").inner_text() == "covered"
-        assert "5 cameras," in page.locator("#sum").inner_text()
+        assert page.locator("#count").text_content() == "5 cameras,"
         page.get_by_role("button", name="1 without a picture").click()
         assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Open camera yard"
         painted = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(x => x)"
