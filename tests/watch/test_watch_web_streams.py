@@ -39,7 +39,8 @@ def test_quiet_events_beat(tmp_path, monkeypatch):
         assert [next(found) for _ in range(3)] == [b"retry: 2000\n\n", b": alive\n\n", b": alive\n\n"]
 
 
-def test_a_page_that_missed_something_is_sent_away(tmp_path):
+def test_a_page_that_missed_something_is_sent_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(web_streams, "HEARTBEAT", 1e9)
     desk = PageDesk(tmp_path)
     desk.most_waiting = 5
     with served(desk) as server, opened(server, "/api/events") as (file, _):
@@ -71,6 +72,7 @@ def test_motion_jpeg_shows_each_picture_once(tmp_path):
 def test_streams_end_when_the_client_goes(tmp_path, path, monkeypatch):
     """Also where nothing new comes, as of a dead camera."""
     monkeypatch.setattr(web_streams, "MOST", 1)
+    monkeypatch.setattr(web_streams, "HEARTBEAT", 1e9)
     desk = PageDesk(tmp_path)
 
     def opens():
