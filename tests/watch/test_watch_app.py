@@ -21,6 +21,8 @@ from vadistill.watch.alarm import CameraState
 from vadistill.watch.app import Watch
 from vadistill.watch.command import check_file
 
+pytestmark = pytest.mark.slow  # real servers and processes
+
 SETTINGS = DemoConfig(seed=7, frames=60)
 
 

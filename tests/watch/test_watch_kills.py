@@ -13,6 +13,7 @@ import pytest
 
 from vadistill.watch.store import Store
 
+pytestmark = pytest.mark.slow  # real servers and processes
 WRITER = """
 import sys, time
 from dataclasses import replace
@@ -83,7 +84,6 @@ def test_ten_kills(tmp_path):
     assert saved > 20 and whole > 0
 
 
-@pytest.mark.slow
 @pytest.mark.workflow
 def test_a_hundred_kills(tmp_path):
     saved, whole = kills(tmp_path, 100, 1)

@@ -19,7 +19,10 @@ from vadistill.watch.config import Mqtt
 from vadistill.watch.sinks.base import SinkThread
 from vadistill.watch.sinks.mqtt import MqttSink
 
-pytestmark = pytest.mark.skipif(not has_mosquitto(), reason="no MQTT broker: apt-get install mosquitto")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not has_mosquitto(), reason="no MQTT broker: apt-get install mosquitto"),
+]
 BROKER = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 

@@ -13,6 +13,8 @@ from vadistill.watch.alarm import CameraState, CameraStatus
 from vadistill.watch.config import File, Http, Rtsp, address_of
 from vadistill.watch.reader import CameraReader
 
+pytestmark = pytest.mark.slow  # real servers and processes
+
 RAW = {"preset": "veryfast", "g": "25", "bf": "0", "aud": "1"}
 
 

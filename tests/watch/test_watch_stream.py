@@ -18,6 +18,8 @@ from vadistill.watch import stream
 from vadistill.watch.config import Device, File, Http, Rtsp, Stdin
 from vadistill.watch.stream import StreamError, frames_of
 
+pytestmark = pytest.mark.slow  # real servers and processes
+
 RAW = {"preset": "veryfast", "g": "25", "bf": "0", "aud": "1"}
 
 
