@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from vadistill.errors import InputError
-from vadistill.training import device
-from vadistill.training.device import gpu_driver, pick_device
+from vadistill.training import driver
+from vadistill.training.device import pick_device
+from vadistill.training.driver import gpu_driver
 
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  525.147.05  Wed Oct 25 20:27:35 UTC 2023\nGCC version: 12\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n"
@@ -16,7 +17,7 @@ def with_gpu(tmp_path, monkeypatch):
     """A machine whose GPU torch does not reach."""
     (tmp_path / "gpus/0000:00:1e.0").mkdir(parents=True)
     (tmp_path / "version").write_text(VERSION)
-    monkeypatch.setattr(device, "NVIDIA", tmp_path)
+    monkeypatch.setattr(driver, "NVIDIA", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -36,14 +37,16 @@ def test_a_gpu_whose_cuda_does_not_come_up_is_an_error(with_gpu, monkeypatch):
     assert pick_device() == torch.device("cpu")
 
 
-def test_drivers_are_told_apart(with_gpu, tmp_path):
-    assert gpu_driver(with_gpu) == "525.147.05"
+def test_drivers_are_told_apart(with_gpu):
+    assert gpu_driver() == "525.147.05"
     (with_gpu / "version").write_text(OPEN)
-    assert gpu_driver(with_gpu) == "580.65.06"
+    assert gpu_driver() == "580.65.06"
     (with_gpu / "version").write_text("new words")
-    assert gpu_driver(with_gpu) == "of unknown version"
+    assert gpu_driver() == "of unknown version"
     (with_gpu / "gpus/0000:00:1e.0").rmdir()
-    assert gpu_driver(with_gpu) is None and gpu_driver(tmp_path / "none") is None
+    assert gpu_driver() is None
+    (with_gpu / "gpus").rmdir()
+    assert gpu_driver() is None
 
 
 def test_float32_is_float32():

@@ -13,7 +13,7 @@ import torch
 
 from vadistill.benchmark.timing import by_turns
 from vadistill.io.provenance import git_revision, package_versions
-from vadistill.training.device import NVIDIA, gpu_driver
+from vadistill.training.driver import gpu_driver
 
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 31}  # bytes, far more than a processor's cache
@@ -98,7 +98,7 @@ def describe_machine(device: torch.device, threads: int) -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": torch.cuda.get_device_name(device) if gpu else None,
         "gpu_memory_gib": round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1) if gpu else None,
-        "driver": gpu_driver(NVIDIA),
+        "driver": gpu_driver(),
         "cuda": torch.version.cuda if gpu else None,
         "cudnn": torch.backends.cudnn.version() if gpu else None,
         "tf32": bool(torch.backends.cudnn.allow_tf32) if gpu else None,

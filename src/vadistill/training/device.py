@@ -1,16 +1,13 @@
 """What of this machine may be used: processors and the GPU."""
 
 import os
-import re
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from vadistill.errors import InputError
 from vadistill.processors import cores
-
-NVIDIA = Path("/proc/driver/nvidia")
+from vadistill.training.driver import gpu_driver
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -33,27 +30,12 @@ def pick_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", 0)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
-    if torch.version.cuda and not hidden and (driver := gpu_driver(NVIDIA)):
+    if torch.version.cuda and not hidden and (driver := gpu_driver()):
         raise InputError(
             f"there is a GPU, and CUDA does not come up (torch {torch.__version__} for CUDA {torch.version.cuda}, "
             f"driver {driver}); expected a driver for this CUDA, or CUDA_VISIBLE_DEVICES= to go on on the processors"
         )
     return torch.device("cpu")
-
-
-def gpu_driver(root: Path) -> str | None:
-    """Return the version of NVIDIA's driver where it serves a GPU; None where there is none.
-
-    Args:
-        root: The driver's folder in /proc.
-    """
-    try:
-        if not any((root / "gpus").iterdir()):
-            return None
-        found = re.search(r"Kernel Module\s+(?:for \S+\s+)?([\d.]+)", (root / "version").read_text())
-    except OSError:
-        return None
-    return found[1] if found else "of unknown version"
 
 
 def in_layout(network: Network, layout: torch.memory_format) -> Network:
