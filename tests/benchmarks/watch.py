@@ -60,7 +60,7 @@ def by_kind() -> dict[str, float]:
     names = {str(thread.native_id): thread.name.partition(" of ")[0] for thread in threading.enumerate()}
     found: dict[str, float] = defaultdict(float)
     for task in os.listdir("/proc/self/task"):
-        with suppress(FileNotFoundError):  # it has ended
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             found[names.get(task, "network (threads of the runtime)")] += seconds_of("self", task)
     return found
 
@@ -97,6 +97,7 @@ def measured(watch: Watch, server: subprocess.Popen, lines: Path, seconds: float
         "cores": {name: round(value, 3) for name, value in sorted(shares.items(), key=lambda pair: -pair[1])},
         "cores_of_server": (seconds_of(str(server.pid)) - serving) / took,
         "memory_mb": [round(min(memories)), round(max(memories))],
+        "memory_mb_of_quarters": [round(float(np.median(part))) for part in np.array_split(memories, 4)],
     }  # fmt: skip
 
 

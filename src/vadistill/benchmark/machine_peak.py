@@ -13,6 +13,7 @@ import torch
 
 from vadistill.benchmark.timing import by_turns
 from vadistill.io.provenance import git_revision, package_versions
+from vadistill.training.driver import gpu_driver
 
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 31}  # bytes, far more than a processor's cache
@@ -35,7 +36,7 @@ class Peak:
 def measure_peak(device: torch.device, precisions: Iterable[str], budget: float = 1.0) -> Peak:
     """Measure the peaks of a device with torch's current number of threads; the best run counts.
 
-    On a GPU, fp32 uses TF32 if convolutions do.
+    On a GPU, fp32 uses TF32 if convolutions do. Precisions that the device refuses are left out.
 
     Args:
         device: CPU or GPU.
@@ -44,6 +45,7 @@ def measure_peak(device: torch.device, precisions: Iterable[str], budget: float 
     """
     side = SIDE[device.type]
     tasks = {name: _product(side, KINDS[name], device) for name in sorted(precisions)}
+    tasks = {name: task for name, task in tasks.items() if _runs(task)}
     source = torch.ones(COPIED[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     tasks["copy"] = lambda: target.copy_(source)
@@ -68,6 +70,15 @@ def synchronised(task: Callable[[], object], device: torch.device) -> Callable[[
     return finished
 
 
+def _runs(task: Callable[[], object]) -> bool:
+    """Return whether a device knows a product: some GPUs refuse 8 bits of some layouts."""
+    try:
+        task()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _product(side: int, kind: torch.dtype, device: torch.device) -> Callable[[], torch.Tensor]:
     if kind == torch.int8:
         matrix = torch.ones(side, side, dtype=kind, device=device)
@@ -87,6 +98,10 @@ def describe_machine(device: torch.device, threads: int) -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": torch.cuda.get_device_name(device) if gpu else None,
         "gpu_memory_gib": round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1) if gpu else None,
+        "driver": gpu_driver(),
+        "cuda": torch.version.cuda if gpu else None,
+        "cudnn": torch.backends.cudnn.version() if gpu else None,
+        "tf32": bool(torch.backends.cudnn.allow_tf32) if gpu else None,
         "load": round(os.getloadavg()[0], 1),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "revision": git_revision(),

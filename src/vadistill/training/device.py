@@ -1,10 +1,13 @@
 """What of this machine may be used: processors and the GPU."""
 
+import os
 from typing import TypeVar
 
 import torch
 
+from vadistill.errors import InputError
 from vadistill.processors import cores
+from vadistill.training.driver import gpu_driver
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -15,9 +18,24 @@ def loader_workers() -> int:
 
 
 def pick_device() -> torch.device:
-    """Return the GPU where there is one (CUDA_VISIBLE_DEVICES is respected), else the CPU, with its threads set."""
+    """Return the GPU where there is one (CUDA_VISIBLE_DEVICES is respected), else the CPU, with its threads set.
+
+    float32 is float32 on it: by torch's defaults, convolutions would be TF32 there.
+
+    Raises:
+        InputError: There is a GPU, and CUDA does not come up: everything would go on on the CPU, for days.
+    """
     torch.set_num_threads(cores())
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+    if torch.version.cuda and not hidden and (driver := gpu_driver()):
+        raise InputError(
+            f"there is a GPU, and CUDA does not come up (torch {torch.__version__} for CUDA {torch.version.cuda}, "
+            f"driver {driver}); expected a driver for this CUDA, or CUDA_VISIBLE_DEVICES= to go on on the processors"
+        )
+    return torch.device("cpu")
 
 
 def in_layout(network: Network, layout: torch.memory_format) -> Network:

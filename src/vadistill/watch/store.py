@@ -148,11 +148,15 @@ class Store:
     def scores(self, camera: str, since: float, until: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unix times (T,) and smoothed scores (T,) of a camera between two unix times."""
         self.flush()
-        rows = self._rows(
-            "select time, score from scores where camera = ? and time between ? and ? order by time",
-            camera, since, until,
-        )  # fmt: skip
-        return np.array([row["time"] for row in rows]), np.array([row["score"] for row in rows])
+        with self._lock:
+            cursor = self._database.cursor()
+            cursor.row_factory = None  # plain tuples take half the time; a day has 400,000 of them
+            rows = cursor.execute(
+                "select time, score from scores where camera = ? and time between ? and ? order by time",
+                (camera, since, until),
+            ).fetchall()
+        times, scores = np.array(rows, np.float64).reshape(-1, 2).T
+        return times, scores
 
     def set_feedback(self, alarm: str, is_alarm: bool | None) -> None:
         """Note whether an alarm was one; None takes it back.

@@ -1,22 +1,24 @@
-"""Who may use the page: names of the host, a token, and requests of this page alone."""
+"""Who may use the page: a token, names of this machine, and requests of this page alone."""
 
 import hashlib
 import hmac
 import ipaddress
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
 from vadistill.watch.config import WebConfig
+from vadistill.watch.web_answers import Handler, body
 
 COOKIE = "vadistill"
-LOCAL = {"localhost", "127.0.0.1", "::1"}
-MOST_TRIES, MINUTE = 10, 60.0  # failed tokens a minute, of all who try
+LOGIN = Path(__file__).with_name("login.html")
 FREE = ("/healthz", "/login")
+MOST_TRIES, MINUTE = 10, 60.0  # wrong tokens a minute, of one address
+MOST_ADDRESSES = 1000  # whose wrong tokens are remembered
 
 
 class Access:
@@ -24,82 +26,108 @@ class Access:
 
     Args:
         config: Address and token.
-
-    Attributes:
-        port: The server's.
     """
 
     def __init__(self, config: WebConfig) -> None:
-        self.port = config.port
         self._address = config.address
-        self._token = config.token.get_secret_value() if config.token else None
-        self._key = secrets.token_bytes(32)  # cookies of an earlier run count no longer
-        self._failures: deque[float] = deque(maxlen=MOST_TRIES)
-        self._login = ""
+        self._token = _bytes(config.token.get_secret_value()) if config.token else None
+        # The cookie says nothing of the token, and those of an earlier run count no longer.
+        self._cookie = hmac.new(secrets.token_bytes(32), self._token or b"", hashlib.sha256).hexdigest()
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._form = LOGIN.read_text(encoding="utf-8")
 
     @web.middleware
-    async def check(self, request: web.Request, handler) -> web.StreamResponse:
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Pass a request on, or refuse it."""
-        if not self._host_is_ours(request.host):
-            raise web.HTTPMisdirectedRequest(reason="expected this machine's name in the address")
-        if request.method not in ("GET", "HEAD") and not self._is_of_this_page(request):
+        if not self._names_this_machine(request.host):
+            raise web.HTTPMisdirectedRequest(reason="expected localhost, 127.0.0.1 or [::1] in the address")
+        if request.method not in ("GET", "HEAD") and not _is_of_this_page(request):
             raise web.HTTPForbidden(reason="a request of another page")
-        if self._token is None or request.path in FREE or self._knows_token(request):
+        if self._token is None or request.path in FREE or self._is_known(request):
             return await handler(request)
         if request.path == "/" and request.method == "GET":
             raise web.HTTPSeeOther("/login")
         raise web.HTTPUnauthorized(reason="expected the token", headers={"WWW-Authenticate": "Bearer"})
 
-    def routes(self, login: Path) -> list[web.RouteDef]:
+    def routes(self) -> list[web.RouteDef]:
         """Return the routes by which one shows the token."""
-        self._login = login.read_text(encoding="utf-8")
-        return [web.get("/login", self._form), web.post("/login", self._enter)]
+        return [web.get("/login", self._ask), web.post("/login", self._enter)]
 
-    async def _form(self, _: web.Request) -> web.Response:
-        nonce = secrets.token_urlsafe(16)
-        policy = f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self'; frame-ancestors 'none'"
-        text = self._login.replace("{{nonce}}", nonce)
-        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy})
+    async def _ask(self, _: web.Request) -> web.Response:
+        return self._page()
 
     async def _enter(self, request: web.Request) -> web.Response:
-        given = (await request.post()).get("token")
-        if not self._is_token(given if isinstance(given, str) else ""):
-            raise web.HTTPUnauthorized(reason="another token")
-        answer = web.HTTPSeeOther("/")
-        answer.set_cookie(COOKIE, self._cookie(), httponly=True, samesite="Strict", secure=request.secure)
-        return answer
+        given = parse_qs((await body(request)).decode("utf-8", "replace")).get("token", [""])[0]
+        try:
+            same = self._is_token(request, given.strip())
+        except web.HTTPTooManyRequests as error:
+            return self._page(error.reason + ".", error.status)
+        if not same:
+            return self._page("That is not the token.", 401)
+        entered = web.HTTPSeeOther("/")
+        entered.set_cookie(COOKIE, self._cookie, httponly=True, samesite="Strict", secure=request.secure)
+        raise entered
 
-    def _knows_token(self, request: web.Request) -> bool:
-        if hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), self._cookie().encode()):
+    def _page(self, told: str = "", status: int = 200) -> web.Response:
+        nonce = secrets.token_urlsafe(16)
+        policy = (
+            f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'self'; "
+            "frame-ancestors 'none'"
+        )
+        text = self._form.replace("{{nonce}}", nonce).replace("{{told}}", told)
+        headers = {"Content-Security-Policy": policy}
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+    def _is_known(self, request: web.Request) -> bool:
+        if hmac.compare_digest(_bytes(request.cookies.get(COOKIE, "")), self._cookie.encode()):
             return True
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        return kind.lower() == "bearer" and self._is_token(given.strip())
+        return kind.lower() == "bearer" and self._is_token(request, given.strip())
 
-    def _is_token(self, given: str) -> bool:
-        """Compare a token in constant time; too many wrong ones hold up everybody for a minute."""
-        now = time.monotonic()
-        if len(self._failures) == MOST_TRIES and now - self._failures[0] < MINUTE:
-            raise web.HTTPTooManyRequests(reason="too many wrong tokens; try again in a minute")
-        same = self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+    def _is_token(self, request: web.Request, given: str) -> bool:
+        """Compare a token in constant time.
+
+        Raises:
+            HTTPTooManyRequests: Too many wrong ones came from this address in the last minute.
+        """
+        address, now = request.remote or "", time.monotonic()
+        failures = self._failures.get(address, deque(maxlen=MOST_TRIES))
+        if len(failures) == MOST_TRIES and now - failures[0] < MINUTE:
+            raise web.HTTPTooManyRequests(
+                reason="Too many wrong tokens; try again in a minute", headers={"Retry-After": f"{MINUTE:.0f}"}
+            )
+        same = self._token is not None and hmac.compare_digest(_bytes(given), self._token)
         if not same:
-            self._failures.append(now)
+            failures.append(now)
+            self._failures[address] = failures
+            self._failures.move_to_end(address)
+            while len(self._failures) > MOST_ADDRESSES:
+                self._failures.popitem(last=False)
         return same
 
-    def _cookie(self) -> str:
-        return hmac.new(self._key, (self._token or "").encode(), hashlib.sha256).hexdigest()
+    def _names_this_machine(self, host: str) -> bool:
+        """Return whether an address names this machine: other names may be a stranger's that points here.
 
-    def _host_is_ours(self, host: str) -> bool:
-        """Return whether the address names this machine: other names may be a stranger's that points here."""
-        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        if self._address not in LOCAL:  # a token is asked for, which no stranger's page has
+        A stranger's page has no token; so where one is asked for, a proxy may give the page any name.
+        """
+        if self._token is not None:
             return True
-        return name in LOCAL or _is_loopback(name)
-
-    def _is_of_this_page(self, request: web.Request) -> bool:
-        site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-        if site is not None and site not in ("same-origin", "none"):
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
             return False
+        return name in ("localhost", self._address) or _is_loopback(name)
+
+
+def _is_of_this_page(request: web.Request) -> bool:
+    """Return whether a request comes from this page, or from no page: a program needs no protection."""
+    if site := request.headers.get("Sec-Fetch-Site"):  # browsers send it where they trust the address
+        return site in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    try:
         return origin is None or urlsplit(origin).netloc == request.host
+    except ValueError:
+        return False
 
 
 def _is_loopback(name: str) -> bool:
@@ -107,3 +135,7 @@ def _is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,55 @@
+"""The device that a stage takes."""
+
+import pytest
+import torch
+
+from vadistill.errors import InputError
+from vadistill.training import driver
+from vadistill.training.device import pick_device
+from vadistill.training.driver import gpu_driver
+
+VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  525.147.05  Wed Oct 25 20:27:35 UTC 2023\nGCC version: 12\n"
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n"
+
+
+@pytest.fixture
+def with_gpu(tmp_path, monkeypatch):
+    """A machine whose GPU torch does not reach."""
+    (tmp_path / "gpus/0000:00:1e.0").mkdir(parents=True)
+    (tmp_path / "version").write_text(VERSION)
+    monkeypatch.setattr(driver, "NVIDIA", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return tmp_path
+
+
+def test_a_gpu_whose_cuda_does_not_come_up_is_an_error(with_gpu, monkeypatch):
+    with pytest.raises(
+        InputError, match=r"there is a GPU, and CUDA does not come up .*CUDA 13\.0, driver 525\.147\.05"
+    ):
+        pick_device()
+    for hidden in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert pick_device() == torch.device("cpu")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(torch.version, "cuda", None)  # a build without CUDA is somebody's wish
+    assert pick_device() == torch.device("cpu")
+
+
+def test_drivers_are_told_apart(with_gpu):
+    assert gpu_driver() == "525.147.05"
+    (with_gpu / "version").write_text(OPEN)
+    assert gpu_driver() == "580.65.06"
+    (with_gpu / "version").write_text("new words")
+    assert gpu_driver() == "of unknown version"
+    (with_gpu / "gpus/0000:00:1e.0").rmdir()
+    assert gpu_driver() is None
+    (with_gpu / "gpus").rmdir()
+    assert gpu_driver() is None
+
+
+def test_float32_is_float32():
+    torch.backends.cudnn.allow_tf32 = True
+    pick_device()
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
