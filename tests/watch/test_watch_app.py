@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 import urllib.request
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 from live_sources import free_port, http_server, motion_jpeg, until
+from test_watch_sinks import START
 
 from vadistill.datasets.demo.video import write_clip
 from vadistill.errors import InputError
@@ -20,6 +22,7 @@ from vadistill.settings import DemoConfig
 from vadistill.watch.alarm import CameraState
 from vadistill.watch.app import Watch
 from vadistill.watch.command import check_file
+from vadistill.watch.store import Store
 
 pytestmark = pytest.mark.slow  # real servers and processes
 
@@ -95,6 +98,16 @@ def test_a_film_raises_an_alarm_that_is_kept_with_picture_and_clip(watched, film
     until(lambda: len(lines.read_text().splitlines()) >= 2)
     phases = [json.loads(line)["phase"] for line in lines.read_text().splitlines()]
     assert phases[0] == "start" and phases[-1] == "end"
+
+
+def test_an_alarm_that_was_cut_off_gets_its_end(watched, film, tmp_path):
+    store, lines = Store(tmp_path / "kept"), tmp_path / "alarms.jsonl"
+    store.save(replace(START, id="cut-off"))
+    store.close()
+    watched({"yard": camera(film, threshold=1e6)}, sinks=[{"kind": "json_lines", "path": str(lines)}])
+    until(lambda: lines.read_text())
+    (told,) = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert (told["id"], told["phase"], told["end"]) == ("cut-off", "end", START.peak)
 
 
 def test_cameras_come_and_go_with_the_file_and_the_others_go_on(watched, film, tmp_path, caplog):

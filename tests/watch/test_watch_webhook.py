@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -196,6 +197,7 @@ def test_a_connection_that_is_closed_may_be_tried_again():
         sink_of(f"http://127.0.0.1:{port}").send(START)
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: apt-get install openssl")
 def test_a_certificate_that_nobody_knows_is_refused(tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
