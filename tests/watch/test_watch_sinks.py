@@ -38,9 +38,10 @@ class Noted:
 
     def __init__(self, failures=(), blocked=None):
         self.got, self.states, self.closed = [], [], False
-        self.failures, self.blocked = list(failures), blocked
+        self.failures, self.blocked, self.begun = list(failures), blocked, threading.Event()
 
     def send(self, alarm):
+        self.begun.set()
         if self.blocked:
             self.blocked.wait(30)
         if self.failures:
@@ -92,7 +93,7 @@ def held(quick):
     thread = SinkThread(Noted(blocked=gate))
     thread.start()
     thread.put(replace(START, id="first"))
-    until(lambda: thread.waiting == 1)
+    assert thread.sink.begun.wait(30)
     yield thread, gate
     gate.set()
     thread.stop()
