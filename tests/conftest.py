@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 def pytest_collection_modifyitems(items):
     """The file that runs the whole workflow comes first: other processes have tests enough meanwhile."""
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
+@pytest.fixture(autouse=True)
+def same_priority():
+    """No test leaves its process as a real-time one: two of those on two processors stop the whole machine."""
+    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    after = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, before, parameters)
+    assert after == before, "a library has changed the priority of this process (films.usual_priority)"
 
 
 class Done(NamedTuple):

@@ -1,6 +1,8 @@
 """Small films in many codecs and containers, made with PyAV, and what other readers than the package's say of them."""
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,6 +37,20 @@ def scenes(count: int = 30, height: int = 48, width: int = 64) -> list[np.ndarra
     return made
 
 
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Give this thread back its priority: run by root, SVT-AV1 makes whoever calls it a real-time thread.
+
+    All that the process does later would then go before the rest of the machine: its threads wait for others that never
+    get their turn.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def write_film(
     path: Path,
     codec: str,
@@ -62,7 +78,7 @@ def write_film(
         options: Of the encoder, in place of ``SETTINGS``.
     """
     frames = scenes() if frames is None else frames
-    with av.open(str(path), "w", kind, options=container or {}) as film:
+    with usual_priority(), av.open(str(path), "w", kind, options=container or {}) as film:
         stream = film.add_stream(codec, rate=RATE)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
