@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import jinja2
 import paho.mqtt.client as paho
@@ -163,6 +164,12 @@ def test_a_camera_that_leaves_is_forgotten(tmp_path, sink_of):
         with listening(port) as late:
             until(lambda: len(late.got) == 1 + 2 * (3 + 3))
             assert not [topic for topic in late.got if "gate" in topic]
+            thread.put(replace(START, camera="door"))
+            until(lambda: late.got.get("vadistill/door/alarm") == "ON")
+            thread.status(live("yard"))
+            until(lambda: late.got.get("vadistill/door/alarm") == "")
+            thread.status(live("yard", "door"))
+            until(lambda: late.got.get("vadistill/door/alarm") == "OFF")  # when it comes back
 
 
 def test_a_camera_that_left_while_nobody_watched_is_forgotten(tmp_path, sink_of):
@@ -187,17 +194,21 @@ def test_a_broker_that_was_away_gets_what_waited(tmp_path, sink_of, caplog):
     with broker(tmp_path, port), listening(port) as listener:
         until(lambda: listener.got.get("vadistill/yard/alarm") == "ON")
         until(lambda: thread.sent == 1)
+        thread.status(live("yard", "gate"))
+        until(lambda: listener.got.get("vadistill/gate/state") == "live")
     until(lambda: "lost (" in caplog.text)
     thread.put(UPDATE)
     with broker(tmp_path, port), listening(port) as listener:  # one that has forgotten everything
         until(lambda: listener.got.get("vadistill/available") == "online")
         until(lambda: listener.got.get("vadistill/yard/alarm") == "ON")
         until(lambda: "homeassistant/sensor/vadistill_gate/score/config" in listener.got)
+        thread.status(live("yard", "gate"))  # as before
+        until(lambda: listener.got.get("vadistill/gate/state") == "live")
+        until(lambda: thread.sent == 2)  # the update, which waited
         thread.put(END)
         until(lambda: listener.got.get("vadistill/yard/alarm") == "OFF")
-        thread.stop()
-        phases = [json.loads(text)["phase"] for topic, text, _ in listener.all if topic == "vadistill/events"]
-        assert [phase for phase in dict.fromkeys(phases) if phase != "start"] == ["update", "end"]
+        assert json.loads(listener.got["vadistill/events"]) == END.record()
+        until(lambda: thread.sent == 3)
     assert thread.lost == 0
     assert sum("not reached (Connection refused)" in line for line in caplog.messages) <= 2, "once each time"
 

@@ -38,9 +38,10 @@ class Noted:
 
     def __init__(self, failures=(), blocked=None):
         self.got, self.states, self.closed = [], [], False
-        self.failures, self.blocked = list(failures), blocked
+        self.failures, self.blocked, self.begun = list(failures), blocked, threading.Event()
 
     def send(self, alarm):
+        self.begun.set()
         if self.blocked:
             self.blocked.wait(30)
         if self.failures:
@@ -92,7 +93,7 @@ def held(quick):
     thread = SinkThread(Noted(blocked=gate))
     thread.start()
     thread.put(replace(START, id="first"))
-    until(lambda: thread.waiting == 1)
+    assert thread.sink.begun.wait(30)
     yield thread, gate
     gate.set()
     thread.stop()
@@ -281,6 +282,8 @@ def test_metrics_are_what_prometheus_reads():
     dead = CameraStatus("gate", "", state=CameraState.DEAD)
     thread = SinkThread(Noted())
     thread.sent = 7
+    thread.put(START)
+    thread.put(END)
     found = {}
     for family in text_string_to_metric_families(metrics([status, dead], [thread]).decode()):
         for sample in family.samples:
@@ -289,5 +292,5 @@ def test_metrics_are_what_prometheus_reads():
     assert found["vadistill_score_quantile", "0.9", "yard"] == pytest.approx(0.9)
     assert found["vadistill_last_frame_age_seconds", "yard"] == pytest.approx(3, abs=2)
     assert found["vadistill_state", "live", "yard"] == 1 and found["vadistill_state", "dead", "gate"] == 1
-    assert found["vadistill_sink_sent_total", "noted"] == 7
+    assert found["vadistill_sink_sent_total", "noted"] == 7 and found["vadistill_sink_waiting", "noted"] == 2
     assert {name for name, *_ in found} == set(re.findall(r"`(vadistill_[a-z_]+)`", PAGE.partition("## Prometheus")[2]))

@@ -186,10 +186,12 @@ def test_a_server_that_hangs_or_dawdles_is_left_in_time(monkeypatch, said):
                 return
             connection.sendall(b"x" if said else b"")  # each byte begins the time-out of the socket anew
 
+    begun = time.monotonic()
     with raw_server(dawdle) as port:
         with pytest.raises(Retry, match=r"no answer \(within 0\.5 seconds\)"):
             sink_of(f"http://127.0.0.1:{port}").send(START)
         left.set()
+    assert time.monotonic() - begun < 15, "the server alone would take 20"
 
 
 def test_a_connection_that_is_closed_may_be_tried_again():
