@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +28,9 @@ from vadistill.io.files import (
 from vadistill.io.hdf5 import writing
 from vadistill.io.mp4 import write_mp4
 from vadistill.settings import DemoConfig
+from vadistill.watch.alarm import Alarm, Phase
+from vadistill.watch.clips import Still
+from vadistill.watch.clips import write_clip as write_alarm
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -124,6 +128,17 @@ def clip(path):
     write_clip(DemoConfig(seed=3, frames=8, height=96, width=160), "train", "train_01", path)
 
 
+def alarm(path):
+    """PyAV alone, whose errors have names that cannot be set."""
+    told = Alarm(
+        id="a", camera="yard", zone="", phase=Phase.END, start=0, end=4, peak=0, score=1, threshold=0.5,
+        box=(0, 0, 1, 1),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (200, 200, 3), np.uint8) for _ in range(20)]
+    write_alarm(path, [Still(n / 5, cv2.imencode(".jpg", one)[1].tobytes(), 0.1) for n, one in enumerate(images)], told)
+
+
 WRITERS = {
     "a.h5": store,
     "a.pt": stream(lambda file: torch.save({"weights": torch.zeros(40_000)}, file)),
@@ -131,6 +146,7 @@ WRITERS = {
     "a.json": lambda path: write_json(path, list(range(40_000))),
     "pictures": figures,
     "a.mp4": film,
+    "alarm.mp4": alarm,
     "a.avi": clip,
 }
 

@@ -1,6 +1,7 @@
 """Clips and snapshots of alarms, decoded again."""
 
-import errno
+import resource
+import time
 from dataclasses import replace
 
 import av
@@ -8,9 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.watch import clips
 from vadistill.watch.alarm import Alarm, Phase
-from vadistill.watch.clips import STRIP, ClipRecorder, ClipWriter
+from vadistill.watch.clips import STRIP, ClipRecorder, ClipWriter, Still
 from vadistill.watch.config import CameraConfig
 from vadistill.watch.store import Store
 
@@ -35,11 +35,11 @@ def recorded(tmp_path, times, start=110.0, end=113.0, ends=True, size=(60, 90), 
     store = Store(tmp_path)
     writer = ClipWriter(store)
     recorder = ClipRecorder(config(**more), writer)
-    for number, time in enumerate(times):
-        recorder.add(time, image(number, *size), 0.9 if start <= time <= end else 0.1)
-        if abs(time - start) < 0.01:
+    for number, moment in enumerate(times):
+        recorder.add(moment, image(number, *size), 0.9 if start <= moment <= end else 0.1)
+        if abs(moment - start) < 0.01:
             recorder.start(ALARM, image(number, *size), np.eye(4, dtype=np.float32))
-        if ends and abs(time - end) < 0.01:
+        if ends and abs(moment - end) < 0.01:
             recorder.end(replace(ALARM, phase=Phase.END, end=end))
     recorder.close()
     writer.stop()
@@ -111,11 +111,40 @@ def test_memory_holds_the_last_seconds_alone(tmp_path):
     writer.stop()
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, caplog):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def stills(count=60, side=120):
+    images = [np.random.default_rng(n).integers(0, 256, (side, side, 3), np.uint8) for n in range(count)]
+    return [Still(n / RATE, cv2.imencode(".jpg", one)[1].tobytes(), 0.1) for n, one in enumerate(images)]
 
-    monkeypatch.setattr(clips.av, "open", full)
-    path = recorded(tmp_path, 100 + np.arange(100) / RATE)
-    assert not path.exists() and list((tmp_path / "clips").iterdir()) == []
-    assert ["alarm a1: its clip cannot be written" in line for line in caplog.messages] == [True]
+
+def comes(path):
+    """Return whether a file comes."""
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return path.exists()
+
+
+def test_a_full_disk_is_one_line_and_the_next_clip_is_written(tmp_path, caplog):
+    writer, pictures = ClipWriter(Store(tmp_path)), stills()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # writes fail in their middle, as on a full disk
+    try:
+        writer.put(replace(ALARM, id="large"), pictures)
+        writer.put(replace(ALARM, id="small"), stills(2, 32))
+        assert comes(tmp_path / "clips/small.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.put(replace(ALARM, id="later"), pictures)
+    writer.stop()
+    assert [line.split(" (")[0] for line in caplog.messages] == ["alarm large: its clip cannot be written"]
+    assert sorted(path.name for path in (tmp_path / "clips").iterdir()) == ["later.mp4", "small.mp4"]
+    assert len(read(tmp_path / "clips/later.mp4")[0]) == 60
+
+
+def test_a_clip_that_fails_otherwise_does_not_end_the_thread(tmp_path, caplog):
+    writer = ClipWriter(Store(tmp_path))
+    writer.put(replace(ALARM, id="bad"), [Still(0.0, b"no JPEG", 0.1)])
+    writer.put(ALARM, stills(3))
+    writer.stop()
+    assert ["alarm bad: its clip cannot be written" in line for line in caplog.messages] == [True]
+    assert len(read(tmp_path / "clips/a1.mp4")[0]) == 3

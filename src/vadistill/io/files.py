@@ -165,7 +165,10 @@ def _beside(path: Path, start: str, end: str) -> Iterator[Path]:
         _unfinished.add(temporary)
         yield temporary
     except OSError as error:
-        _name(error, temporary, path)
+        try:
+            _name(error, temporary, path)
+        except AttributeError:  # PyAV's errors have names that cannot be set
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
         _remove(temporary)

@@ -92,7 +92,7 @@ class ClipWriter:
             path = self._store.folder / CLIPS / f"{alarm.id}.mp4"
             try:
                 write_clip(path, stills, alarm)
-            except (OSError, av.FFmpegError, cv2.error) as error:
+            except Exception as error:  # a full disk, an encoder's failure: the next clip may be written
                 log.error("alarm %s: its clip cannot be written (%s)", alarm.id, in_one_line(error))
 
 
