@@ -1,15 +1,18 @@
 """What a watch keeps, and what it removes."""
 
 import os
+import resource
 import sqlite3
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vadistill.errors import InputError
+from vadistill.io.files import whole_file
 from vadistill.watch.alarm import Alarm, Phase
 from vadistill.watch.store import Store
 
@@ -74,6 +77,26 @@ def test_alarms_that_were_cut_off_are_ended(tmp_path):
     assert store.alarm("yard-0")["end"] == 1009.0 and store.close_open(2000.0) == []
 
 
+def test_a_long_alarm_that_was_cut_off_ends_with_its_last_score(tmp_path):
+    store = Store(tmp_path)
+    store.save(alarm(0))
+    store.add_scores("yard", np.arange(1000.0, 1600.0), [0.5] * 600)
+    store.add_scores("yard", np.arange(1700.0, 1800.0), [0.1] * 100)  # behind a pause: of another life
+    assert store.close_open(1750.0)[0].end == 1599.0
+
+
+def test_an_alarm_that_was_cut_off_without_scores_ends_with_its_peak(tmp_path):
+    store = Store(tmp_path)
+    store.save(alarm(0))
+    assert store.close_open(2000.0)[0].end == 1000.0
+
+
+def test_scores_that_are_no_numbers_are_left_out(tmp_path):
+    store = Store(tmp_path)
+    store.add_scores("yard", [1.0, 2.0, 3.0], [0.1, float("nan"), 0.3])
+    assert [part.tolist() for part in store.scores("yard", 0, 9)] == [[1.0, 3.0], [0.1, 0.3]]
+
+
 def test_scores(tmp_path):
     store, rng = Store(tmp_path), np.random.default_rng(0)
     times, scores = np.sort(rng.uniform(0, 100, 500)), rng.random(500)
@@ -128,6 +151,89 @@ def test_what_is_old_or_too_much_is_removed(tmp_path):
     assert store.scores("yard", 0, now)[1].tolist() == [0.6]
 
 
+def test_scores_of_all_cameras_are_removed_by_age_alone(tmp_path):
+    store, rng, now = Store(tmp_path), np.random.default_rng(0), 50 * DAY
+    kept = {name: np.sort(rng.uniform(now - 5 * DAY, now, 300)) for name in ("a", "b", "yard", "zoo")}
+    for name, times in kept.items():
+        store.add_scores(name, times, times)
+    store.prune(now, 2, 0)
+    for name, times in kept.items():
+        np.testing.assert_array_equal(store.scores(name, 0, now)[0], times[times >= now - 2 * DAY])
+
+
+def test_files_may_come_and_go_while_old_ones_are_removed(tmp_path):
+    store, over = Store(tmp_path), threading.Event()
+    (tmp_path / "clips/folder").mkdir()
+
+    def write():
+        while not over.is_set():
+            with whole_file(tmp_path / "clips/new.mp4") as part:
+                part.write_bytes(b"whole")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(100):
+            store.prune(time.time(), 1, 10**9)
+    finally:
+        over.set()
+        writer.join()
+    assert files_in(tmp_path) == ["folder", "new.mp4"]
+
+
+def test_what_is_being_written_is_not_removed_for_its_size(tmp_path):
+    store = Store(tmp_path)
+    (tmp_path / "clips/.a.1.part.mp4").write_bytes(bytes(100))
+    (tmp_path / "clips/b.mp4").write_bytes(bytes(100))
+    store.prune(time.time(), 1, 10)
+    assert files_in(tmp_path) == [".a.1.part.mp4"]
+
+
+@contextmanager
+def full_disk(size):
+    """No file grows beyond a size: writes fail in their middle, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_nothing_is_lost_while_the_disk_is_full(tmp_path, caplog):
+    store, times = Store(tmp_path), np.arange(5000.0)
+    store.save(alarm(0))
+    with full_disk(40_000):
+        store.add_scores("yard", times, times)
+        store.flush()
+        for number in range(30):
+            store.save(alarm(number, start=time.time()))
+        store.save(replace(alarm(0), phase=Phase.END, end=2000.0))
+        store.flush()
+        with pytest.raises(InputError, match="alarm yard-0: its feedback cannot be kept"):
+            for number in range(100):  # the same value again would write nothing
+                store.set_feedback("yard-0", number % 2 == 0)
+    assert ["cannot be written" in line for line in caplog.messages] == [True], "one line for all of it"
+    store.flush()
+    assert "is written again" in caplog.messages[-1] and len(caplog.messages) == 2
+    np.testing.assert_array_equal(store.scores("yard", 0, 5000)[1], times)
+    assert store.alarm("yard-0")["phase"] == "end" and len(store.alarms(limit=1000)) == 30
+
+
+def test_space_is_made_on_a_full_disk(tmp_path):
+    store, now = Store(tmp_path), time.time()
+    clip = replace(alarm(start=now - 9 * DAY), phase=Phase.END, clip="clips/yard-0.mp4")
+    store.save(clip)
+    (tmp_path / clip.clip).write_bytes(b"old")
+    os.utime(tmp_path / clip.clip, (now - 9 * DAY, now - 9 * DAY))
+    with full_disk(40_000):
+        store.add_scores("yard", now - np.arange(5000.0), np.zeros(5000))
+        store.prune(now, 7, 10**9)
+    assert files_in(tmp_path) == []
+    store.prune(now, 7, 10**9)
+    assert store.alarms() == [] and len(store.scores("yard", 0, now)[0]) == 5000
+
+
 def test_an_alarm_that_goes_on_is_never_too_old(tmp_path):
     store = Store(tmp_path)
     store.save(alarm())
@@ -136,11 +242,24 @@ def test_an_alarm_that_goes_on_is_never_too_old(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../watch.db", "clips/../watch.db", "/etc/passwd", "clips", "watch.db", "clips/a/b", "clips/.x"]
-)
+    "name", [
+        "../watch.db", "clips/../watch.db", "/etc/passwd", "clips", "watch.db", "clips/a/b", "clips/.x", "clips/..",
+        "", "clips/a.db", "snapshots/a.mp4", "clips/a\0.mp4", "clips/a.mp4\n", "clips/link.mp4",
+    ],
+)  # fmt: skip
 def test_no_path_leads_out_of_the_folder(name, tmp_path):
+    store = Store(tmp_path / "kept")
+    (tmp_path / "kept/clips/link.mp4").symlink_to("/etc/passwd")
     with pytest.raises(InputError, match=r"expected snapshots/<id>\.jpg or clips/<id>\.mp4"):
-        Store(tmp_path).path_of(name)
+        store.path_of(name)
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "kept").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/clips").symlink_to(tmp_path)
+    store = Store(tmp_path / "kept")
+    assert store.path_of("clips/a-1.mp4") == tmp_path / "kept/clips/a-1.mp4"
 
 
 def test_a_damaged_or_newer_database_is_one_line(tmp_path):
@@ -155,3 +274,25 @@ def test_a_damaged_or_newer_database_is_one_line(tmp_path):
     (tmp_path / "watch.db").write_bytes(b"dear " * 1000)
     with pytest.raises(InputError, match=r"watch\.db: damaged .*; move it away, and a new one is made"):
         Store(tmp_path)
+
+
+def test_damage_amid_the_alarms_is_one_line(tmp_path):
+    store = Store(tmp_path)
+    for number in range(500):
+        store.save(alarm(number))
+    store.close()
+    with (tmp_path / "watch.db").open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(file.tell() // 2 // 4096 * 4096)
+        file.write(b"dear " * 1000)
+    with pytest.raises(InputError, match=r"watch\.db: damaged .*; move it away, and a new one is made"):
+        Store(tmp_path)
+
+
+def test_a_folder_that_cannot_be_used_is_one_line_and_no_damage(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file: cannot be used as storage"):
+        Store(tmp_path / "file")
+    (tmp_path / "kept/watch.db").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"watch\.db: cannot be (opened|used) \(unable to open"):
+        Store(tmp_path / "kept")
