@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vadistill.watch import clips
 from vadistill.watch.alarm import Alarm, Phase
 from vadistill.watch.clips import STRIP, ClipRecorder, ClipWriter, Still
 from vadistill.watch.config import CameraConfig
@@ -102,18 +103,117 @@ def test_the_snapshot_shows_heat_and_box(tmp_path):
     assert len(rows) > 30, "a box at the peak"
 
 
-def test_memory_holds_the_last_seconds_alone(tmp_path):
-    writer = ClipWriter(Store(tmp_path))
-    recorder = ClipRecorder(config(pre_roll=2), writer)
-    for number in range(1000):
-        recorder.add(number / RATE, image(number), 0.1)
-    assert len(recorder._before) <= 2 * RATE + 1
+class Put(ClipWriter):
+    """Notes what is to be written, and writes nothing."""
+
+    def __init__(self, folder):
+        super().__init__(Store(folder))
+        self.clips = []
+
+    def put(self, alarm, stills):
+        self.clips.append((alarm, [still.time for still in stills]))
+
+
+@pytest.fixture
+def put(tmp_path):
+    writer = Put(tmp_path)
+    yield writer
     writer.stop()
+
+
+def fill(recorder, first, count, side=60):
+    for number in range(first, first + count):
+        recorder.add(number / RATE, image(number, side, side), 0.1)
+
+
+def test_a_clip_that_is_full_is_written_while_its_alarm_goes_on(put):
+    recorder = ClipRecorder(config(pre_roll=2, longest_clip=20), put)
+    fill(recorder, 0, 100)
+    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    fill(recorder, 100, 200)
+    ((alarm, times),) = put.clips
+    assert (alarm.id, times[0], times[-1]) == ("a1", pytest.approx(17.8), pytest.approx(37.8))
+    recorder.end(replace(ALARM, phase=Phase.END, end=59.0))
+    fill(recorder, 300, 100)
+    recorder.close()
+    assert len(put.clips) == 1, "once"
+
+
+def test_half_of_a_clip_at_most_is_before_its_alarm(put):
+    recorder = ClipRecorder(config(pre_roll=60, post_roll=0, longest_clip=10), put)
+    fill(recorder, 0, 500)
+    recorder.start(replace(ALARM, start=99.8), image(0), np.eye(4, dtype=np.float32))
+    fill(recorder, 500, 100)
+    ((_, times),) = put.clips
+    assert (times[0], times[-1]) == (pytest.approx(94.8), pytest.approx(104.8))
+
+
+def test_memory_before_an_alarm_is_bounded_by_seconds_and_bytes(put, monkeypatch):
+    recorder = ClipRecorder(config(pre_roll=2), put)
+    fill(recorder, 0, 1000)
+    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.close()
+    assert len(put.clips.pop()[1]) == 2 * RATE + 1
+    frame = len(cv2.imencode(".jpg", image(0, 60, 60), [cv2.IMWRITE_JPEG_QUALITY, clips.QUALITY])[1])
+    monkeypatch.setattr(clips, "BEFORE_BYTES", 4 * frame)
+    fill(recorder, 1000, 100)
+    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.close()
+    assert 2 <= len(put.clips.pop()[1]) <= 5
+
+
+def test_memory_of_a_clip_is_bounded(put, monkeypatch, caplog):
+    monkeypatch.setattr(clips, "CLIP_BYTES", 50_000)
+    recorder = ClipRecorder(config(longest_clip=3600), put)
+    fill(recorder, 0, 10)
+    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    fill(recorder, 10, 1000)
+    assert len(put.clips) == 1 and put._held <= 50_000 and 10 < len(put.clips[0][1]) < 1000
+    assert caplog.messages == ["alarm a1: its clip ends early, to save memory"]
+
+
+def test_memory_of_all_clips_is_bounded_and_comes_back(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(clips, "HELD_BYTES", 60_000)
+    writer = ClipWriter(Store(tmp_path))
+    recorders = [ClipRecorder(config(longest_clip=3600), writer) for _ in range(4)]
+    for number, recorder in enumerate(recorders):
+        fill(recorder, 0, 5)
+        recorder.start(replace(ALARM, id=f"a{number}"), image(0), np.eye(4, dtype=np.float32))
+    for number in range(5, 100):
+        for recorder in recorders:
+            fill(recorder, number, 1)
+            assert writer._held <= 60_000
+    for recorder in recorders:
+        recorder.close()
+    writer.stop()
+    assert writer._held == 0 and all("to save memory" in line for line in caplog.messages)
+    assert len(list((tmp_path / "clips").glob("[!.]*.mp4"))) == 4
+
+
+def test_an_alarm_before_the_first_frame_has_a_clip(put):
+    recorder = ClipRecorder(config(), put)
+    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.close()
+    assert put.clips == []
+    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    fill(recorder, 0, 3)
+    recorder.close()
+    assert len(put.clips[0][1]) == 3
+
+
+def test_a_snapshot_that_cannot_be_made_does_not_hold_the_alarm_up(put, caplog):
+    ClipRecorder(config(), put).start(ALARM, image(0), np.empty((0, 0), np.float32))
+    assert ["alarm a1: its snapshot cannot be written" in line for line in caplog.messages] == [True]
 
 
 def stills(count=60, side=120):
     images = [np.random.default_rng(n).integers(0, 256, (side, side, 3), np.uint8) for n in range(count)]
     return [Still(n / RATE, cv2.imencode(".jpg", one)[1].tobytes(), 0.1) for n, one in enumerate(images)]
+
+
+def write(writer, alarm, pictures):
+    assert writer.hold(sum(len(still.jpeg) for still in pictures))
+    writer.put(alarm, pictures)
 
 
 def comes(path):
@@ -129,12 +229,12 @@ def test_a_full_disk_is_one_line_and_the_next_clip_is_written(tmp_path, caplog):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # writes fail in their middle, as on a full disk
     try:
-        writer.put(replace(ALARM, id="large"), pictures)
-        writer.put(replace(ALARM, id="small"), stills(2, 32))
+        write(writer, replace(ALARM, id="large"), pictures)
+        write(writer, replace(ALARM, id="small"), stills(2, 32))
         assert comes(tmp_path / "clips/small.mp4")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    writer.put(replace(ALARM, id="later"), pictures)
+    write(writer, replace(ALARM, id="later"), pictures)
     writer.stop()
     assert [line.split(" (")[0] for line in caplog.messages] == ["alarm large: its clip cannot be written"]
     assert sorted(path.name for path in (tmp_path / "clips").iterdir()) == ["later.mp4", "small.mp4"]
@@ -143,8 +243,8 @@ def test_a_full_disk_is_one_line_and_the_next_clip_is_written(tmp_path, caplog):
 
 def test_a_clip_that_fails_otherwise_does_not_end_the_thread(tmp_path, caplog):
     writer = ClipWriter(Store(tmp_path))
-    writer.put(replace(ALARM, id="bad"), [Still(0.0, b"no JPEG", 0.1)])
-    writer.put(ALARM, stills(3))
+    write(writer, replace(ALARM, id="bad"), [Still(0.0, b"no JPEG", 0.1)])
+    write(writer, ALARM, stills(3))
     writer.stop()
     assert ["alarm bad: its clip cannot be written" in line for line in caplog.messages] == [True]
     assert len(read(tmp_path / "clips/a1.mp4")[0]) == 3

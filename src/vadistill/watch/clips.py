@@ -23,7 +23,9 @@ from vadistill.watch.store import CLIPS, SNAPSHOTS, Store
 
 log = logging.getLogger(__name__)
 QUALITY = 85  # of JPEGs that wait, and of snapshots
-MOST_WAITING = 64  # clips that wait to be written; more are given up, and said so
+BEFORE_BYTES = 16 << 20  # of JPEGs before an alarm, of one camera
+CLIP_BYTES = 64 << 20  # of JPEGs of one clip; it ends early where they would be more
+HELD_BYTES = 512 << 20  # of JPEGs of all clips that grow or wait to be written; beyond it they end early
 STRIP = 48  # pixels of the score's curve below the picture
 BACK, CURVE, LINE, CURSOR = (24, 24, 24), (235, 206, 135), (60, 76, 231), (255, 255, 255)  # BGR
 TICKS = 1000  # a second, of the times in a clip
@@ -46,15 +48,26 @@ class Still(NamedTuple):
 class ClipWriter:
     """One thread that writes the clips of all cameras, so that analysis does not wait for it.
 
+    It also counts the memory of what will be in clips, since all cameras may have an alarm at once.
+
     Args:
         store: In whose folder they lie.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: queue.Queue[tuple[Alarm, list[Still]] | None] = queue.Queue(MOST_WAITING)
+        self._held, self._lock = 0, threading.Lock()
+        self._waiting: queue.Queue[tuple[Alarm, list[Still]] | None] = queue.Queue()  # bounded by its bytes
         self._thread = threading.Thread(target=self._run, name="clips", daemon=True)
         self._thread.start()
+
+    def hold(self, size: int) -> bool:
+        """Return whether there is memory for so many more bytes of a clip; they are counted until it is written."""
+        with self._lock:
+            if self._held + size > HELD_BYTES:
+                return False
+            self._held += size
+            return True
 
     def with_paths(self, alarm: Alarm) -> Alarm:
         """Return an alarm with the names of its files."""
@@ -71,20 +84,19 @@ class ClipWriter:
         try:
             with whole_file(self._store.folder / SNAPSHOTS / f"{alarm.id}.jpg") as path:
                 path.write_bytes(picture_of(Shown(alarm.peak, marked, heat), QUALITY))
-        except OSError as error:
-            log.error("alarm %s: its snapshot cannot be written (%s)", alarm.id, error)
+        except Exception as error:  # a full disk, a picture that is none: the alarm is told nevertheless
+            log.error("alarm %s: its snapshot cannot be written (%s)", alarm.id, in_one_line(error))
 
     def put(self, alarm: Alarm, stills: list[Still]) -> None:
-        """Write a clip as soon as there is time for it."""
-        try:
-            self._waiting.put_nowait((alarm, stills))
-        except queue.Full:
-            log.error("alarm %s: its clip is given up, since %d others wait", alarm.id, MOST_WAITING)
+        """Write a clip, whose bytes are held, as soon as there is time for it."""
+        self._waiting.put((alarm, stills))
 
     def stop(self) -> None:
         """Write what waits, and end."""
         self._waiting.put(None)
         self._thread.join(30)
+        if self._thread.is_alive():
+            log.error("%d clips are not written, since that takes too long", self._waiting.qsize())
 
     def _run(self) -> None:
         while item := self._waiting.get():
@@ -94,10 +106,26 @@ class ClipWriter:
                 write_clip(path, stills, alarm)
             except Exception as error:  # a full disk, an encoder's failure: the next clip may be written
                 log.error("alarm %s: its clip cannot be written (%s)", alarm.id, in_one_line(error))
+            with self._lock:
+                self._held -= sum(len(still.jpeg) for still in stills)
+
+
+class _Growing:
+    """A clip that is not over: its alarm as it is now, its frames, and their bytes."""
+
+    def __init__(self, alarm: Alarm) -> None:
+        self.alarm, self.stills, self.size = alarm, list[Still](), 0
+
+    def add(self, still: Still) -> None:
+        self.stills.append(still)
+        self.size += len(still.jpeg)
 
 
 class ClipRecorder:
     """Keeps the last seconds of one camera, and collects what its alarms show.
+
+    A clip that is as long as it may be is written at once, whether its alarm goes on or not. Before an alarm it shows
+    at most half of that length.
 
     Args:
         config: Of the camera: how many seconds.
@@ -105,9 +133,10 @@ class ClipRecorder:
     """
 
     def __init__(self, config: CameraConfig, writer: ClipWriter) -> None:
-        self._config, self._writer = config, writer
-        self._before: deque[Still] = deque()
-        self._going: dict[str, tuple[Alarm, list[Still]]] = {}  # alarms whose clip is not over
+        self._post_roll, self._longest, self._writer = config.post_roll, config.longest_clip, writer
+        self._pre_roll = min(config.pre_roll, config.longest_clip / 2)
+        self._before, self._before_size = deque[Still](), 0
+        self._growing: dict[str, _Growing] = {}
         self._lock = threading.Lock()
 
     def add(self, time: float, image: np.ndarray, score: float) -> None:
@@ -116,36 +145,54 @@ class ClipRecorder:
         still = Still(time, jpeg, score)
         with self._lock:
             self._before.append(still)
-            while self._before[0].time < time - self._config.pre_roll:
-                self._before.popleft()
-            for name, (alarm, stills) in list(self._going.items()):
-                if time - stills[0].time <= self._config.longest_clip:
-                    stills.append(still)
-                if alarm.end is not None and time >= alarm.end + self._config.post_roll:
+            self._before_size += len(jpeg)
+            while self._before[0].time < time - self._pre_roll or (
+                self._before_size > BEFORE_BYTES and len(self._before) > 1
+            ):
+                self._before_size -= len(self._before.popleft().jpeg)
+            for name, clip in list(self._growing.items()):
+                if not self._goes_on(clip, still):
                     self._finish(name)
 
     def start(self, alarm: Alarm, image: np.ndarray, heat: np.ndarray) -> None:
         """Begin the clip of an alarm and write its snapshot."""
         with self._lock:
-            self._going[alarm.id] = alarm, list(self._before)
+            clip = self._growing[alarm.id] = _Growing(alarm)
+            if not all(self._grow(clip, still) for still in self._before):
+                self._finish(alarm.id)
         self._writer.snapshot(alarm, image, heat)
 
     def end(self, alarm: Alarm) -> None:
         """Let the clip of an alarm end when its seconds behind it are over."""
         with self._lock:
-            if alarm.id in self._going:
-                self._going[alarm.id] = alarm, self._going[alarm.id][1]
+            if alarm.id in self._growing:
+                self._growing[alarm.id].alarm = alarm
 
     def close(self) -> None:
         """Write the clips that are not over as far as they are."""
         with self._lock:
-            for name in list(self._going):
+            for name in list(self._growing):
                 self._finish(name)
 
+    def _goes_on(self, clip: _Growing, still: Still) -> bool:
+        """Add a frame to a clip that is not too long; return whether it waits for more."""
+        first = clip.stills[0].time if clip.stills else still.time
+        if still.time - first > self._longest or not self._grow(clip, still):
+            return False
+        return clip.alarm.end is None or still.time < clip.alarm.end + self._post_roll
+
+    def _grow(self, clip: _Growing, still: Still) -> bool:
+        """Add a frame to a clip, or say that there is no memory for it."""
+        if clip.size + len(still.jpeg) <= CLIP_BYTES and self._writer.hold(len(still.jpeg)):
+            clip.add(still)
+            return True
+        log.warning("alarm %s: its clip ends early, to save memory", clip.alarm.id)
+        return False
+
     def _finish(self, name: str) -> None:
-        alarm, stills = self._going.pop(name)
-        if stills:
-            self._writer.put(alarm, stills)
+        clip = self._growing.pop(name)
+        if clip.stills:
+            self._writer.put(clip.alarm, clip.stills)
 
 
 def write_clip(path: Path, stills: Sequence[Still], alarm: Alarm) -> None:
