@@ -19,7 +19,7 @@ from test_watch_sinks import START
 from vadistill.datasets.demo.video import write_clip
 from vadistill.errors import InputError
 from vadistill.settings import DemoConfig
-from vadistill.watch.alarm import CameraState
+from vadistill.watch.alarm import CameraState, Phase
 from vadistill.watch.app import Watch
 from vadistill.watch.command import check_file
 from vadistill.watch.store import Store
@@ -108,6 +108,37 @@ def test_an_alarm_that_was_cut_off_gets_its_end(watched, film, tmp_path):
     until(lambda: lines.read_text())
     (told,) = [json.loads(line) for line in lines.read_text().splitlines()]
     assert (told["id"], told["phase"], told["end"]) == ("cut-off", "end", START.peak)
+
+
+def test_alarms_are_sent_on_while_they_cannot_be_kept(watched, film, tmp_path, caplog, monkeypatch):
+    class Full(Store):
+        """Its database cannot grow, as on a full disk."""
+
+        def __init__(self, folder):
+            super().__init__(folder)
+            (pages,) = self._database.execute("pragma page_count").fetchone()
+            self._database.execute(f"pragma max_page_count = {pages}")
+            small = replace(START, camera="filler", zone="", start=time.time(), phase=Phase.END, snapshot="", clip="")
+            for number in range(1000):  # no room is left in the pages that it has
+                self.save(replace(small, id=str(number)))
+                if self._late:
+                    break
+            self._late.clear()
+            self._failing = False
+
+    monkeypatch.setattr("vadistill.watch.app.Store", Full)
+    monkeypatch.setattr("vadistill.watch.app.PRUNE_EVERY", 0.1)
+    cameras = {"yard": {**camera(film), "source": {"kind": "file", "path": str(film)}}}
+    lines = tmp_path / "alarms.jsonl"
+    watch = watched(cameras, sinks=[{"kind": "json_lines", "path": str(lines)}])
+    (status,) = watch.cameras()
+    until(lambda: status.state == CameraState.ENDED)
+    until(lambda: [json.loads(line)["phase"] for line in lines.read_text().splitlines()][-1:] == ["end"])
+    assert watch.alarms("yard", None, None, 10) == [] and caplog.text.count("cannot be written") == 2, "once by filling"
+    watch.store._database.execute("pragma max_page_count = 100000")
+    watch.store.flush()
+    (alarm,) = watch.alarms("yard", None, None, 10)
+    assert alarm["phase"] == "end" and len(watch.scores("yard", 0, time.time())[0]) > 5
 
 
 def test_cameras_come_and_go_with_the_file_and_the_others_go_on(watched, film, tmp_path, caplog):

@@ -126,6 +126,7 @@ class Store:
             alarms = [*self._late, alarm]
             if self._kept(lambda: self._upsert(alarms)):
                 self._late.clear()
+                self._note_success()
             else:
                 self._late.append(alarm)
 
@@ -159,10 +160,13 @@ class Store:
                 log.error("%s: cannot be written (%s); it is tried again", self._path, in_one_line(error))
             self._failing = True
             return False
-        if self._failing:
-            log.warning("%s: is written again", self._path)
-        self._failing = False
         return True
+
+    def _note_success(self) -> None:
+        """Say that all is well again, when nothing waits any more: small things may fit where large ones do not."""
+        if self._failing and not self._late and not self._waiting:
+            log.warning("%s: is written again", self._path)
+            self._failing = False
 
     def alarms(
         self, camera: str | None = None, since: float | None = None, until: float | None = None, limit: int = 100
@@ -233,6 +237,7 @@ class Store:
             insert = "insert or replace into scores values (?, ?, ?)"
             if self._waiting and self._kept(lambda: self._database.executemany(insert, self._waiting)):
                 self._waiting.clear()
+            self._note_success()
 
     def scores(self, camera: str, since: float, until: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unix times (T,) and smoothed scores (T,) of a camera between two unix times."""
