@@ -1,7 +1,11 @@
 """Servers of live video on this machine, for tests: RTSP by GStreamer, Motion JPEG and HLS over HTTP."""
 
+import base64
+import hashlib
+import re
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -52,10 +56,11 @@ needs_rtsp = pytest.mark.skipif(
 
 
 @contextmanager
-def rtsp_server(film, mounts=1, port=None):
-    """Serve a film of H.264 in mp4, looped, at rtsp://127.0.0.1:<port>/<0, 1, ...>; yield (port, process)."""
+def rtsp_server(film, mounts=1, port=None, certificate=None):
+    """Serve a film of H.264, looped, at rtsp://127.0.0.1:<port>/<0, 1, ...>, or rtsps; yield (port, process)."""
     port = port or free_port()
-    process = subprocess.Popen([PYTHON, RTSP, str(port), str(film), str(mounts)])
+    more = [str(certificate)] if certificate else []
+    process = subprocess.Popen([PYTHON, RTSP, str(port), str(film), str(mounts), *more])
     try:
         until(lambda: listens(port))
         yield port, process
@@ -64,9 +69,25 @@ def rtsp_server(film, mounts=1, port=None):
         process.wait(10)
 
 
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl command")
+
+
+def certificate_in(folder):
+    """Write certificate.pem, a certificate of localhost that nobody has signed, and its key; needs openssl."""
+    path = Path(folder) / "certificate.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run(["openssl", *words.split(), "-keyout", path, "-out", folder / "own.pem"], check=True)
+    path.write_bytes(path.read_bytes() + (folder / "own.pem").read_bytes())
+    return path
+
+
 @contextmanager
-def http_server(handler):
+def http_server(handler, certificate=None):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -102,6 +123,41 @@ def motion_jpeg(frames, rate=25, silent_from=None):
 
         def log_message(self, *words):
             pass
+
+    return Handler
+
+
+def with_password(handler, way, user, password):
+    """The same handler behind a password, asked for the Basic or the Digest way (RFC 7617, RFC 7616 with MD5)."""
+    challenge = {"Basic": "", "Digest": ', nonce="a1b2", qop="auth", algorithm=MD5'}[way]
+
+    def md5(*parts):
+        return hashlib.md5(":".join(parts).encode()).hexdigest()
+
+    def is_right(given):
+        if way == "Basic":
+            return given == "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        told = dict(re.findall(r'(\w+)="?([^",]+)"?', given))
+        if not given.startswith("Digest") or told.get("nonce") != "a1b2":
+            return False
+        known = (
+            md5(user, "live", password),
+            told["nonce"],
+            told["nc"],
+            told["cnonce"],
+            "auth",
+            md5("GET", told["uri"]),
+        )
+        return told["response"] == md5(*known)
+
+    class Handler(handler):
+        def do_GET(self):
+            if is_right(self.headers.get("Authorization", "")):
+                return super().do_GET()
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", f'{way} realm="live"{challenge}')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
     return Handler
 

@@ -4,7 +4,8 @@
 
 A generated film of 640x360 pixels and 25 frames a second, H.264, is served as so many RTSP streams by GStreamer
 (Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad) on the same cores;
-the server's share is told beside the watch's own. With ``--kills`` the server is killed and started again so often.
+the server's share is told beside the watch's own. With ``--kills`` the server is killed and started again so often
+after the measurement, with ``--kill-every`` during it: ``--cameras 4 --seconds 7200 --kill-every 100`` is a soak.
 ``--detector`` times an ONNX detector of 80 classes, 640x384, on the same cores: how many cameras it would follow.
 """
 
@@ -70,12 +71,45 @@ def memory() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-def measured(watch: Watch, server: subprocess.Popen, lines: Path, seconds: float) -> dict:
+class Server:
+    """The RTSP server, which can be killed and started again."""
+
+    def __init__(self, film: Path, cameras: int) -> None:
+        self.port, self.film, self.cameras, self.kills = free_port(), film, cameras, 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self.process = subprocess.Popen([PYTHON, RTSP, str(self.port), str(self.film), str(self.cameras)])
+        until(lambda: listens(self.port))
+
+    def stop(self) -> None:
+        """Kill it, as by the power switch."""
+        self.process.kill()
+        self.process.wait()
+
+    def kill(self) -> None:
+        """Kill it and start it again a second later."""
+        self.stop()
+        time.sleep(1.0)
+        self.start()
+        self.kills += 1
+
+    def seconds(self) -> float:
+        """Return its processor seconds since it was started last."""
+        return seconds_of(str(self.process.pid))
+
+
+def measured(watch: Watch, server: Server, lines: Path, seconds: float, kill_every: float = np.inf) -> dict:
     """Watch for some seconds and return the rates of all cameras together."""
-    before, kinds, serving = [replace_counts(one) for one in watch.cameras()], by_kind(), seconds_of(str(server.pid))
+    before, kinds, serving = [replace_counts(one) for one in watch.cameras()], by_kind(), server.seconds()
     begun, latencies, told, read, memories = time.monotonic(), [], [], len(lines.read_text()), [memory()]
+    kills = server.kills
     while time.monotonic() - begun < seconds:
         time.sleep(0.2)
+        if time.monotonic() - begun > kill_every * (server.kills - kills + 1):
+            server.kill()
+            print(f"{time.monotonic() - begun:.0f} s: kill {server.kills}, {memory():.0f} MB", flush=True)
         latencies += [one.latency for one in watch.cameras()]
         text = lines.read_text()[read:]
         read += len(text)
@@ -88,6 +122,8 @@ def measured(watch: Watch, server: subprocess.Popen, lines: Path, seconds: float
     slowest = min(b["frames_analysed"] - a["frames_analysed"] for a, b in zip(before, after, strict=True))
     shares = {name: (value - kinds[name]) / took for name, value in by_kind().items()}
     return {
+        "seconds": took,
+        "streams_killed": (server.kills - kills) * server.cameras,
         "live": sum(one.state == CameraState.LIVE for one in watch.cameras()),
         **{f"{name}_per_second": value / took for name, value in total.items()},
         "analysed_per_second_of_slowest": slowest / took,
@@ -95,7 +131,7 @@ def measured(watch: Watch, server: subprocess.Popen, lines: Path, seconds: float
         "alarms": len(told),
         "frame_to_alarm_p95": float(np.percentile(told, 95)) if told else None,
         "cores": {name: round(value, 3) for name, value in sorted(shares.items(), key=lambda pair: -pair[1])},
-        "cores_of_server": (seconds_of(str(server.pid)) - serving) / took,
+        "cores_of_server": (server.seconds() - serving) / took if server.kills == kills else None,
         "memory_mb": [round(min(memories)), round(max(memories))],
         "memory_mb_of_quarters": [round(float(np.median(part))) for part in np.array_split(memories, 4)],
     }  # fmt: skip
@@ -110,13 +146,6 @@ def passed_now_and_then(model: Path, film: Path) -> float:
     """Return a smoothed score that a tenth of the film's frames pass, by windows as live ones are."""
     made = vadistill.load(model).score(film, match_rate=True)
     return float(np.quantile(smooth(made.score, 0.8 * RATE), 0.9))
-
-
-def served(film: Path, port: int, cameras: int) -> subprocess.Popen:
-    """Start the RTSP server."""
-    process = subprocess.Popen([PYTHON, RTSP, str(port), str(film), str(cameras)])
-    until(lambda: listens(port))
-    return process
 
 
 def detector_rate(path: Path, seconds: float) -> float:
@@ -134,9 +163,8 @@ def detector_rate(path: Path, seconds: float) -> float:
 
 def run(args: argparse.Namespace, folder: Path, film: Path, cameras: int, rate: float) -> dict:
     """Watch so many cameras at a rate."""
-    port, lines = free_port(), folder / f"alarms_{cameras}_{rate:g}.jsonl"
-    server = served(film, port, cameras)
-    sources = [{"kind": "rtsp", "url": f"rtsp://127.0.0.1:{port}/{n}"} for n in range(cameras)]
+    server, lines = Server(film, cameras), folder / f"alarms_{cameras}_{rate:g}.jsonl"
+    sources = [{"kind": "rtsp", "url": f"rtsp://127.0.0.1:{server.port}/{n}"} for n in range(cameras)]
     thresholds = [args.threshold if n < args.alarming else NEVER for n in range(cameras)]
     content = {
         "model": str(args.model),
@@ -157,12 +185,9 @@ def run(args: argparse.Namespace, folder: Path, film: Path, cameras: int, rate: 
     try:
         until(lambda: all(one.frames_analysed > 3 for one in watch.cameras()), 120)
         time.sleep(args.warm)
-        made = {"cameras": cameras, "rate": rate, **measured(watch, server, lines, args.seconds)}
+        made = {"cameras": cameras, "rate": rate, **measured(watch, server, lines, args.seconds, args.kill_every)}
         for kill in range(args.kills):
             server.kill()
-            server.wait()
-            time.sleep(1.0)
-            server = served(film, port, cameras)
             before = [one.frames_in for one in watch.cameras()]
             until(lambda b=before: all(one.frames_in > n + 5 for one, n in zip(watch.cameras(), b, strict=True)), 120)
             print(f"kill {kill + 1}: all {cameras} cameras are back, {memory():.0f} MB", flush=True)
@@ -173,7 +198,7 @@ def run(args: argparse.Namespace, folder: Path, film: Path, cameras: int, rate: 
         over.set()
         thread.join()
         watch.stop()
-        server.kill()
+        server.stop()
 
 
 def described() -> dict:
@@ -197,6 +222,7 @@ def main() -> None:
     arguments.add_argument("--threshold", type=float, help="by default one that the film passes in a tenth of its time")
     arguments.add_argument("--alarming", type=int, default=4, help="cameras that have alarms, one every ten seconds")
     arguments.add_argument("--kills", type=int, default=0)
+    arguments.add_argument("--kill-every", type=float, default=np.inf, help="seconds")
     arguments.add_argument("--detector", type=Path)
     args = arguments.parse_args()
     made: dict = {

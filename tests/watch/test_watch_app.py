@@ -175,7 +175,10 @@ def test_a_zone_that_is_masked_is_refused_and_a_quiet_camera_raises_nothing(watc
         zone = {"polygon": [[0, 0], [0.5, 0], [0.5, 0.5]]}
         source = {"kind": "http", "url": f"http://127.0.0.1:{port}/"}
         with pytest.raises(InputError, match="zone door: masks cover it"):
-            watched({"yard": {"source": source, "masks": [everywhere], "zones": {"door": zone}}})
+            watched(
+                {"yard": {"source": source, "masks": [everywhere], "zones": {"door": zone}}},
+                storage={"path": str(tmp_path / "refused")},
+            )
         watch = watched({"gate": {"source": source, "threshold": 5.0}})
         until(lambda: watch.cameras()[0].frames_analysed > 5)
         assert watch.alarms(None, None, None, 10) == []
@@ -312,3 +315,10 @@ def test_any_file_is_refused_or_taken(tmp_path):
             check_file(tmp_path / "cameras.yaml")
         except InputError as error:
             assert "\n" not in str(error)
+
+
+def test_a_storage_is_of_one_watch(watched, film, tmp_path):
+    watch = watched({"yard": camera(film)})
+    with pytest.raises(InputError, match=r"kept: another watch uses it; expected a `storage\.path` of"):
+        Watch(watch.path)
+    assert watch.alarms(None, None, None, 10) is not None, "the first one goes on"

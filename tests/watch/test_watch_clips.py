@@ -39,7 +39,8 @@ def recorded(tmp_path, times, start=110.0, end=113.0, ends=True, size=(60, 90), 
     for number, moment in enumerate(times):
         recorder.add(moment, image(number, *size), 0.9 if start <= moment <= end else 0.1)
         if abs(moment - start) < 0.01:
-            recorder.start(ALARM, image(number, *size), np.eye(4, dtype=np.float32))
+            recorder.start(ALARM)
+            recorder.snapshot(ALARM, image(number, *size), np.eye(4, dtype=np.float32))
         if ends and abs(moment - end) < 0.01:
             recorder.end(replace(ALARM, phase=Phase.END, end=end))
     recorder.close()
@@ -129,7 +130,7 @@ def fill(recorder, first, count, side=60):
 def test_a_clip_that_is_full_is_written_while_its_alarm_goes_on(put):
     recorder = ClipRecorder(config(pre_roll=2, longest_clip=20), put)
     fill(recorder, 0, 100)
-    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.start(ALARM)
     fill(recorder, 100, 200)
     ((alarm, times),) = put.clips
     assert (alarm.id, times[0], times[-1]) == ("a1", pytest.approx(17.8), pytest.approx(37.8))
@@ -142,7 +143,7 @@ def test_a_clip_that_is_full_is_written_while_its_alarm_goes_on(put):
 def test_half_of_a_clip_at_most_is_before_its_alarm(put):
     recorder = ClipRecorder(config(pre_roll=60, post_roll=0, longest_clip=10), put)
     fill(recorder, 0, 500)
-    recorder.start(replace(ALARM, start=99.8), image(0), np.eye(4, dtype=np.float32))
+    recorder.start(replace(ALARM, start=99.8))
     fill(recorder, 500, 100)
     ((_, times),) = put.clips
     assert (times[0], times[-1]) == (pytest.approx(94.8), pytest.approx(104.8))
@@ -151,13 +152,13 @@ def test_half_of_a_clip_at_most_is_before_its_alarm(put):
 def test_memory_before_an_alarm_is_bounded_by_seconds_and_bytes(put, monkeypatch):
     recorder = ClipRecorder(config(pre_roll=2), put)
     fill(recorder, 0, 1000)
-    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.start(ALARM)
     recorder.close()
     assert len(put.clips.pop()[1]) == 2 * RATE + 1
     frame = len(cv2.imencode(".jpg", image(0, 60, 60), [cv2.IMWRITE_JPEG_QUALITY, clips.QUALITY])[1])
     monkeypatch.setattr(clips, "BEFORE_BYTES", 4 * frame)
     fill(recorder, 1000, 100)
-    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.start(ALARM)
     recorder.close()
     assert 2 <= len(put.clips.pop()[1]) <= 5
 
@@ -166,7 +167,7 @@ def test_memory_of_a_clip_is_bounded(put, monkeypatch, caplog):
     monkeypatch.setattr(clips, "CLIP_BYTES", 50_000)
     recorder = ClipRecorder(config(longest_clip=3600), put)
     fill(recorder, 0, 10)
-    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.start(ALARM)
     fill(recorder, 10, 1000)
     assert len(put.clips) == 1 and put._held <= 50_000 and 10 < len(put.clips[0][1]) < 1000
     assert caplog.messages == ["alarm a1: its clip ends early, to save memory"]
@@ -178,7 +179,7 @@ def test_memory_of_all_clips_is_bounded_and_comes_back(tmp_path, monkeypatch, ca
     recorders = [ClipRecorder(config(longest_clip=3600), writer) for _ in range(4)]
     for number, recorder in enumerate(recorders):
         fill(recorder, 0, 5)
-        recorder.start(replace(ALARM, id=f"a{number}"), image(0), np.eye(4, dtype=np.float32))
+        recorder.start(replace(ALARM, id=f"a{number}"))
     for number in range(5, 100):
         for recorder in recorders:
             fill(recorder, number, 1)
@@ -192,17 +193,17 @@ def test_memory_of_all_clips_is_bounded_and_comes_back(tmp_path, monkeypatch, ca
 
 def test_an_alarm_before_the_first_frame_has_a_clip(put):
     recorder = ClipRecorder(config(), put)
-    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.start(ALARM)
     recorder.close()
     assert put.clips == []
-    recorder.start(ALARM, image(0), np.eye(4, dtype=np.float32))
+    recorder.start(ALARM)
     fill(recorder, 0, 3)
     recorder.close()
     assert len(put.clips[0][1]) == 3
 
 
 def test_a_snapshot_that_cannot_be_made_does_not_hold_the_alarm_up(put, caplog):
-    ClipRecorder(config(), put).start(ALARM, image(0), np.empty((0, 0), np.float32))
+    ClipRecorder(config(), put).snapshot(ALARM, image(0), np.empty((0, 0), np.float32))
     assert ["alarm a1: its snapshot cannot be written" in line for line in caplog.messages] == [True]
 
 

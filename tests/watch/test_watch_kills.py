@@ -40,7 +40,8 @@ for number in range(first, first + 10**6):
         store.save(one)
         print(one.id, phase, flush=True)
         if phase == Phase.START:
-            recorder.start(one, picture, np.eye(4, dtype=np.float32))
+            recorder.start(one)
+            recorder.snapshot(one, picture, np.eye(4, dtype=np.float32))
         if phase == Phase.END:
             recorder.end(one)
 """

@@ -138,25 +138,51 @@ def test_what_is_old_or_too_much_is_removed(tmp_path):
         made = replace(alarm(number, Phase.END, start=now - age * DAY), clip=f"clips/yard-{number}.mp4")
         store.save(made)
         for name in (made.snapshot, made.clip):
-            (tmp_path / name).write_bytes(bytes(1000))
+            (tmp_path / name).write_bytes(bytes(10**6))
             os.utime(tmp_path / name, (now - age * DAY, now - age * DAY))
     (tmp_path / "clips/.half.part.mp4").write_bytes(b"half")
     os.utime(tmp_path / "clips/.half.part.mp4", (now - DAY, now - DAY))
     (tmp_path / "clips/new.mp4").write_bytes(b"being written")
     store.add_scores("yard", [now - 10 * DAY, now - DAY], [0.5, 0.6])
-    store.prune(now, 7, 4500)
+    store.prune(now, 7, 4_500_000 + size_of(store))
     assert [one["id"] for one in store.alarms()] == ["yard-3", "yard-2", "yard-1"]
     assert files_in(tmp_path) == ["new.mp4", "yard-2.jpg", "yard-2.mp4", "yard-3.jpg", "yard-3.mp4"]
     assert store.alarm("yard-1")["clip"] == "" and store.alarm("yard-2")["clip"] == "clips/yard-2.mp4"
     assert store.scores("yard", 0, now)[1].tolist() == [0.6]
 
 
-def test_scores_of_all_cameras_are_removed_by_age_alone(tmp_path):
+def size_of(store):
+    """The bytes of its database, once all is in one file."""
+    store._database.execute("pragma wal_checkpoint(truncate)")
+    return (store.folder / "watch.db").stat().st_size
+
+
+def test_the_oldest_scores_give_way_where_they_are_too_much(tmp_path):
+    store, now = Store(tmp_path), time.time()
+    clip = tmp_path / "clips/yard-0.mp4"
+    store.save(alarm(0, Phase.END, start=now - 60))
+    clip.write_bytes(bytes(400_000))
+    for name in ("gate", "yard"):
+        times = np.arange(now - 2 * DAY, now, 10.0)
+        store.add_scores(name, times, times)
+    store.flush()
+    whole = size_of(store)
+    assert whole > 800_000
+    store.prune(now, 7, 1_000_000)
+    kept = [store.scores(name, 0, now)[0] for name in ("gate", "yard")]
+    assert kept[0][-1] == kept[1][-1] > now - 20 and len(kept[0]) == len(kept[1])
+    assert 0.4 < len(kept[0]) / len(times) < 500_000 / whole and clip.exists() and store.alarm("yard-0")
+    store.add_scores("yard", times[: len(times) // 3], times[: len(times) // 3])
+    store.flush()
+    assert size_of(store) <= 1.02 * whole, "what was free is used again"
+
+
+def test_scores_of_all_cameras_are_removed_by_age(tmp_path):
     store, rng, now = Store(tmp_path), np.random.default_rng(0), 50 * DAY
     kept = {name: np.sort(rng.uniform(now - 5 * DAY, now, 300)) for name in ("a", "b", "yard", "zoo")}
     for name, times in kept.items():
         store.add_scores(name, times, times)
-    store.prune(now, 2, 0)
+    store.prune(now, 2, 10**9)
     for name, times in kept.items():
         np.testing.assert_array_equal(store.scores(name, 0, now)[0], times[times >= now - 2 * DAY])
 
@@ -185,7 +211,7 @@ def test_what_is_being_written_is_not_removed_for_its_size(tmp_path):
     store = Store(tmp_path)
     (tmp_path / "clips/.a.1.part.mp4").write_bytes(bytes(100))
     (tmp_path / "clips/b.mp4").write_bytes(bytes(100))
-    store.prune(time.time(), 1, 10)
+    store.prune(time.time(), 1, 2 * 10)
     assert files_in(tmp_path) == [".a.1.part.mp4"]
 
 

@@ -12,7 +12,18 @@ import av
 import numpy as np
 import pytest
 from films import scenes, write_film
-from live_sources import DEADLINE, files_of, free_port, http_server, motion_jpeg, needs_rtsp, rtsp_server
+from live_sources import (
+    DEADLINE,
+    certificate_in,
+    files_of,
+    free_port,
+    http_server,
+    motion_jpeg,
+    needs_openssl,
+    needs_rtsp,
+    rtsp_server,
+    with_password,
+)
 
 from vadistill.watch import stream
 from vadistill.watch.config import Device, File, Http, Rtsp, Stdin
@@ -27,6 +38,7 @@ RAW = {"preset": "veryfast", "g": "25", "bf": "0", "aud": "1"}
 def films(tmp_path_factory):
     folder = tmp_path_factory.mktemp("films")
     write_film(folder / "film.mp4", "libx264", scenes(50, 96, 128))
+    write_film(folder / "film.ts", "libx264", scenes(50, 96, 128))
     write_film(folder / "film.h264", "libx264", scenes(50, 96, 128), options=RAW)
     return folder
 
@@ -74,6 +86,46 @@ def test_rtsp(films):
     assert np.diff([frame.seconds for frame in made]) == pytest.approx(0.04, abs=5e-3)
 
 
+def check_trust(source, films):
+    """Any certificate is taken, unless it is to be verified: then one that is named, and for the right host."""
+    assert len(some(source(), 5)) == 5
+    assert len(some(source(verify=films / "own.pem"), 5)) == 5
+    with pytest.raises(StreamError, match=r"cannot be opened .* certificate"):
+        some(source(verify=True), 5)
+    with pytest.raises(StreamError, match=r"cannot be opened .* certificate"):
+        some(source(host="127.0.0.1", verify=films / "own.pem"), 5)
+    with pytest.raises(StreamError, match=r"none\.pem: missing; expected a PEM file that `verify` names"):
+        some(source(verify=films / "none.pem"), 5)
+
+
+@needs_rtsp
+@needs_openssl
+def test_rtsps(films):
+    def source(host="localhost", **more):
+        return Rtsp(kind="rtsp", url=f"rtsps://{host}:{port}/0", **more)
+
+    with rtsp_server(films / "film.h264", certificate=certificate_in(films)) as (port, _):
+        check_trust(source, films)
+
+
+@needs_openssl
+def test_https(films):
+    def source(host="localhost", **more):
+        return Http(kind="http", url=f"https://{host}:{port}/", **more)
+
+    with http_server(motion_jpeg(scenes(10, 96, 128)), certificate_in(films)) as port:
+        check_trust(source, films)
+
+
+@pytest.mark.parametrize("way", ["Basic", "Digest"])
+def test_http_with_a_password(way):
+    with http_server(with_password(motion_jpeg(scenes(10, 96, 128)), way, "viewer", "p@ss")) as port:
+        assert len(some(Http(kind="http", url=f"http://viewer:p%40ss@127.0.0.1:{port}/live?size=1"), 5)) == 5
+        with pytest.raises(StreamError, match="401 Unauthorized") as refused:
+            some(Http(kind="http", url=f"http://viewer:wrong@127.0.0.1:{port}/live"), 5)
+    assert "wrong" not in str(refused.value) and "viewer" not in str(refused.value)
+
+
 @needs_rtsp
 def test_an_rtsp_server_that_dies_ends_the_stream(films):
     with rtsp_server(films / "film.h264") as (port, process):
@@ -106,7 +158,7 @@ def test_hls(tmp_path):
 
 def test_a_playlist_opens_no_local_file(tmp_path, films):
     """A camera must not make the watch read this machine's files."""
-    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:2,", f"file://{films}/film.mp4", "#EXT-X-ENDLIST"]
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:2,", f"file://{films}/film.ts", "#EXT-X-ENDLIST"]
     (tmp_path / "live.m3u8").write_text("\n".join(lines))
     with http_server(files_of(tmp_path)) as port, pytest.raises(StreamError):
         some(Http(kind="http", url=f"http://127.0.0.1:{port}/live.m3u8"), 1)

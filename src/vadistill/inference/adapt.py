@@ -135,7 +135,7 @@ def watched(
     sums, whole, first, files = (PlaceSums(), PlaceSums()), ViewSampler(), None, dict[str, Any]()
     with ExitStack() as stack:
         for video in videos:
-            name, own = source_name(video), ViewSampler()
+            name, own, frames = source_name(video), ViewSampler(), 0
             files[name] = stack.enter_context(TemporaryFile(dir=folder))
             for maps in _maps(video, rates[name], model, scoring, (own, whole)):
                 count = len(next(iter(maps.values())))
@@ -144,6 +144,11 @@ def watched(
                     one.add({g: grid[turns == turn] for g, grid in maps.items()})
                 files[name].write(np.concatenate([maps[g].reshape(count, -1) for g in model.resolutions], 1))
                 seen += count
+                frames += count
+            if 1 < frames <= scoring.every:
+                raise InputError(
+                    f"{video}: {frames} frames, so every {scoring.every}th is one; expected a lower `every`"
+                )
             first = _same_view(first, name, own, video)
         by_turn, begun = _by_turn(sums), 0
         scores: FrameScores = {}

@@ -1,5 +1,6 @@
 """The whole of ``vadistill watch``: cameras come and go with their file, alarms are kept and sent on."""
 
+import fcntl
 import logging
 import queue
 import sys
@@ -8,11 +9,11 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, in_one_line
 from vadistill.evaluation.events import AlarmRule
 from vadistill.evaluation.events import alarms as alarms_in
 from vadistill.io.files import read_json, write_json
@@ -37,6 +38,7 @@ LOOK_EVERY = 1.0  # seconds between looks at the file of cameras and at their st
 STATUS_EVERY = 10.0  # seconds between states that sinks get
 STOPPING = 2.0  # seconds for the readers of all cameras; one that blocks is left to its time-out
 PRUNE_EVERY = 600.0  # seconds
+OWNER = "watch.lock"  # in the storage
 THRESHOLDS = "thresholds.json"  # in the storage: what users have set on the page, or fitted
 EVEN = 0.2  # seconds between scores, which come at uneven times, when alarms are counted anew
 TRIED_FOR = 10.0  # seconds for which thresholds are tried on the same scores
@@ -86,6 +88,7 @@ class Watch:
         self._seen = path.read_bytes()
         storage = self.config.storage.path
         self.store = Store(storage)
+        self._owner = owned(storage)
         self._cut_off = self.store.close_open(time.time())
         for alarm in self._cut_off:
             log.warning("alarm %s of camera %s was cut off: ended", alarm.id, alarm.camera)
@@ -151,6 +154,7 @@ class Watch:
         self._clips.stop()
         stop_sinks(self._sinks)
         self.store.close()
+        self._owner.close()
 
     def _take(self, config: WatchConfig) -> None:
         """Bring the running cameras up to a file: those that did not change go on undisturbed."""
@@ -331,6 +335,23 @@ class Watch:
 def _state_of(status: CameraStatus) -> dict[str, Any]:
     content = {name: value for name, value in vars(status).items() if name != "recent"}
     return {**content, "state": str(status.state)}
+
+
+def owned(folder: Path) -> IO[str]:
+    """Take a storage for this process alone; return what is closed when it may be another's, at the latest by its end.
+
+    Raises:
+        InputError: Another watch has it: it would end this one's alarms.
+    """
+    file = (folder / OWNER).open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(f"{folder}: another watch uses it; expected a `storage.path` of its own") from None
+    except OSError as error:  # some network folders know no locks
+        log.warning("%s: cannot be locked (%s); two watches must not use it", folder, in_one_line(error))
+    return file
 
 
 def read_thresholds(path: Path) -> dict[str, Rule]:

@@ -34,8 +34,12 @@ class Recorder(Protocol):
         """Take the next frame (H, W, 3) uint8 BGR with its smoothed score."""
         ...
 
-    def start(self, alarm: Alarm, image: np.ndarray, heat: np.ndarray) -> None:
-        """Begin the clip of an alarm and write its snapshot."""
+    def start(self, alarm: Alarm) -> None:
+        """Begin the clip of an alarm."""
+        ...
+
+    def snapshot(self, alarm: Alarm, image: np.ndarray, heat: np.ndarray) -> None:
+        """Write what an alarm looked like at its peak so far, (h, w, 3) uint8 BGR and its heat (g, g)."""
         ...
 
     def end(self, alarm: Alarm) -> None:
@@ -123,6 +127,7 @@ class Camera:
         self._whole = Part(model.resolutions, config.masks)
         self._smoothers = {name: CausalSmoother(look.smoothing) for name in ("", *self._parts)}
         self._trackers = {name: Tracker(status.name, name, rule) for name, rule in self._rules(look.rule).items()}
+        self._peaks: dict[str, Shown] = {}  # by alarm: its highest frame, until it is a snapshot
         self._kept: deque[_Kept] = deque()
         self._ready: dict[str, deque[tuple[float, float]]] = {name: deque() for name in self._smoothers}
         self._lock = threading.Lock()
@@ -197,20 +202,24 @@ class Camera:
         while self._ready[""]:
             kept = self._kept.popleft()
             ready = {name: values.popleft()[1] for name, values in self._ready.items()}
-            time, image, heat = kept.shown
+            time, image, _ = kept.shown
             self.status.score = ready[""]
             self._noted(time, ready[""])
             self._recorder.add(time, image, ready[""])
             for name, tracker in self._trackers.items():
-                for alarm in tracker.add(time, ready[name], kept.boxes[name], allowed):
-                    if alarm.phase == Phase.START:
-                        self._recorder.start(alarm, image, heat)
-                    self._say([alarm])
+                told = list(tracker.add(time, ready[name], kept.boxes[name], allowed))
+                for alarm in (*told, tracker.open):
+                    if alarm and alarm.peak == time:
+                        self._peaks[alarm.id] = kept.shown
+                self._say(told)
 
     def _say(self, alarms: Iterable[Alarm]) -> None:
         for alarm in alarms:
             if alarm.phase == Phase.START:
                 self.status.alarms += 1
+                self._recorder.start(alarm)
+            if peak := self._peaks.pop(alarm.id, None):
+                self._recorder.snapshot(alarm, peak.image, peak.heat)
             if alarm.phase == Phase.END:
                 self._recorder.end(alarm)
             self._tell(alarm)

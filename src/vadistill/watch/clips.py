@@ -154,12 +154,15 @@ class ClipRecorder:
                 if not self._goes_on(clip, still):
                     self._finish(name)
 
-    def start(self, alarm: Alarm, image: np.ndarray, heat: np.ndarray) -> None:
-        """Begin the clip of an alarm and write its snapshot."""
+    def start(self, alarm: Alarm) -> None:
+        """Begin the clip of an alarm."""
         with self._lock:
             clip = self._growing[alarm.id] = _Growing(alarm)
             if not all(self._grow(clip, still) for still in self._before):
                 self._finish(alarm.id)
+
+    def snapshot(self, alarm: Alarm, image: np.ndarray, heat: np.ndarray) -> None:
+        """Write what an alarm looked like at its peak so far, (h, w, 3) uint8 BGR and its heat (g, g)."""
         self._writer.snapshot(alarm, image, heat)
 
     def end(self, alarm: Alarm) -> None:

@@ -21,6 +21,9 @@ TOPIC = r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"  # what MQTT topics begin with
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Share = Annotated[float, Field(ge=0, le=1)]
 Polygon = Annotated[list[tuple[Share, Share]], Field(min_length=3)]
+Verify = bool | Path
+VERIFY = Field(False, description="whose certificate is taken. false: any one, since cameras sign theirs themselves; "
+               "true: what the system trusts; or a PEM file of what is trusted")  # fmt: skip
 Name = Annotated[str, Field(pattern=NAME)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -38,6 +41,7 @@ class Rtsp(Section):
     kind: Literal["rtsp"]
     url: SecretStr = Field(description="rtsp:// or rtsps://, with credentials where it wants some")
     transport: Literal["tcp", "udp"] = Field("tcp", description="how frames travel")
+    verify: Verify = VERIFY
 
     @field_validator("url")
     @classmethod
@@ -50,6 +54,7 @@ class Http(Section):
 
     kind: Literal["http"]
     url: SecretStr = Field(description="http:// or https://, a Motion JPEG stream or an .m3u8 playlist")
+    verify: Verify = VERIFY
 
     @field_validator("url")
     @classmethod
@@ -126,7 +131,9 @@ class StorageConfig(Section):
 
     path: Path = Field(Path("watch"), description="a folder")
     days: float = Field(14.0, gt=0, description="older alarms are removed")
-    gigabytes: float = Field(20.0, gt=0, description="the oldest clips and snapshots are removed above this size")
+    gigabytes: float = Field(
+        20.0, gt=0, description="above this size the oldest clips, snapshots and scores are removed"
+    )
 
 
 class WebConfig(Section):

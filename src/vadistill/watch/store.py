@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -280,20 +280,21 @@ class Store:
         return path
 
     def prune(self, now: float, days: float, most_bytes: int) -> None:
-        """Remove what is older than some days, then the oldest files beyond a size, and files that no alarm knows.
+        """Remove what is older than some days, then the oldest of what is beyond a size, and files that no alarm knows.
 
         Files go first: on a full disk, the database needs their space.
 
         Args:
             now: Unix time.
             days: Of alarms, scores and files.
-            most_bytes: Of snapshots and clips together; clips and snapshots of the oldest alarms go, alarms stay.
+            most_bytes: Of snapshots, clips and the database; clips and snapshots of the oldest alarms go, alarms stay.
+                The oldest scores go where the database has more than half of it.
         """
         before, end = now - days * DAY, str(Phase.END)
         with self._lock:
             late = {alarm.id for alarm in self._late}
         known = {row["id"] for row in self._rows("select id from alarms where start >= ? or phase != ?", before, end)}
-        removed = self._remove_files(now, known | late, most_bytes)
+        removed = self._remove_files(now, known | late, most_bytes - min(self._size(), most_bytes // 2))
         self.flush()
 
         def forget() -> None:
@@ -304,6 +305,33 @@ class Store:
         with self._lock:
             self._kept(forget)
         self._remove_scores(before)
+        self._shrink_scores(most_bytes // 2)
+
+    def _shrink_scores(self, most_bytes: int) -> None:
+        """Remove the oldest scores, until the database has no more bytes than that or nothing can be removed."""
+        before = -np.inf
+        while self._size() > most_bytes:
+            first = self._first_score()
+            if first is None or first <= before:
+                return
+            before = first
+            self._remove_scores(first + REMOVED_AT_ONCE)
+
+    def _size(self) -> int:
+        """Return the bytes of the database that are in use; what is free in its file is used again."""
+        pages, free, size = (self._rows(f"pragma {one}")[0][0] for one in ("page_count", "freelist_count", "page_size"))
+        return (pages - free) * size
+
+    def _first_score(self) -> float | None:
+        """Return the time of the oldest score."""
+        firsts = [self._rows("select min(time) from scores where camera = ?", one)[0][0] for one in self._scored()]
+        return min(firsts, default=None)
+
+    def _scored(self) -> Iterator[str]:
+        """Yield the cameras that have scores; by their names they are found without reading all."""
+        camera = ""
+        while (camera := self._rows("select min(camera) from scores where camera > ?", camera)[0][0]) is not None:
+            yield camera
 
     def _remove_files(self, now: float, known: set[str], most_bytes: int) -> list[tuple[str]]:
         """Remove files of no known alarm, and the oldest ones beyond a size; return the latter's relative paths."""
@@ -335,8 +363,7 @@ class Store:
 
     def _remove_scores(self, before: float) -> None:
         """Remove scores, some hours of one camera at once: by camera and time they are found without reading all."""
-        camera = ""
-        while (camera := self._rows("select min(camera) from scores where camera > ?", camera)[0][0]) is not None:
+        for camera in self._scored():
             while True:
                 first = self._rows("select min(time) from scores where camera = ?", camera)[0][0]
                 if first is None or first >= before:

@@ -1,6 +1,7 @@
 """Frames of live sources, read by PyAV: cameras, streams, devices, files that are played, the standard input."""
 
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -133,7 +134,8 @@ def _opened(source: Source) -> InputContainer:
             name, format=kind, options={**PROBED, **options}, timeout=(OPENING, READING), metadata_errors="replace"
         )
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise StreamError(f"{address_of(source)}: cannot be opened ({_reason(error)})") from None
+        more = "; or its certificate is none that `verify` trusts" if getattr(source, "verify", False) else ""
+        raise StreamError(f"{address_of(source)}: cannot be opened ({_reason(error)}{more})") from None
 
 
 def _place(source: Source) -> tuple[str, dict[str, str], str | None]:
@@ -141,12 +143,13 @@ def _place(source: Source) -> tuple[str, dict[str, str], str | None]:
     micro = str(int(READING * 1e6))
     if isinstance(source, Rtsp):
         return source.url.get_secret_value(), {
-            "rtsp_transport": source.transport, "timeout": micro,
+            **_trust(source), "rtsp_transport": source.transport, "timeout": micro,
             "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto",
         }, "rtsp"  # fmt: skip
     if isinstance(source, Http):
         return source.url.get_secret_value(), {
-            "rw_timeout": micro, "protocol_whitelist": "http,https,tcp,tls,crypto,hls", "user_agent": "vadistill",
+            **_trust(source), "rw_timeout": micro,
+            "protocol_whitelist": "http,https,tcp,tls,crypto,hls", "user_agent": "vadistill",
             "format_whitelist": ",".join((*DEMUXERS, "hls", "aac", "webvtt")), "max_reload": "10",
         }, None  # fmt: skip
     if isinstance(source, File):
@@ -162,6 +165,16 @@ def _place(source: Source) -> tuple[str, dict[str, str], str | None]:
         return str(source.path), {}, "v4l2"
     assert isinstance(source, Stdin)
     return "pipe:0", {"protocol_whitelist": "pipe"}, source.format
+
+
+def _trust(source: Rtsp | Http) -> dict[str, str]:
+    """Return FFmpeg's options of whose certificate is taken."""
+    if source.verify is False:
+        return {"tls_verify": "0"}
+    file = ssl.get_default_verify_paths().cafile if source.verify is True else str(source.verify)
+    if file is None or not os.path.isfile(file):
+        raise StreamError(f"{file or 'certificates of the system'}: missing; expected a PEM file that `verify` names")
+    return {"tls_verify": "1", "ca_file": file}
 
 
 def _film(container: InputContainer, source: Source) -> VideoStream:
