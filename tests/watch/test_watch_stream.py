@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
 from functools import partial
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from live_sources import (
     needs_openssl,
     needs_rtsp,
     rtsp_server,
+    until,
     with_password,
 )
 
@@ -156,6 +158,49 @@ def test_hls(tmp_path):
     assert len(made) == 40
 
 
+def test_sound_without_a_picture_ends_the_stream(monkeypatch):
+    """Reading ends, though packets come for ever, and as soon as it is to end."""
+    film, sound = SimpleNamespace(codec_context=None), SimpleNamespace()
+    container = SimpleNamespace(demux=lambda: iter(lambda: SimpleNamespace(stream=sound), None))
+    monkeypatch.setattr(stream, "READING", 0.2)
+    source = Http(kind="http", url="http://127.0.0.1/a")
+    with pytest.raises(StreamError, match=r"no picture for 0\.2 seconds, only other streams"):
+        next(stream._decoded(container, film, source, threading.Event()))
+    over = threading.Event()
+    over.set()
+    assert list(stream._decoded(container, film, source, over)) == []
+
+
+def test_hls_that_grows_is_watched_without_a_break(tmp_path):
+    """A live playlist, of which a segment comes every second: frames come evenly, and none is left out."""
+    folder, over = tmp_path / "live", threading.Event()
+    folder.mkdir()
+
+    def record():
+        options = {"hls_time": "1", "hls_list_size": "5", "hls_flags": "delete_segments"}
+        with av.open(str(folder / "live.m3u8"), "w", "hls", options=options) as film:
+            out = film.add_stream("libx264", rate=25, options={"g": "25", "preset": "ultrafast"})
+            out.height, out.width, out.pix_fmt = 48, 64, "yuv420p"
+            begun, pictures = time.monotonic(), scenes(50)
+            for number in range(1500):
+                if over.wait(max(0.0, begun + number / 25 - time.monotonic())):
+                    break
+                film.mux(out.encode(av.VideoFrame.from_ndarray(pictures[number % 50], format="bgr24")))
+
+    recorder = threading.Thread(target=record)
+    recorder.start()
+    try:
+        until(lambda: len(list(folder.glob("*.ts"))) >= 4)
+        with http_server(files_of(folder)) as port:
+            made = some(Http(kind="http", url=f"http://127.0.0.1:{port}/live.m3u8"), 250)
+    finally:
+        over.set()
+        recorder.join()
+    assert np.diff([frame.seconds for frame in made]) == pytest.approx(0.04, abs=5e-3)
+    came = np.diff([frame.time for frame in made])
+    assert (came > 0.015).mean() > 0.7, "at their own times, not in bursts"
+
+
 def test_a_playlist_opens_no_local_file(tmp_path, films):
     """A camera must not make the watch read this machine's files."""
     lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:2,", f"file://{films}/film.ts", "#EXT-X-ENDLIST"]
@@ -285,14 +330,60 @@ def test_nobody_there_is_one_line_without_credentials():
         assert "secret" not in str(told.value) and "abc" not in str(told.value)
 
 
-def test_a_stream_that_is_late_is_caught_up_with(monkeypatch):
-    """While it is more than two seconds late, key frames alone are decoded; a slow clock of the camera is not late."""
+def lateness_of(monkeypatch, late, seconds=60):
+    """Return whether key frames alone are decoded, frame by frame, of a stream that is late(number, skips) seconds."""
     now, film = [0.0], SimpleNamespace(codec_context=SimpleNamespace(skip_frame="DEFAULT"))
     monkeypatch.setattr(stream.time, "monotonic", lambda: now[0])
-    lateness, found = stream.Lateness(), []
-    for number in range(500):
-        late = 3.0 if 100 <= number < 200 else 0.0
-        now[0] = 1000 + number * 0.04 * 1.0005 + late
+    lateness, skips = stream.Lateness(), []
+    for number in range(round(25 * seconds)):
+        now[0] = 1000 + number * 0.04 * 1.0005 + late(number, bool(skips) and skips[-1])
         lateness.passes(number * 0.04, film)
-        found.append(film.codec_context.skip_frame)
-    assert found == ["DEFAULT"] * 100 + ["NONKEY"] * 100 + ["DEFAULT"] * 300
+        skips.append(film.codec_context.skip_frame == "NONKEY")
+    return np.array(skips)
+
+
+def test_a_stream_that_is_late_is_caught_up_with(monkeypatch):
+    """What waits is gone through by key frames alone."""
+    waiting = [0.0]
+
+    def late(number, skips):
+        if number == 250:
+            waiting[0] = 8.0
+        waiting[0] = max(0.0, waiting[0] - 0.1 * skips)
+        return waiting[0]
+
+    skips = lateness_of(monkeypatch, late)
+    assert not skips[:250].any() and waiting[0] < 0.6
+    assert 50 <= skips.sum() <= 110 and not skips[-500:].any()
+
+
+def test_a_stream_that_paused_is_not_late_for_ever(monkeypatch):
+    """Behind a pause of the camera nothing waits: its frames are all decoded again."""
+    skips = lateness_of(monkeypatch, lambda number, skips: 4.0 * (number >= 250), 120)
+    assert skips.sum() * 0.04 <= 1.5 * stream.GIVEN and not skips[-1000:].any()
+
+
+def test_a_stream_that_comes_in_bursts_or_by_a_slow_clock_is_not_late(monkeypatch):
+    assert not lateness_of(monkeypatch, lambda number, skips: 6.0 - number * 0.04 % 6.0).any()
+    assert not lateness_of(monkeypatch, lambda number, skips: 0.0, 600).any()
+
+
+def test_a_playlist_is_played_at_its_own_times(monkeypatch):
+    """Frames come in bursts of four seconds, and are passed on at an even pace from the second burst on."""
+    clock, over = [0.0], threading.Event()
+    monkeypatch.setattr(stream.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(over, "wait", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    pace, shown = stream.Playout(over), []
+    for number in range(1000):
+        clock[0] = max(clock[0], 4.1 * (number // 100))  # a segment of 4 seconds is there; each a little later
+        pace.passes(number * 0.04, None)
+        shown.append(clock[0])
+    steps = np.diff(shown)
+    assert steps.max() < 0.7 and np.median(steps) == pytest.approx(0.04, abs=1e-6)
+
+
+def test_times_that_step_back_begin_anew():
+    film = SimpleNamespace(time_base=Fraction(1, 1000))
+    stated = [*range(0, 4000, 40), *range(1000, 3000, 40)]  # the camera's clock goes 3 seconds back
+    made = [seconds for seconds, _ in stream._timed((SimpleNamespace(pts=pts) for pts in stated), film)]
+    assert np.diff(made) == pytest.approx(0.04, abs=1e-6)

@@ -4,6 +4,7 @@ import os
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -25,9 +26,12 @@ MOST_FAILURES = 200  # packets in a row that cannot be decoded
 PROBED = {"probesize": "2000000", "analyzeduration": "5000000"}  # bytes, microseconds: headers end somewhere
 BEHIND = 2.0  # seconds by which a live stream may be late; then key frames alone are decoded
 CAUGHT_UP = 0.5  # seconds of lateness at which all frames are decoded again
+LOOKED_BACK = 10.0  # seconds in which not one frame came in time of a stream that is late: some come in bursts
+GIVEN = 5.0  # seconds of key frames alone in which a stream comes nearer; else it has paused, and nothing waits
 DRIFT = 1e-3  # seconds a second by which a camera's clock may go wrong, and not count as late
+STARVED, FULL = 0.5, 60.0  # seconds by which the frames of a playlist are late, or early: it is played from there on
 STEP = 0.04  # seconds from a frame to the next one where times are unknown
-JUMP = 10.0  # seconds; times that jump further begin anew
+JUMP, BACK = 10.0, 0.5  # seconds; times that jump further on, or back, begin anew
 
 
 class StreamError(InputError):
@@ -76,7 +80,7 @@ def frames_of(source: Source, over: threading.Event) -> Iterator[Frame]:
         last = begun
         with closing(_opened(source)) as container:
             film = _film(container, source)
-            pace = Lateness() if live else _Pace(source.real_time, over)  # type: ignore[union-attr]
+            pace = _pace(container, source, over)
             for seconds, frame in _timed(_decoded(container, film, source, over), film):
                 last = begun + seconds
                 if pace.passes(seconds, film):
@@ -104,13 +108,32 @@ class _Pace:
         return True
 
 
+class Playout:
+    """Plays a playlist at its own times, whose frames come in bursts; where none is there, it is played later on."""
+
+    def __init__(self, over: threading.Event) -> None:
+        self._start: float | None = None
+        self._over = over
+
+    def passes(self, seconds: float, _: VideoStream) -> bool:
+        """Wait until it is a frame's time; always true."""
+        now = time.monotonic()
+        ahead = (now if self._start is None else self._start) + seconds - now
+        if self._start is None or not -STARVED <= ahead <= FULL:
+            self._start = now - seconds
+        elif ahead > 0:
+            self._over.wait(ahead)
+        return True
+
+
 class Lateness:
     """Keeps up with a live stream: by how much longer than the quickest frame did a frame take to come?"""
 
     def __init__(self) -> None:
         self._least: float | None = None
         self._before = time.monotonic()
-        self._skips = False
+        self._recent = deque[tuple[float, float]]()  # when frames came, and how long they took
+        self._skipping: tuple[float, float] | None = None  # since when, and how late it was then
 
     def passes(self, seconds: float, film: VideoStream) -> bool:
         """Return whether a frame is to be shown; decode key frames alone while the stream is late."""
@@ -120,11 +143,33 @@ class Lateness:
             self._least = taken
         self._least = min(taken, self._least + DRIFT * (now - self._before))
         self._before = now
-        late = taken - self._least
-        if self._skips != (late > (CAUGHT_UP if self._skips else BEHIND)):
-            self._skips = not self._skips
-            film.codec_context.skip_frame = "NONKEY" if self._skips else "DEFAULT"
+        self._recent.append((now, taken))
+        while now - self._recent[0][0] > LOOKED_BACK:
+            self._recent.popleft()
+        late = (taken if self._skipping else min(one for _, one in self._recent)) - self._least
+        if self._skipping and late <= CAUGHT_UP:
+            self._skip(film, None)
+        elif self._skipping and now - self._skipping[0] > GIVEN:
+            if late > self._skipping[1] - CAUGHT_UP:  # it comes no nearer: the camera has paused
+                self._least = taken
+                self._skip(film, None)
+            else:
+                self._skipping = now, late
+        elif not self._skipping and late > BEHIND:
+            self._skip(film, (now, late))
         return True
+
+    def _skip(self, film: VideoStream, since: tuple[float, float] | None) -> None:
+        self._skipping = since
+        self._recent.clear()
+        film.codec_context.skip_frame = "NONKEY" if since else "DEFAULT"
+
+
+def _pace(container: InputContainer, source: Source, over: threading.Event) -> _Pace | Playout | Lateness:
+    """Return what says when a frame is shown."""
+    if isinstance(source, File):
+        return _Pace(source.real_time, over)
+    return Playout(over) if container.format.name == "hls" else Lateness()
 
 
 def _opened(source: Source) -> InputContainer:
@@ -199,7 +244,8 @@ def _check_size(width: int, height: int, source: Source) -> None:
 def _decoded(
     container: InputContainer, film: VideoStream, source: Source, over: threading.Event
 ) -> Iterator[VideoFrame]:
-    packets, failures = container.demux(film), 0
+    # Of all streams: PyAV would look for the next packet of one for ever, where sound goes on without a picture.
+    packets, failures, seen = container.demux(), 0, time.monotonic()
     while not over.is_set():
         try:
             packet = next(packets, None)
@@ -209,6 +255,10 @@ def _decoded(
             raise StreamError(f"{address_of(source)}: breaks off ({_reason(error)})") from None
         if packet is None:
             return
+        if packet.stream != film:
+            if time.monotonic() - seen > READING:
+                raise StreamError(f"{address_of(source)}: no picture for {READING:g} seconds, only other streams")
+            continue
         try:
             frames = film.codec_context.decode(packet)
         except av.FFmpegError as error:
@@ -217,7 +267,7 @@ def _decoded(
                 raise StreamError(f"{address_of(source)}: cannot be decoded ({_reason(error)})") from None
             continue
         for frame in frames:
-            failures = 0
+            failures, seen = 0, time.monotonic()
             _check_size(frame.width, frame.height, source)
             yield frame
 
@@ -232,7 +282,7 @@ def _timed(frames: Iterator[VideoFrame], film: VideoStream) -> Iterator[tuple[fl
         if stated is None:
             seconds = last + STEP
         else:
-            if zero is None or not -JUMP < stated - zero - last < JUMP:  # the first one, or a new clock
+            if zero is None or not -BACK < stated - zero - last < JUMP:  # the first one, or a new clock
                 zero = stated - last - STEP
             seconds = max(stated - zero, last + 1e-3)
         last = seconds
