@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from vadistill.errors import InputError
 from vadistill.settings import DemoConfig
 from vadistill.watch.alarm import CameraState, Phase
 from vadistill.watch.app import Watch
-from vadistill.watch.command import check_file
+from vadistill.watch.command import check_file, fit
 from vadistill.watch.store import Store
 
 pytestmark = pytest.mark.slow  # real servers and processes
@@ -172,12 +173,17 @@ def test_a_zone_that_is_masked_is_refused_and_a_quiet_camera_raises_nothing(watc
     black = [np.zeros((90, 160, 3), np.uint8)]
     with http_server(motion_jpeg(black, rate=15)) as port:
         everywhere = [[0, 0], [1, 0], [1, 1], [0, 1]]
+        corner = [[0, 0], [0.6, 0], [0.6, 0.6], [0, 0.6]]
         zone = {"polygon": [[0, 0], [0.5, 0], [0.5, 0.5]]}
         source = {"kind": "http", "url": f"http://127.0.0.1:{port}/"}
         with pytest.raises(InputError, match="zone door: masks cover it"):
             watched(
-                {"yard": {"source": source, "masks": [everywhere], "zones": {"door": zone}}},
+                {"yard": {"source": source, "masks": [corner], "zones": {"door": zone}}},
                 storage={"path": str(tmp_path / "refused")},
+            )
+        with pytest.raises(InputError, match="camera yard: masks cover the whole picture"):
+            watched(
+                {"yard": {"source": source, "masks": [everywhere]}}, storage={"path": str(tmp_path / "refused_too")}
             )
         watch = watched({"gate": {"source": source, "threshold": 5.0}})
         until(lambda: watch.cameras()[0].frames_analysed > 5)
@@ -319,6 +325,68 @@ def test_any_file_is_refused_or_taken(tmp_path):
 
 def test_a_storage_is_of_one_watch(watched, film, tmp_path):
     watch = watched({"yard": camera(film)})
-    with pytest.raises(InputError, match=r"kept: another watch uses it; expected a `storage\.path` of"):
+    with pytest.raises(InputError, match=r"kept: a watch uses it; stop that one, or give another `storage\.path`"):
         Watch(watch.path)
     assert watch.alarms(None, None, None, 10) is not None, "the first one goes on"
+
+
+def test_cameras_are_in_the_order_of_the_file_and_share_views_as_it_says(watched, film):
+    """Whatever was there before: a start with the same file would give the same."""
+    watch = watched({"b": camera(film)})
+    assert watch._running["b"].alone, "it has its detector's usual view"
+    write(watch.path, {"a": camera(film), "b": camera(film), "c": camera(film, rate=2)})
+    until(lambda: [status.name for status in watch.cameras()] == ["a", "b", "c"])
+    assert not watch._running["b"].alone
+    write(watch.path, {"a": camera(film, rate=3), "b": camera(film)})
+    until(lambda: watch.cameras()[0].name == "a" and len(watch.cameras()) == 2)
+    assert [status.name for status in watch.cameras()] == ["a", "b"]
+    frames = watch.cameras()[1].frames_analysed
+    assert frames > 0
+    until(lambda: watch.cameras()[1].frames_analysed > frames)
+
+
+@pytest.mark.parametrize("line", ["since: 2026-99-99", "a: [[[", "model: " + "x" * 5000, "storage: {gigabytes: .inf}"])
+def test_no_file_ends_a_watch(watched, film, caplog, line):
+    watch = watched({"yard": camera(film)})
+    watch.path.write_text(watch.path.read_text() + "\n" + line)
+    until(lambda: "the cameras stay as they were" in caplog.text)
+    frames = watch.cameras()[0].frames_analysed
+    until(lambda: watch.cameras()[0].frames_analysed > frames)
+
+
+def test_thresholds_are_not_fitted_beside_a_watch(watched, film):
+    watch = watched({"yard": camera(film)})
+    with pytest.raises(InputError, match="a watch uses it; stop that one"):
+        fit(watch.path)
+
+
+def test_alarms_of_another_threshold_are_counted_as_they_would_have_come(watched, film):
+    """An outage parts them, and none comes outside the schedule."""
+    watch, now = watched({"yard": camera(film)}), time.time()
+    for begin in (now - 20_000, now - 5000):
+        times = begin + np.arange(500) / 5
+        watch.store.add_scores("yard", times, np.full(500, 5.0))
+    assert watch.would_alarm("yard", 4.0, now - 86400) == 2
+    hour = f"{datetime.fromtimestamp(now - 20_000):%H:%M}"
+    later = f"{datetime.fromtimestamp(now - 20_000 + 300):%H:%M}"
+    write(watch.path, {"yard": camera(film, schedule=[{"from": hour, "to": later}])})
+    until(lambda: watch._running["yard"].config.schedule)
+    assert watch.would_alarm("yard", 4.0, now - 80_000) == 1
+
+
+def test_a_detector_that_fails_is_not_healthy(watched, film, monkeypatch, caplog):
+    from vadistill.watch import analyser
+
+    monkeypatch.setattr(analyser, "STUCK", 0.5)
+    watch = watched({"yard": camera(film)})
+    until(lambda: watch.cameras()[0].frames_analysed > 3)
+    assert watch.healthy()[0]
+
+    def fails(_):
+        raise RuntimeError("out of memory")
+
+    watch._running["yard"].camera._look.analyser.model = fails
+    until(lambda: not watch.healthy()[0])
+    assert watch.healthy()[1].startswith("nothing is analysed by starter")
+    time.sleep(2.5)
+    assert caplog.text.count("analysis fails (out of memory)") == 1, "told once a minute"

@@ -45,12 +45,17 @@ def followed(scores, cool_down=0.4):
     config = CameraConfig(source={"kind": "file", "path": "a.mp4"})
     camera = Camera(CameraStatus("yard", ""), config, look, told.append, recorder, lambda *_: None)
     for number, score in enumerate(scores):
-        maps = {g: np.full((g, g), score, np.float32) for g in (1, 4)}
-        moment = 1000 + number / RATE
-        frame = np.full((20, 30, 3), number, np.uint8)
-        camera._analysed(Window(moment, moment, np.zeros((9, 8, 8), np.uint8), frame), score, maps)
+        analysed(camera, number, score)
     camera.close()
+    analysed(camera, len(scores), 9.0)  # of a batch that was on its way
     return told, recorder.snapshots
+
+
+def analysed(camera, number, score):
+    maps = {g: np.full((g, g), score, np.float32) for g in (1, 4)}
+    moment = 1000 + number / RATE
+    frame = np.full((20, 30, 3), number, np.uint8)
+    camera._analysed(Window(moment, moment, np.zeros((9, 8, 8), np.uint8), frame), score, maps)
 
 
 def test_the_last_snapshot_of_an_alarm_shows_its_peak():

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from vadistill.errors import InputError
 from vadistill.watch import config
 from vadistill.watch.config import Rtsp, WatchConfig, address_of, masked, read_config
 
@@ -93,3 +94,42 @@ def test_addresses_are_shown_without_secrets(url, shown):
     assert masked(url) == shown
     if url.startswith("rtsp"):
         assert address_of(Rtsp(kind="rtsp", url=url)) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "since: 2026-99-99", "a: !!int foo", "a: !!timestamp foo", f"a: {'9' * 5000}", "[" * 3000, "a: &b [*b]",
+        "a: !!python/object:os.system {}", "? [a, b]\n: c", "a: !!binary ====", "\x00", "a: b: c", "a: *none",
+    ],
+)  # fmt: skip
+def test_what_yaml_cannot_read_is_one_line(tmp_path, text):
+    path = tmp_path / "cameras.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"cameras\.yaml: ") as told:
+        read_config(path)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("key", ["gigabytes", "days"])
+@pytest.mark.parametrize("value", [".inf", ".nan"])
+def test_numbers_are_finite(tmp_path, key, value):
+    path = tmp_path / "cameras.yaml"
+    path.write_text(f"cameras: {{a: {{source: {{kind: file, path: x}}}}}}\nstorage: {{{key}: {value}}}")
+    with pytest.raises(InputError, match=rf"storage\.{key}: .*finite"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:2024/Secret@192.168.1.20/stream", "rtsp://admin:12#Secret@h/s", "rtsp://admin:1?Secret@h/s",
+        "rtsp://h/s#Secret", "http://u:9/Secret@h/a.mjpg",
+    ],
+)  # fmt: skip
+def test_a_password_that_is_not_encoded_is_refused_and_never_shown(tmp_path, url):
+    path = tmp_path / "cameras.yaml"
+    path.write_text(f"cameras: {{a: {{source: {{kind: {url[:4]}, url: '{url}'}}}}}}")
+    with pytest.raises(InputError, match="expected an address that begins with") as told:
+        read_config(path)
+    assert "Secret" not in str(told.value) and "Secret" not in masked(url)

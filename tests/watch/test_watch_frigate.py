@@ -206,6 +206,36 @@ def test_an_event_of_an_earlier_run_is_ended(tmp_path, running):
         assert running(sink_of(server.url, tmp_path), START, END).sent == 2
 
 
+def test_an_event_whose_end_was_not_taken_is_ended_later(tmp_path, running, monkeypatch):
+    """Frigate was away for longer than is tried, or both went down together."""
+    monkeypatch.setattr(FrigateSink, "tries", 2)
+    with played() as server:
+        sink = sink_of(server.url, tmp_path)
+        running(sink, START)
+        server.failures = [503, 503, 503]
+        thread = running(sink, END)
+        assert thread.lost == 1 and [end for _, end in server.events.values()] == ["open"]
+        thread.status([])  # once more away
+        thread.status([])
+        until(lambda: thread.waiting == 0 and not server.failures)
+        thread.status([])
+        until(lambda: [end for _, end in server.events.values()] == [END.end])
+        running(sink, replace(START, id="another"))
+        again = running(sink_of(server.url, tmp_path))  # a restart behind a kill: the watch has no end to tell
+        again.status([])
+        until(lambda: "open" not in [end for _, end in server.events.values()])
+
+
+def test_an_event_that_frigate_has_removed_is_forgotten(tmp_path):
+    with played() as server:
+        sink_of(server.url, tmp_path).send(START)
+        server.events.clear()
+        sink = sink_of(server.url, tmp_path)
+        sink.status([])
+        sink.status([])
+    assert [method for method, *_ in server.calls] == ["POST", "PUT"]
+
+
 def test_an_event_that_is_refused_its_end_is_forgotten(tmp_path):
     with played() as server:
         sink = sink_of(server.url, tmp_path)

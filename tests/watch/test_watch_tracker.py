@@ -104,3 +104,19 @@ def test_a_schedule_may_go_over_midnight():
         ([Schedule()], at(1, "23:59"), True),
     ):
         assert is_scheduled(schedule, moment) is expected
+
+
+def test_what_goes_on_behind_an_outage_is_an_alarm_of_its_own():
+    tracker = Tracker("yard", "", Rule(0.5, 0.3, 2.0))
+    assert [one.phase for one in tracker.add(100.0, 0.9, BOX)] == [Phase.START]
+    assert [one.phase for one in tracker.flush()] == [Phase.END], "the camera is dead"
+    again = [one for step in range(10) for one in tracker.add(3000.0 + step, 0.9, BOX)]
+    assert [one.phase for one in again] == [Phase.START] and again[0].start == 3000.0
+
+
+def test_an_alarm_does_not_outlast_a_clock_that_is_set_back():
+    tracker = Tracker("yard", "", Rule(0.5, 0.3, 2.0))
+    told = [one for step in range(5) for one in tracker.add(10_000.0 + step, 0.9, BOX)]
+    told += [one for step in range(10) for one in tracker.add(6400.0 + step, 0.1, BOX)]
+    assert [one.phase for one in told] == [Phase.START, Phase.END] and told[-1].end == 10_004.0
+    assert [one.start for one in tracker.add(6420.0, 0.9, BOX)] == [6420.0]

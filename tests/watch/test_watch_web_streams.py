@@ -9,7 +9,7 @@ import pytest
 from live_sources import until
 from page_desk import TOKEN, PageDesk, call, chunks, events, get, living, opened, refuses, served
 
-from vadistill.watch import web_streams
+from vadistill.watch import web_door, web_streams
 from vadistill.watch.alarm import Phase
 from vadistill.watch.config import WebConfig
 from vadistill.watch.web import WebServer
@@ -140,3 +140,46 @@ def test_addresses_that_cannot_be_had(tmp_path):
     told = refuses(WebServer(WebConfig(address="192.0.2.1", port=0, token=TOKEN), desk).listen)
     assert "web: 192.0.2.1:0 cannot be had" in told
     WebServer(WebConfig(port=0), desk).stop()  # never started
+
+
+def ended(connection):
+    """Return whether the other side has closed a connection."""
+    connection.settimeout(10)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_connections_that_ask_nothing_are_ended(tmp_path, monkeypatch):
+    """Before any token, and whoever sends a head byte by byte, too."""
+    monkeypatch.setattr(web_door, "SILENT", 0.5)
+    with served(PageDesk(tmp_path), token=TOKEN) as server:
+        silent, slow = (socket.create_connection(("127.0.0.1", server.port)) for _ in range(2))
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        assert ended(silent) and ended(slow)
+        asking = socket.create_connection(("127.0.0.1", server.port))
+        asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert asking.recv(9) == b"HTTP/1.1 "
+        for one in (silent, slow, asking):
+            one.close()
+
+
+def test_so_many_connections_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(web_door, "MOST_CONNECTIONS", 5)
+    with served(PageDesk(tmp_path)) as server:
+        inside = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
+        outside = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        assert all(ended(one) for one in outside)
+        for one in inside:
+            one.close()
+
+        def answers():
+            try:
+                return get(server, "/healthz").status == 200
+            except OSError:
+                return False
+
+        until(answers)
+        for one in outside:
+            one.close()

@@ -79,6 +79,14 @@ def test_times_that_go_back_begin_anew():
     assert len(made) >= 14 and made[-1].seconds < 2
 
 
-def test_a_slow_camera_has_windows_all_the_same():
-    made = windows_of(frames_of(40), np.arange(40) / 2, WindowMaker(SIZE, (-1, 0, 1), 0.25, 5))
-    assert len(made) > 20
+@pytest.mark.parametrize(("rate", "share"), [(1, 0.0), (2, 0.0), (3, 0.5), (5, 0.9), (12, 0.95)])
+def test_a_slow_camera_has_no_window_that_sees_one_frame_twice(rate, share):
+    """Such a window would see no motion; the windows that it costs are counted, and the camera is said to be slow."""
+    maker = WindowMaker(SIZE, (-1, 0, 1), 0.25, 5)
+    count = 40 * rate
+    made = windows_of(frames_of(count), np.arange(count) / rate, maker)
+    for window in made:
+        seen = {window.planes[3 * place : 3 * place + 3].tobytes() for place in range(3)}
+        assert len(seen) == 3
+    assert share * 195 <= len(made) <= 200 and len(made) + maker.missed >= 180
+    assert maker.too_slow == (rate < 3)

@@ -13,6 +13,9 @@ from vadistill.watch.alarm import CameraStatus
 from vadistill.watch.windows import Window
 
 log = logging.getLogger(__name__)
+STUCK = 10.0  # seconds that windows wait while nothing is analysed
+SAY_AGAIN = 60.0  # seconds until a failure that goes on is told of again
+STOPPING = 5.0  # seconds for the batch that is being analysed at the end
 Result = Callable[[Window, float, Mapping[int, np.ndarray]], None]  # window, raw frame score, maps {g: (g, g)}
 
 
@@ -42,6 +45,8 @@ class Analyser(threading.Thread):
         self.model = model
         self._batch, self._slots = batch, dict[str, Slot]()
         self._filled, self._over = threading.Condition(), False
+        self._asked: float | None = None  # since when windows wait, without one that was analysed
+        self._told = -SAY_AGAIN
 
     def add(self, camera: str, slot: Slot) -> None:
         """Analyse a camera from now on."""
@@ -64,15 +69,24 @@ class Analyser(threading.Thread):
         with self._filled:
             slot.status.frames_dropped += slot.window is not None
             slot.window = window
+            self._asked = time.monotonic() if self._asked is None else self._asked
             self._filled.notify()
 
+    @property
+    def stuck(self) -> bool:
+        """Return whether it fails, hangs, or has ended."""
+        asked = self._asked
+        return not self.is_alive() or (asked is not None and time.monotonic() - asked > STUCK)
+
     def stop(self) -> None:
-        """End the thread behind the batch that it is at."""
+        """End the thread behind the batch that it is at; one that hangs is left alone."""
         with self._filled:
             self._over = True
             self._filled.notify()
         if self.is_alive():
-            self.join()
+            self.join(STOPPING)
+            if self.is_alive():
+                log.error("%s: does not end", self.name)
 
     def run(self) -> None:
         """Analyse until it is stopped."""
@@ -80,9 +94,12 @@ class Analyser(threading.Thread):
             try:
                 made = self.model(np.stack([window.planes for _, window in waiting]))
             except Exception as error:  # a runtime's failure must not end the watch
-                log.error("%s: analysis fails (%s)", self.name, in_one_line(error))
+                if time.monotonic() - self._told > SAY_AGAIN:
+                    self._told = time.monotonic()
+                    log.error("%s: analysis fails (%s); it is tried again", self.name, in_one_line(error))
                 time.sleep(1)
                 continue
+            self._asked = None
             now = time.time()
             for index, (slot, window) in enumerate(waiting):
                 slot.status.frames_analysed += 1

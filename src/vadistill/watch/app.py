@@ -3,9 +3,11 @@
 import fcntl
 import logging
 import queue
+import sqlite3
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,17 +20,17 @@ from vadistill.evaluation.events import AlarmRule
 from vadistill.evaluation.events import alarms as alarms_in
 from vadistill.io.files import read_json, write_json
 from vadistill.watch.alarm import Alarm, CameraState, CameraStatus, Phase
-from vadistill.watch.camera import Camera, check_parts, picture_of
+from vadistill.watch.camera import Camera, Look, check_parts, picture_of
 from vadistill.watch.clips import ClipRecorder, ClipWriter
 from vadistill.watch.config import CameraConfig, WatchConfig, address_of, read_config
 from vadistill.watch.models import Models
 from vadistill.watch.reader import CameraReader
-from vadistill.watch.refit import content_of
+from vadistill.watch.refit import EVEN, content_of, stretches
 from vadistill.watch.sinks.base import SinkThread, stop_sinks
 from vadistill.watch.sinks.prometheus import metrics
 from vadistill.watch.sinks.registry import make_sinks
 from vadistill.watch.store import Store
-from vadistill.watch.tracker import Rule
+from vadistill.watch.tracker import Rule, is_scheduled
 
 log = logging.getLogger(__name__)
 # Seconds after which a thread must let others run: each decoded frame and each step of the analysis waits for its turn
@@ -40,7 +42,6 @@ STOPPING = 2.0  # seconds for the readers of all cameras; one that blocks is lef
 PRUNE_EVERY = 600.0  # seconds
 OWNER = "watch.lock"  # in the storage
 THRESHOLDS = "thresholds.json"  # in the storage: what users have set on the page, or fitted
-EVEN = 0.2  # seconds between scores, which come at uneven times, when alarms are counted anew
 TRIED_FOR = 10.0  # seconds for which thresholds are tried on the same scores
 MOST_WAITING = 200  # messages of a page that does not read them
 
@@ -51,12 +52,13 @@ class Running:
     Attributes:
         config: Its part of the file.
         model: Its detector.
+        alone: Whether no other camera has that detector.
         camera: Its scores and alarms.
         reader: Its frames.
     """
 
-    def __init__(self, config: CameraConfig, model: Path, camera: Camera, reader: CameraReader) -> None:
-        self.config, self.model, self.camera, self.reader = config, model, camera, reader
+    def __init__(self, config: CameraConfig, model: Path, alone: bool, camera: Camera, reader: CameraReader) -> None:
+        self.config, self.model, self.alone, self.camera, self.reader = config, model, alone, camera, reader
         self._picture: tuple[float, bytes] | None = None
         self._rested = 0  # frames that had come when it was at rest for the last time
 
@@ -98,9 +100,10 @@ class Watch:
         self._sinks: list[SinkThread] = make_sinks(self.config, storage)
         self._running: dict[str, Running] = {}
         self._listeners: list[queue.Queue[tuple[str, dict[str, Any]]]] = []
-        self._lock = threading.RLock()
+        self._lock, self._over = threading.RLock(), threading.Event()
+        self._keeper = threading.Thread(target=self._keep_small, name="storage", daemon=True)
         # Many thresholds are tried while a slider is dragged; a day of scores takes some tenths of a second to read.
-        self._tried = lru_cache(1)(lambda camera, since: self.scores(camera, since, time.time()))
+        self._tried = lru_cache(1)(self._scheduled_scores)
 
     # The cameras
 
@@ -116,10 +119,11 @@ class Watch:
             for alarm in self._cut_off:
                 sink.put(alarm)
         self._take(self.config)
+        self._keeper.start()
 
     def run(self, over: threading.Event) -> None:
         """Follow the file, the states and the storage until ``over`` is set."""
-        told = pruned = 0.0
+        told = 0.0
         while not over.wait(LOOK_EVERY):
             self._follow_file()
             now = time.monotonic()
@@ -133,62 +137,74 @@ class Watch:
                 told = now
                 for sink in self._sinks:
                     sink.status(statuses)
-            if now - pruned >= PRUNE_EVERY:
-                pruned = now
-                self._prune()
             if self._is_over(statuses):
                 log.info("all files are over")
                 return
 
     def stop(self) -> None:
         """End everything: what goes on is kept and sent."""
-        with self._lock:
-            for running in self._running.values():
-                running.reader.stop(0.0)
-            deadline = time.monotonic() + STOPPING
-            for running in self._running.values():
-                running.reader.stop(max(0.0, deadline - time.monotonic()))
-                running.camera.close()
-            self._running.clear()
+        self._over.set()
+        self._end(list(self._running.values()))
         self._models.stop()
         self._clips.stop()
         stop_sinks(self._sinks)
+        if self._keeper.is_alive():
+            self._keeper.join(STOPPING)
         self.store.close()
         self._owner.close()
 
     def _take(self, config: WatchConfig) -> None:
-        """Bring the running cameras up to a file: those that did not change go on undisturbed."""
+        """Bring the running cameras up to a file: those that did not change go on undisturbed.
+
+        Detectors are loaded, and readers end, while the page and the other cameras go on.
+        """
+        shared = Counter(config.model_of(name) for name in config.cameras)
+        alone = {name: shared[config.model_of(name)] == 1 for name in config.cameras}
+        before = dict(self._running)
+        stay = {
+            name: running
+            for name, running in before.items()
+            if name in alone and (running.config, running.model) == (config.cameras[name], config.model_of(name))
+        }
+        changed = [name for name in alone if name not in stay or stay[name].alone != alone[name]]
+        looks = {name: self._look(config, name, alone[name]) for name in changed}
+        for name, look in looks.items():
+            if lines := check_parts(name, config.cameras[name], look.analyser.model.resolutions):
+                raise InputError(lines[0])
+        self._end([running for name, running in before.items() if name not in stay])
+        for name in looks.keys() & stay.keys():
+            stay[name].alone = alone[name]
+            stay[name].camera.set_view(looks[name].view)
+        made = {name: self._made(name, config, looks[name], alone[name]) for name in alone if name not in stay}
         with self._lock:
-            shared = [config.model_of(name) for name in config.cameras]
-            looks = {}
-            for name, camera in config.cameras.items():
-                model = config.model_of(name)
-                running = self._running.get(name)
-                if running and (running.config, running.model) == (camera, model):
-                    continue
-                look = self._models.look(model, name, camera, shared.count(model) == 1)
-                if lines := check_parts(name, camera, look.analyser.model.resolutions):
-                    raise InputError(lines[0])
-                looks[name] = model, look
-            for name in self._running.keys() - config.cameras.keys() | looks.keys() & self._running.keys():
-                self._end(name)
-            for name, (model, look) in looks.items():
-                camera, status = config.cameras[name], CameraStatus(name, address_of(config.cameras[name].source))
-                recorder = ClipRecorder(camera, self._clips)
-                made = Camera(status, camera, look, self._tell, recorder, partial(self._note, name))
-                if name in self._thresholds:
-                    made.set_rule(self._thresholds[name])
-                reader = CameraReader(status, camera.source, made)
-                self._running[name] = Running(camera, model, made, reader)
-                reader.start()
-            self._models.drop_unused()
-            self.config = config
+            self._running, self.config = {name: (stay | made)[name] for name in alone}, config
+        for running in made.values():
+            running.reader.start()
+        self._models.drop_unused()
         self._publish("cameras", {"names": list(config.cameras)})
 
-    def _end(self, name: str) -> None:
-        running = self._running.pop(name)
-        running.reader.stop(STOPPING)
-        running.camera.close()
+    def _look(self, config: WatchConfig, name: str, alone: bool) -> Look:
+        return self._models.look(config.model_of(name), name, config.cameras[name], alone)
+
+    def _made(self, name: str, config: WatchConfig, look: Look, alone: bool) -> Running:
+        """Return a camera that is ready to begin."""
+        camera = config.cameras[name]
+        status = CameraStatus(name, address_of(camera.source))
+        made = Camera(
+            status, camera, look, self._tell, ClipRecorder(camera, self._clips), partial(self._note, name)
+        )  # fmt: skip
+        if name in self._thresholds:
+            made.set_rule(self._thresholds[name])
+        return Running(camera, config.model_of(name), alone, made, CameraReader(status, camera.source, made))
+
+    def _end(self, ended: Sequence[Running]) -> None:
+        """End cameras together: they share the seconds for their readers."""
+        for running in ended:
+            running.reader.stop(0.0)
+        deadline = time.monotonic() + STOPPING
+        for running in ended:
+            running.reader.stop(max(0.0, deadline - time.monotonic()))
+            running.camera.close()
 
     def _follow_file(self) -> None:
         """Take the file anew where it has changed; a bad one leaves everything as it is."""
@@ -208,6 +224,8 @@ class Watch:
             self._take(config)
         except InputError as error:
             log.error("%s; the cameras stay as they were", error)
+        except Exception as error:  # whatever stands in a file, the watch goes on
+            log.exception("%s: cannot be taken (%s); the cameras stay as they were", self.path, in_one_line(error))
         else:
             log.info("%s: taken anew, %d cameras", self.path, len(config.cameras))
 
@@ -227,12 +245,15 @@ class Watch:
     def _note(self, camera: str, moment: float, score: float) -> None:
         self.store.add_scores(camera, [moment], [score])
 
-    def _prune(self) -> None:
+    def _keep_small(self) -> None:
+        """Remove what is old, now and then; in a thread of its own, since much may have to go."""
         storage = self.config.storage
-        try:
-            self.store.prune(time.time(), storage.days, int(storage.gigabytes * 1e9))
-        except OSError as error:
-            log.error("%s: old alarms are not removed (%s)", storage.path, error)
+        while not self._over.is_set():
+            try:
+                self.store.prune(time.time(), storage.days, int(storage.gigabytes * 1e9))
+            except (OSError, sqlite3.Error) as error:
+                log.error("%s: old alarms are not removed (%s)", storage.path, in_one_line(error))
+            self._over.wait(PRUNE_EVERY)
 
     # What the page needs
 
@@ -266,18 +287,20 @@ class Watch:
         """Return unix times and smoothed scores (T,) of a camera."""
         return self.store.scores(camera, since, until)
 
+    def _scheduled_scores(self, camera: str, since: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores of a camera at times at which it may raise alarms."""
+        times, scores = self.scores(camera, since, time.time())
+        minutes, which = np.unique(times // 60, return_inverse=True)
+        schedule = self._running[camera].config.schedule
+        kept = np.array([is_scheduled(schedule, 60 * minute) for minute in minutes], bool)[which]
+        return times[kept], scores[kept]
+
     def would_alarm(self, camera: str, threshold: float, since: float) -> int:
         """Return how many alarms the whole picture of a camera would have raised at a threshold."""
         times, scores = self._tried(camera, since // TRIED_FOR * TRIED_FOR)
-        if not len(times):
-            return 0
         rule = self._rule(camera, threshold)
-        even = np.arange(times[0], times[-1] + 1e-6, 0.2)  # scores come at uneven times
-        return len(
-            alarms_in(
-                np.interp(even, times, scores), AlarmRule(rule.threshold, rule.release, round(rule.cool_down / 0.2))
-            )
-        )
+        settings = AlarmRule(rule.threshold, rule.release, round(rule.cool_down / EVEN))
+        return sum(len(alarms_in(part, settings)) for part in stretches(times, scores).values())
 
     def set_threshold(self, camera: str, value: float | None) -> None:
         """Raise alarms of a camera from another smoothed score on; None for that of the file."""
@@ -285,8 +308,7 @@ class Watch:
             running = self._running[camera]
             if value is None:
                 self._thresholds.pop(camera, None)
-                shared = [self.config.model_of(name) for name in self.config.cameras].count(running.model)
-                rule = self._models.look(running.model, camera, running.config, shared == 1).rule
+                rule = self._look(self.config, camera, running.alone).rule
             else:
                 rule = self._thresholds[camera] = self._rule(camera, value)
             write_json(self.config.storage.path / THRESHOLDS, content_of(self._thresholds))
@@ -306,8 +328,8 @@ class Watch:
 
     def healthy(self) -> tuple[bool, str]:
         """Return whether analysis goes on, and what is wrong."""
-        if not self._models.alive():
-            return False, "analysis has ended"
+        if stuck := self._models.stuck():
+            return False, f"nothing is analysed by {', '.join(stuck)}"
         dead = [status.name for status in self.cameras() if status.state == CameraState.DEAD]
         if dead and len(dead) == len(self._running):
             return False, f"all cameras are dead: {', '.join(dead)}"
@@ -348,7 +370,7 @@ def owned(folder: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise InputError(f"{folder}: another watch uses it; expected a `storage.path` of its own") from None
+        raise InputError(f"{folder}: a watch uses it; stop that one, or give another `storage.path`") from None
     except OSError as error:  # some network folders know no locks
         log.warning("%s: cannot be locked (%s); two watches must not use it", folder, in_one_line(error))
     return file

@@ -130,7 +130,7 @@ class Camera:
         self._peaks: dict[str, Shown] = {}  # by alarm: its highest frame, until it is a snapshot
         self._kept: deque[_Kept] = deque()
         self._ready: dict[str, deque[tuple[float, float]]] = {name: deque() for name in self._smoothers}
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         status.threshold = look.rule.threshold if look.rule else None
         look.analyser.add(status.name, self._slot)
 
@@ -151,8 +151,24 @@ class Camera:
 
     def take(self, frame: Frame) -> None:
         """Take a frame that was wanted."""
+        missed = self._windows.missed
         for window in self._windows.take(frame.time, frame.seconds, frame.image):
             self._look.analyser.put(self._slot, window)
+        self.status.frames_dropped += self._windows.missed - missed
+        problem = self._slowness()
+        if problem and not self.status.problem:
+            log.warning("camera %s: %s", self.status.name, problem)
+        self.status.problem = problem
+
+    def _slowness(self) -> str:
+        if not self._windows.too_slow:
+            return ""
+        rate, needed = 1 / self._windows.interval, 1 / self._look.step
+        return f"{rate:.2g} frames a second: too slow for its detector, which sees frames {needed:.2g} a second"
+
+    def set_view(self, view: NormalView | None) -> None:
+        """Compare what the camera shows with another usual view from now on."""
+        self._check = ViewCheck(view) if view else None
 
     def rest(self) -> None:
         """No frame comes, for now or for ever: what goes on ends with what has come."""
@@ -167,6 +183,8 @@ class Camera:
     def close(self) -> None:
         """Analyse no longer; what goes on ends."""
         self._look.analyser.remove(self.status.name)
+        with self._lock:
+            self._closed = True
         self.rest()
 
     def _rules(self, rule: Rule | None) -> dict[str, Rule]:
@@ -182,16 +200,18 @@ class Camera:
 
     def _analysed(self, window: Window, score: float, maps: Maps) -> None:
         """Take what the detector says of a window."""
-        usual = self._check is None or self._check.update(window.frame, window.seconds) == State.USUAL
-        if self._check:
-            self.status.view = str(self._check.state)
+        check = self._check
+        usual = check is None or check.update(window.frame, window.seconds) == State.USUAL
+        self.status.view = str(check.state if check else State.USUAL)
         self.status.recent = [*self.status.recent[-RECENT + 1 :], score]
         shown = Shown(window.came, _small(window.frame), maps[max(maps)])
+        boxes = {name: part.highest(maps) for name, part in self._parts.items()}
+        values = {name: part.score(score, maps) for name, part in self._parts.items()}
+        values.setdefault("", self._whole.score(score, maps))
         with self._lock:
-            boxes = {name: part.highest(maps) for name, part in self._parts.items()}
+            if self._closed:
+                return
             self._kept.append(_Kept(shown, boxes))
-            values = {name: part.score(score, maps) for name, part in self._parts.items()}
-            values.setdefault("", self._whole.score(score, maps))
             for name, smoother in self._smoothers.items():
                 self._ready[name].extend(smoother.add(window.came, values[name]))
             self._follow(usual and is_scheduled(self.config.schedule, window.came))
@@ -226,7 +246,9 @@ class Camera:
 
 
 def check_parts(name: str, config: CameraConfig, resolutions: Sequence[int]) -> list[str]:
-    """Return a line for each zone of a camera in which no cell of the maps counts."""
+    """Return a line for each zone of a camera in which no cell of the maps counts, or for the whole picture."""
+    if Part(resolutions, config.masks).empty:
+        return [f"camera {name}: masks cover the whole picture; expected some of it to be left"]
     return [
         f"camera {name}: zone {zone}: masks cover it; expected a zone of which something is left"
         for zone, part in config.zones.items()

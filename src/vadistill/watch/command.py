@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vadistill.errors import InputError
 from vadistill.io.files import write_json
-from vadistill.watch.app import THRESHOLDS, Watch, read_thresholds
+from vadistill.watch.app import THRESHOLDS, Watch, owned, read_thresholds
 from vadistill.watch.config import read_config
 from vadistill.watch.refit import content_of, fit_camera
 from vadistill.watch.store import Store
@@ -34,6 +34,7 @@ def fit(path: Path) -> None:
     """
     config = read_config(path)
     store, kept = Store(config.storage.path), config.storage.path / THRESHOLDS
+    owner = owned(config.storage.path)  # a watch would write its own thresholds over these
     rules, errors = read_thresholds(kept), []
     for name in config.cameras:
         try:
@@ -49,6 +50,7 @@ def fit(path: Path) -> None:
         )
     write_json(kept, content_of(rules))
     store.close()
+    owner.close()
     if errors:
         raise InputError("; ".join(errors))
 

@@ -32,7 +32,8 @@ DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 class Section(BaseModel):
     """A part of the file; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)  # inputs hold secrets
+    # Inputs hold secrets.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class Rtsp(Section):
@@ -240,11 +241,15 @@ def read_config(path: str | Path) -> WatchConfig:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: missing; expected a file of cameras (docs/watch.md)") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # Dates that are none, numbers of thousands of digits, brackets within brackets: YAML's own errors are not all.
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not a YAML file ({in_one_line(error)})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected keys such as cameras; found {type(content).__name__}")
-    content = _with_variables(content, path, ())
+    try:
+        content = _with_variables(content, path, ())
+    except RecursionError:
+        raise InputError(f"{path}: a part of it holds itself; expected a plain file") from None
     try:
         return WatchConfig.model_validate(content)
     except ValidationError as error:
@@ -259,6 +264,8 @@ def masked(url: str) -> str:
     """Return an address without its credentials and its query: what may be shown and logged."""
     try:
         parts = urlsplit(url)
+        if "@" in parts.path + parts.query + parts.fragment:  # what is before it may be the rest of a password
+            return "***"
         place = parts.netloc.rpartition("@")
         host = f"***@{place[2]}" if place[1] else place[2]
         return urlunsplit((parts.scheme, host, parts.path, "***" if parts.query else "", ""))
@@ -278,6 +285,7 @@ def _of_scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
     try:
         parts = urlsplit(url.get_secret_value())
         good = parts.scheme.lower() in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        good &= "@" not in parts.path + parts.query and not parts.fragment  # a password that is not encoded
     except ValueError:
         good = False  # the port is no number: often the rest of a password; so it is not shown
     if not good:

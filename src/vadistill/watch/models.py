@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from vadistill.errors import InputError
+from vadistill.errors import InputError, in_one_line
 from vadistill.inference.detector import FrameDetector, load
 from vadistill.inference.video_events import AlarmSettings, alarm_settings
 from vadistill.watch.analyser import Analyser
@@ -66,9 +66,9 @@ class Models:
                 analyser.stop()
                 del self._loaded[path]
 
-    def alive(self) -> bool:
-        """Return whether all of their threads are."""
-        return all(analyser.is_alive() for _, analyser in self._loaded.values())
+    def stuck(self) -> list[str]:
+        """Return the detectors that analyse nothing, though windows wait."""
+        return [str(path) for path, (_, analyser) in list(self._loaded.items()) if analyser.stuck]
 
     def stop(self) -> None:
         """End all of them."""
@@ -81,7 +81,10 @@ class Models:
 
     def _detector(self, path: Path) -> tuple[FrameDetector, Analyser]:
         if path not in self._loaded:
-            detector = load(path, self._backend)
+            try:
+                detector = load(path, self._backend)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read ({in_one_line(error)})") from error
             analyser = Analyser(str(path), detector.backend, self._batch)
             analyser.start()
             log.info("%s: %s", path, detector.backend.name)

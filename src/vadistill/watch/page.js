@@ -174,6 +174,8 @@ function addRow(alarm) {
   at("none").hidden = true
   return row
 }
+// The picture changes with the peak, and browsers keep what they have got.
+const shot = alarm => `/files/${alarm.snapshot}?peak=${alarm.peak}`
 function showRow(row) {
   const { alarm } = row, isOn = alarm.phase !== "end", isWrong = alarm.feedback === false, high = 1.15 * Math.max(alarm.score, alarm.threshold)
   row.item.className = `alarm${isOn ? " going" : ""}${isWrong ? " wrong" : ""}`
@@ -186,8 +188,8 @@ function showRow(row) {
   row.judge.textContent = isWrong ? "Undo" : "Not an alarm"
   row.judge.setAttribute("aria-label", `${row.judge.textContent}: ${place(alarm)}, ${clock(alarm.start)}`)
   row.view.setAttribute("aria-label", `Show ${place(alarm)}, ${clock(alarm.start)}`)
-  if (alarm.snapshot && row.picture.getAttribute("src") !== `/files/${alarm.snapshot}`) {
-    row.picture.src = `/files/${alarm.snapshot}`
+  if (alarm.snapshot && row.picture.getAttribute("src") !== shot(alarm)) {
+    row.picture.src = shot(alarm)
     row.picture.hidden = false
     const [x, y, width, height] = alarm.box  // the place stays in view where the picture is cut
     row.picture.style.objectPosition = `${100 * (x + width / 2)}% ${100 * (y + height / 2)}%`
@@ -224,7 +226,7 @@ at("only").onchange = () => {
 
 function openClip(row) {
   alarmShown = row
-  at("film").poster = row.alarm.snapshot ? `/files/${row.alarm.snapshot}` : ""
+  at("film").poster = row.alarm.snapshot ? shot(row.alarm) : ""
   showClip(row)
   at("clip").showModal()
 }
@@ -311,7 +313,7 @@ at("threshold").oninput = async () => {
     opened.wanted = null
     try {
       const { alarms } = await ask(`/api/cameras/${camera.state.name}/threshold?value=${value}`)
-      if (opened.camera === camera && !at("use").disabled) at("would").textContent = `From ${short(value)} on, this would have been ${many(alarms, "alarm")} in the last 24 hours.`
+      if (opened.camera === camera && !at("use").disabled) at("would").textContent = `From ${short(value)} on, the whole picture would have had ${many(alarms, "alarm")} in the last 24 hours.`
     } catch (error) { at("would").textContent = `This cannot be told: ${error.message}` }
   }
   opened.asking = false

@@ -41,7 +41,7 @@ class CameraReader(threading.Thread):
         super().__init__(name=f"reader of {status.name}", daemon=True)
         self._status, self._source, self._taker = status, source, taker
         self._over = threading.Event()
-        self._heard = time.monotonic()
+        self._heard, self._failure = time.monotonic(), ""
 
     def stop(self, seconds: float = 2.0) -> None:
         """End it, and wait for at most so many seconds; a read that blocks is left to its own time-out."""
@@ -52,7 +52,7 @@ class CameraReader(threading.Thread):
     def check(self) -> None:
         """Say that the camera is dead where no frame has come for a while, also while a read blocks."""
         if self._status.state != CameraState.ENDED and time.monotonic() - self._heard > SILENT:
-            self._say(CameraState.DEAD, self._status.problem or f"no frame for {SILENT:g} seconds")
+            self._say(CameraState.DEAD, self._failure or f"no frame for {SILENT:g} seconds")
 
     def run(self) -> None:
         """Read, and connect again."""
@@ -79,7 +79,7 @@ class CameraReader(threading.Thread):
         for frame in frames_of(self._source, self._over):
             if self._over.is_set():
                 return
-            self._heard = time.monotonic()
+            self._heard, self._failure = time.monotonic(), ""
             self._status.frames_in += 1
             self._status.last_frame = frame.time
             if self._status.state != CameraState.LIVE:
@@ -91,7 +91,7 @@ class CameraReader(threading.Thread):
         """Note what is wrong; the first time, the log gets it, too."""
         if self._status.problem != text:
             log.warning("camera %s: %s", self._status.name, text)
-        self._status.problem = text
+        self._status.problem = self._failure = text
         if isinstance(self._source, File) or time.monotonic() - self._heard > SILENT:
             self._say(CameraState.DEAD, text)
 

@@ -37,7 +37,7 @@ class Fitted(NamedTuple):
     hours: float
 
 
-def stretches(times: np.ndarray, scores: np.ndarray, left_out: Iterable[tuple[float, float]]) -> FrameScores:
+def stretches(times: np.ndarray, scores: np.ndarray, left_out: Iterable[tuple[float, float]] = ()) -> FrameScores:
     """Return the stretches of scores without gaps, at even times, and without some intervals.
 
     Args:

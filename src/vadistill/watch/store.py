@@ -29,6 +29,7 @@ MOST_SCORES, MOST_ALARMS = 200_000, 10_000  # that wait in memory for space; the
 PAUSE = 10.0  # seconds without a score that end an alarm which was cut off
 DAY = 86400.0
 REMOVED_AT_ONCE = 4 * 3600.0  # seconds of scores of one camera; others can write between
+FORGOTTEN_AT_ONCE = 100  # files that are gone; others can write between
 HALF_WRITTEN = 3600.0  # seconds after which a file that no alarm knows is removed
 ORDER = {Phase.START: 0, Phase.UPDATE: 1, Phase.END: 2}
 TABLES = """
@@ -202,9 +203,13 @@ class Store:
         """
         ended = []
         for row in self._rows("select * from alarms where phase != ?", str(Phase.END)):
+            try:
+                end = self._last_score(row["camera"], row["peak"], moment)
+            except InputError as error:
+                log.error("%s: alarm %s ends at its peak", error, row["id"])
+                end = row["peak"]
             box = (row["x"], row["y"], row["width"], row["height"])
             kept = {name: row[name] for name in COLUMNS.split(", ") if name not in ("x", "y", "width", "height")}
-            end = self._last_score(row["camera"], row["peak"], moment)
             alarm = Alarm(**{**kept, "phase": Phase.END, "end": end, "box": box})
             self.save(alarm)
             ended.append(alarm)
@@ -240,15 +245,22 @@ class Store:
             self._note_success()
 
     def scores(self, camera: str, since: float, until: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return unix times (T,) and smoothed scores (T,) of a camera between two unix times."""
+        """Return unix times (T,) and smoothed scores (T,) of a camera between two unix times.
+
+        Raises:
+            InputError: The database is damaged there.
+        """
         self.flush()
         with self._read_lock:
             cursor = self._reader.cursor()
             cursor.row_factory = None  # plain tuples take half the time; a day has 400,000 of them
-            rows = cursor.execute(
-                "select time, score from scores where camera = ? and time between ? and ? order by time",
-                (camera, since, until),
-            ).fetchall()
+            try:
+                rows = cursor.execute(
+                    "select time, score from scores where camera = ? and time between ? and ? order by time",
+                    (camera, since, until),
+                ).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise InputError(f"{self._path}: scores cannot be read ({in_one_line(error)})") from error
         times, scores = np.array(rows, np.float64).reshape(-1, 2).T
         return times, scores
 
@@ -296,16 +308,25 @@ class Store:
         known = {row["id"] for row in self._rows("select id from alarms where start >= ? or phase != ?", before, end)}
         removed = self._remove_files(now, known | late, most_bytes - min(self._size(), most_bytes // 2))
         self.flush()
+        with self._lock:
+            self._kept(
+                lambda: self._database.execute("delete from alarms where start < ? and phase = ?", (before, end))
+            )
+        for first in range(0, len(removed), FORGOTTEN_AT_ONCE):
+            self._forget(removed[first : first + FORGOTTEN_AT_ONCE])
+        self._remove_scores(before)
+        self._shrink_scores(most_bytes // 2)
+
+    def _forget(self, removed: Sequence[Path]) -> None:
+        """Note that files are gone, by their alarms' ids, by which rows are found without reading all."""
 
         def forget() -> None:
-            self._database.execute("delete from alarms where start < ? and phase = ?", (before, end))
-            for column in ("snapshot", "clip"):
-                self._database.executemany(f"update alarms set {column} = '' where {column} = ?", removed)
+            for folder, column in ((SNAPSHOTS, "snapshot"), (CLIPS, "clip")):
+                ids = [(path.stem,) for path in removed if path.parent.name == folder]
+                self._database.executemany(f"update alarms set {column} = '' where id = ?", ids)
 
         with self._lock:
             self._kept(forget)
-        self._remove_scores(before)
-        self._shrink_scores(most_bytes // 2)
 
     def _shrink_scores(self, most_bytes: int) -> None:
         """Remove the oldest scores, until the database has no more bytes than that or nothing can be removed."""
@@ -333,8 +354,8 @@ class Store:
         while (camera := self._rows("select min(camera) from scores where camera > ?", camera)[0][0]) is not None:
             yield camera
 
-    def _remove_files(self, now: float, known: set[str], most_bytes: int) -> list[tuple[str]]:
-        """Remove files of no known alarm, and the oldest ones beyond a size; return the latter's relative paths."""
+    def _remove_files(self, now: float, known: set[str], most_bytes: int) -> list[Path]:
+        """Remove files of no known alarm, and the oldest ones beyond a size; return the latter."""
         files, removed = [], []
         for file in self._files():
             if file.path.stem in known or now - file.written < HALF_WRITTEN:
@@ -348,7 +369,7 @@ class Store:
             if not file.path.name.startswith("."):  # it is being written
                 file.path.unlink(missing_ok=True)
                 total -= file.size
-                removed.append((file.path.relative_to(self.folder).as_posix(),))
+                removed.append(file.path)
         return removed
 
     def _files(self) -> list[_File]:

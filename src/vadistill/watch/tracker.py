@@ -73,6 +73,9 @@ class Tracker:
             box: Place with the highest raw score in that frame, as shares of the frame.
             allowed: Whether an alarm may start or go on: by schedule and view.
         """
+        if time < self._held:  # the machine's clock was set back
+            yield from self.flush()
+            self._held = time
         rule = self.rule
         if not allowed or score < rule.release:
             self._in_run = False
@@ -97,7 +100,8 @@ class Tracker:
             yield replace(self._open, phase=Phase.UPDATE)
 
     def flush(self) -> Iterator[Alarm]:
-        """End the alarm that is open, if there is one."""
+        """End the alarm that is open, if there is one; the next high score begins another."""
+        self._in_run = False
         if self._open:
             ended = replace(self._open, phase=Phase.END, end=self._held)
             self._open = None

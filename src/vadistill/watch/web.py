@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 
@@ -10,11 +12,13 @@ from vadistill.watch.config import WebConfig
 from vadistill.watch.web_access import Access
 from vadistill.watch.web_answers import add_headers, errors
 from vadistill.watch.web_desk import Desk
+from vadistill.watch.web_door import Door
 from vadistill.watch.web_routes import Routes
 
 __all__ = ["Desk", "WebServer"]
 BODY = 4096  # bytes of a request at most
 STARTS = 15.0  # seconds within which the server listens
+KEPT = 30.0  # seconds that a connection is kept for another request
 LINGERS = 0.5  # seconds that an answer on its way may take when the server ends
 
 
@@ -67,16 +71,19 @@ class WebServer(threading.Thread):
             self._loop.close()
 
     async def _serve(self) -> None:
-        runner = web.AppRunner(self._made(), access_log=None, shutdown_timeout=LINGERS)
+        runner = web.AppRunner(self._made(), access_log=None, shutdown_timeout=LINGERS, keepalive_timeout=KEPT)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._config.address, self._config.port).start()
-            self.port, self._failure = runner.addresses[0][1], ""
+            door = Door(cast(Callable[[], asyncio.Protocol], runner.server))
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(door, self._config.address, self._config.port, reuse_address=True)
+            self.port, self._failure = server.sockets[0].getsockname()[1], ""
         except (OSError, UnicodeError) as error:
             self._failure = (isinstance(error, OSError) and error.strerror) or in_one_line(error)
         self._ready.set()
         if not self._failure:
             await self._over.wait()
+            server.close()
         await runner.cleanup()
 
     def _made(self) -> web.Application:

@@ -18,7 +18,7 @@ from vadistill.watch.web_streams import Streams
 
 PAGE, STYLE = Path(__file__).with_name("page.html"), Path(__file__).with_name("page.css")
 SCRIPTS = [Path(__file__).with_name(name) for name in ("page_curves.js", "page.js")]
-MOST_ALARMS, MOST_SECONDS, MOST_POINTS = 500, 7 * 86400.0, 2000
+MOST_ALARMS, MOST_SECONDS, MOST_POINTS = 500, 86400.0, 2000
 MOST_SCORE, MOST_TIME = 1e9, 1e12
 FILES = {".jpg": "image/jpeg", ".mp4": "video/mp4"}
 SHOWN = [field.name for field in fields(CameraStatus) if field.name != "recent"]

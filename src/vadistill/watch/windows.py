@@ -14,6 +14,7 @@ from vadistill.windows.shape import NO_FLOW, window_shape
 
 MOMENT = 1e-6  # seconds
 LATE = 2.0  # intervals between frames, and half a window's step, by which a frame may be late
+TOO_SLOW = 1.9  # steps between frames from which on hardly any window has frames of its own
 AVERAGED = 0.1  # share of the newest interval in the average one
 
 
@@ -52,7 +53,7 @@ class WindowMaker:
         flow: Preset of the flow beside the frames, or ``none``.
 
     Attributes:
-        missed: Windows that were due and got no frames in time.
+        missed: Windows that were due and got no frames in time, or one frame at two places: it would see no motion.
         interval: Average seconds between frames of the stream; 0 before two have come.
     """
 
@@ -64,7 +65,7 @@ class WindowMaker:
         unit = min((abs(offset) for offset in offsets if offset), default=1)
         self._offsets = [offset / unit * step for offset in offsets]
         self._middle = list(offsets).index(0)
-        self._period, self._half = 1 / rate, step / 2
+        self._period, self._step, self._half = 1 / rate, step, step / 2
         self._planes = _flow_planes(flow)
         self._last: float | None = None
         self._begin(0.0)
@@ -95,6 +96,10 @@ class WindowMaker:
             parts = self._waiting.get(due.number)
             if parts is None:  # one of its frames was missed
                 continue
+            if any(image is resized for image, _ in parts.values()):
+                self.missed += 1
+                del self._waiting[due.number]
+                continue
             parts[due.place] = resized, gray
             if due.place == self._middle:
                 self._middles[due.number] = came, seconds, frame
@@ -105,6 +110,11 @@ class WindowMaker:
         for number in self._middles.keys() - self._waiting.keys():
             del self._middles[number]
         return made
+
+    @property
+    def too_slow(self) -> bool:
+        """Return whether a window's frames lie nearer to each other than those of the stream."""
+        return self.interval > TOO_SLOW * self._step
 
     def _begin(self, seconds: float) -> None:
         """Forget what waits: the stream begins here, or goes on here behind a gap."""

@@ -1,6 +1,7 @@
 """Alarms as events of Frigate, by its HTTP API (POST /api/events/<camera>/<label>/create, PUT /api/events/<id>/end)."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,22 @@ from vadistill.watch.sinks.base import Refused, Retry
 from vadistill.watch.sinks.http import request
 from vadistill.watch.sinks.memory import Memory
 
+log = logging.getLogger(__name__)
 HEADERS = {"Content-Type": "application/json"}
 COLOR = [231, 76, 60]  # of the box
 MOST_OPEN = 1000  # events that are remembered; more are of alarms whose end never came
 WRITTEN_AFTER = 1.0  # seconds until it is asked again for an event that Frigate does not know yet
 
 
+class Unknown(Retry):
+    """Frigate does not know an event: not yet, or not any more."""
+
+
 class FrigateSink:
     """Creates an event at the start of an alarm, and ends it at its end.
 
-    An event without an end goes on in Frigate for ever, so that open ones are remembered between runs.
+    An event without an end goes on in Frigate for ever. So open ones are remembered between runs, and what Frigate did
+    not take in time is tried again with every status.
 
     Args:
         config: Its part of the file.
@@ -37,6 +44,8 @@ class FrigateSink:
         self._memory = Memory(storage, "frigate", self._url)
         kept = self._memory.content
         self._events: dict[str, str] = dict(kept) if isinstance(kept, dict) else {}  # Frigate's ids by ours
+        # Ends that Frigate has not taken; of the last run all, since alarms do not go on over a restart.
+        self._left: dict[str, float | None] = dict.fromkeys(self._events)
 
     def send(self, alarm: Alarm) -> None:
         """Create or end the event; updates change nothing in Frigate.
@@ -48,15 +57,31 @@ class FrigateSink:
         if alarm.phase == Phase.START:
             self._remember({**self._events, alarm.id: self._create(alarm)})
         elif alarm.phase == Phase.END and alarm.id in self._events:
-            try:
-                self._finish(self._events[alarm.id], alarm.end)
-            except Refused:
-                self._forget(alarm.id)
-                raise
-            self._forget(alarm.id)
+            self._left[alarm.id] = alarm.end
+            self._end(alarm.id)
 
     def status(self, cameras: Sequence[CameraStatus]) -> None:
-        """Frigate knows the state of its cameras itself."""
+        """End events whose end was not taken; Frigate knows the state of its cameras itself.
+
+        Raises:
+            Retry: Frigate does not answer.
+        """
+        for alarm in list(self._left):
+            try:
+                self._end(alarm)
+            except Unknown:  # by now it would know it: somebody has removed it
+                self._forget(alarm)
+            except Refused as error:
+                log.warning("%s: %s", self.name, error)
+
+    def _end(self, alarm: str) -> None:
+        """End an event, and forget it where Frigate takes that or never will."""
+        try:
+            self._finish(self._events[alarm], self._left[alarm])
+        except Refused:
+            self._forget(alarm)
+            raise
+        self._forget(alarm)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -93,7 +118,7 @@ class FrigateSink:
             self._request("PUT", path, {"end_time": moment})
         except Refused as error:
             if error.status == 404:  # it writes an event some moments after it has said its id
-                raise Retry(str(error), WRITTEN_AFTER) from None
+                raise Unknown(str(error), WRITTEN_AFTER) from None
             if error.status not in (400, 422):
                 raise
             self._request("PUT", path, {})
@@ -104,6 +129,7 @@ class FrigateSink:
 
     def _remember(self, events: dict[str, str]) -> None:
         self._events = dict(list(events.items())[-MOST_OPEN:])
+        self._left = {alarm: end for alarm, end in self._left.items() if alarm in self._events}
         self._memory.write(self._events)
 
     def _forget(self, alarm: str) -> None:
