@@ -313,7 +313,7 @@ at("threshold").oninput = async () => {
     opened.wanted = null
     try {
       const { alarms } = await ask(`/api/cameras/${camera.state.name}/threshold?value=${value}`)
-      if (opened.camera === camera && !at("use").disabled) at("would").textContent = `From ${short(value)} on, the whole picture would have had ${many(alarms, "alarm")} in the last 24 hours.`
+      if (opened.camera === camera && !at("use").disabled) at("would").textContent = `From ${short(value)} on, this would have been ${many(alarms, "alarm")} of the whole picture in the last 24 hours.`
     } catch (error) { at("would").textContent = `This cannot be told: ${error.message}` }
   }
   opened.asking = false
