@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
 from benchmarks.adapt import in_percent
 
 from vadistill.datasets.labels import read_labels
