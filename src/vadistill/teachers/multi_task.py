@@ -38,7 +38,8 @@ class SharedNetwork(nn.Module):
                 # Batch normalisation has its own bias.
                 layers += [nn.Conv3d(before, width, 3, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU()]
                 before = width
-            layers.append(nn.MaxPool3d((1, 2, 2)))
+            # Pooled first, the last ReLU has a quarter of the values; the result is the same.
+            layers.insert(-1, nn.MaxPool3d((1, 2, 2)))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, sequences: Tensor) -> Tensor:
