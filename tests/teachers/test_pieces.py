@@ -1,11 +1,13 @@
-"""A processor measures objects in pieces that fit its cache: they have the terms that they have as one batch."""
+"""What makes teachers faster on a processor leaves their terms as they are: pieces of a batch, pooling by frame."""
 
 import pytest
 import torch
 from teacher_objects import CLASSES, walkers
+from torch import nn
 
 from vadistill.settings import section
 from vadistill.teachers.base import PIXELS_AT_ONCE
+from vadistill.teachers.multi_task import FramePool
 from vadistill.teachers.registry import build
 
 SIDE = 32
@@ -31,3 +33,18 @@ def test_objects_in_pieces_have_the_terms_and_features_of_one_batch(name, count,
     if name == "multi_task":
         assert torch.equal(found[1], whole[1])
     assert count == 1 or len(found[0].unique(dim=0)) == count  # a wrong order would show
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_by_frame_is_pooling_in_space_gradients_too(layout, dtype):
+    rng = torch.Generator().manual_seed(0)
+    values = torch.randint(-2, 3, (2, 4, 7, 8, 8), generator=rng).to(dtype)  # few values, so that squares have ties
+    weights = torch.rand(2, 4, 7, 4, 4, generator=rng).to(dtype)
+    found = []
+    for pool in (FramePool(), nn.MaxPool3d((1, 2, 2))):
+        sequences = values.clone(memory_format=layout).requires_grad_()
+        pooled = pool(sequences)
+        (pooled * weights).sum().backward()
+        found.append((pooled, sequences.grad))
+    assert all(map(torch.equal, *found))
