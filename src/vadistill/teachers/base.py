@@ -21,6 +21,9 @@ Batch = dict[str, Tensor]
 - ``confidence`` (N,) and ``probabilities`` (N, C) float32, of the detector.
 """
 
+PIXELS_AT_ONCE = 8 * 64 * 64
+"""Of crops that a processor measures at once: what a network keeps of more would not stay in its cache."""
+
 Loss = Callable[[Batch, torch.Generator], dict[str, Tensor]]
 
 
@@ -159,10 +162,23 @@ class Teacher(nn.Module, ABC):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return terms (N, K) and features (N, D) of the objects; leaves the teacher in evaluation mode."""
+        """Return terms (N, K) and features (N, D) of the objects; leaves the teacher in evaluation mode.
+
+        On a processor the batch is measured in pieces (``PIXELS_AT_ONCE``), on a GPU as a whole. An object's terms do
+        not depend on the others of its piece but by the rounding of float32.
+        """
         self.eval()
-        return self.measure(batch)
+        pieces = [batch] if batch["box"].is_cuda else _pieces(batch, self.scoring_crops().side)
+        terms, features = zip(*map(self.measure, pieces), strict=True)
+        return torch.cat(terms), torch.cat(features)
 
     def score(self, batch: Batch) -> Tensor:
         """Return the terms (N, K) alone, without the features; otherwise as ``predict``."""
         return self.predict(batch)[0]
+
+
+def _pieces(batch: Batch, side: int) -> list[Batch]:
+    """Return the objects (N, ...) with crops of a side in pixels, in their order, in pieces for a processor's cache."""
+    count = max(1, PIXELS_AT_ONCE // side**2)
+    pieces = zip(*(values.split(count) for values in batch.values()), strict=True)
+    return [dict(zip(batch, piece, strict=True)) for piece in pieces]

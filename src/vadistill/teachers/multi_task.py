@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
@@ -27,6 +28,19 @@ CONVOLUTIONS = {"shallow": 1, "deep": 2, "deeper": 3}
 IMAGENET_SAMPLE, CHUNK = 2000, 64  # objects
 
 
+class FramePool(nn.Module):
+    """Halves height and width of (N, C, L, S, S) as ``MaxPool3d((1, 2, 2))`` does, but faster in channels last.
+
+    The maxima are of the frames' own type, too, where autocast would compute those of ``MaxPool3d`` in float32.
+    """
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """Return the maxima (N, C, L, S/2, S/2) of squares of 2 x 2 pixels."""
+        frames = sequences.transpose(1, 2)
+        pooled = F.max_pool2d(frames.flatten(0, 1), 2)
+        return pooled.unflatten(0, frames.shape[:2]).transpose(1, 2)
+
+
 class SharedNetwork(nn.Module):
     """3D CNN: three stages of convolutions, each halving height and width; then the mean over time."""
 
@@ -38,7 +52,9 @@ class SharedNetwork(nn.Module):
                 # Batch normalisation has its own bias.
                 layers += [nn.Conv3d(before, width, 3, padding=1, bias=False), nn.BatchNorm3d(width), nn.ReLU()]
                 before = width
-            layers.append(nn.MaxPool3d((1, 2, 2)))
+            # Pooled first, the last ReLU has a quarter of the values; the result is the same.
+            layers.insert(-1, FramePool())
+        layers[-2] = nn.MaxPool3d((1, 2, 2))  # in float32 on a processor, as is the mean over time
         self.layers = nn.Sequential(*layers)
 
     def forward(self, sequences: Tensor) -> Tensor:
