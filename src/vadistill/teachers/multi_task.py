@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
@@ -37,7 +37,7 @@ class FramePool(nn.Module):
     def forward(self, sequences: Tensor) -> Tensor:
         """Return the maxima (N, C, L, S/2, S/2) of squares of 2 x 2 pixels."""
         frames = sequences.transpose(1, 2)
-        pooled = F.max_pool2d(frames.flatten(0, 1), 2)
+        pooled = functional.max_pool2d(frames.flatten(0, 1), 2)
         return pooled.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
