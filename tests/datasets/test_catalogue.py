@@ -87,6 +87,38 @@ def test_a_variant_shares_the_files_that_it_does_not_change():
     assert known["student"].files("pretrained") == ["results/student/student/pretrained.pt"]
 
 
+@pytest.mark.parametrize("changed", ["validation", "synthetic"])
+def test_other_synthetic_clips_train_no_other_teacher(changed):
+    known = catalogue()
+    known.config["datasets"]["other"] = {"variant_of": "demo", changed: {"seed": 9}}
+    for split in ("train", "synthetic", "validation", "test"):
+        for product in ("model", "calibration"):
+            (path,) = known["other"].files(product, split, ["multi_task"])
+            assert path.startswith("results/demo/")
+        home = "other" if split == changed else "demo"
+        assert known["other"].files("scores", split, ["multi_task"])[0].startswith(f"results/{home}/")
+
+
+def test_the_student_neither_learns_from_unseen_kinds_nor_is_selected_by_them():
+    unseen = catalogue(distillation={"unseen_kinds": ["fast", "pasted"]})["demo"]
+    kinds = [path.split(".")[-2] for path in unseen.learned if "/synthetic/" in path]
+    assert sorted(set(kinds)) == ["backward", "misplaced"] and len(kinds) == 8
+    assert unseen.learned[:5] == unseen.files("frames", "train")
+    assert {name.rpartition(".")[2] for name in unseen.selecting} == {"backward", "misplaced"}
+    own = catalogue()["demo"]
+    assert own.learned == own.files("frames", "train") + own.files("frames", "synthetic")
+    every = catalogue(distillation={"unseen_kinds": ["pasted", "misplaced", "fast", "backward"]})["demo"]
+    assert every.learned == catalogue(distillation={"synthetic": False})["demo"].learned == own.files("frames", "train")
+    with pytest.raises(InputError, match=r"demo: distillation\.unseen_kinds leaves no validation clip"):
+        _ = every.selecting
+
+
+def test_without_a_common_kind_there_is_no_judge():
+    known = catalogue(validation={"kinds": ["fast"]}, synthetic={"kinds": ["pasted"]})
+    with pytest.raises(InputError, match=r"demo: synthetic\.kinds and validation\.kinds have none in common"):
+        known.ablation_groups("judge", "demo")
+
+
 def test_boxes_lie_with_who_makes_the_frames_of_their_clips():
     known = catalogue()
     known.config["datasets"]["other"] = {"variant_of": "demo", "validation": {"seed": 9}}

@@ -8,7 +8,13 @@ import yaml
 
 from vadistill.errors import InputError
 from vadistill.report.ablation import ablation_plot
-from vadistill.settings.ablation import SDMAE_VARIANTS, ablation_runs, configured_variant, sdmae_ablation_runs
+from vadistill.settings.ablation import (
+    SDMAE_VARIANTS,
+    ablation_runs,
+    configured_variant,
+    judge_runs,
+    sdmae_ablation_runs,
+)
 from vadistill.settings.check import check
 from vadistill.settings.stages import dataset_section, shared_from
 
@@ -96,6 +102,33 @@ def test_sdmae_has_every_variant_with_every_seed_and_nothing_else_changes():
         assert shared_from(config, f"demo.ablation.sdmae_{variant}.5", "trivial", "test") == "demo"
     config, _ = expanded(sdmae={"score": "released"})
     assert "no_self_distillation" not in {variant for variant, _ in sdmae_ablation_runs(config, "demo").values()}
+
+
+def test_the_judge_leaves_out_each_kind_once_and_shares_all_targets():
+    config = copy.deepcopy(CONFIG)
+    demo = config["datasets"]["demo"]
+    demo["ablation"] = {"seeds": [4, 5], "epochs": 2, "judged": ["flowing", "frames_1"]}
+    demo |= {"synthetic": {"kinds": ["fast", "hurried", "pasted"]}, "validation": {"kinds": ["pasted", "fast"]}}
+    changed = {"student": {"flow": "fast"}, "distillation": {"epochs": 7}, "validation": {"seed": 9}}
+    config["datasets"]["flowing"] = {"variant_of": "demo", **changed}
+    check(config)
+    runs = judge_runs(config, "demo")
+    config["datasets"] |= {name: entry for name, (_, entry) in runs.items()}
+    names = [f"{v}.{k}" for v in ("adversarial", "flowing", "frames_1") for k in ("fast", "pasted") for _ in range(2)]
+    assert [group for group, _ in runs.values()] == names
+    for name, (group, _) in runs.items():
+        variant, kind = group.split(".")
+        own = dataset_section(config, name, "distillation")
+        assert (own.unseen_kinds, own.epochs, own.seed) == ((kind,), 2, int(name[-1]))
+        assert (dataset_section(config, name, "student").flow == "fast") == (variant == "flowing")
+        for product, split in (("frames", "synthetic"), ("frames", "validation"), ("maps", "synthetic")):
+            assert shared_from(config, name, product, split, "multi_task") == "demo"
+    assert shared_from(config, "demo.judge.frames_1.pasted.5", "pretrained") == "demo.judge.frames_1.fast.4"
+
+
+def test_what_is_judged_is_a_known_variant():
+    with pytest.raises(InputError, match=r"datasets\.demo\.ablation\.judged has 'gray'; expected .*frames_1"):
+        expanded(ablation={"judged": ["gray"]})
 
 
 def test_plot(tmp_path):

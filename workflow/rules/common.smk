@@ -153,5 +153,10 @@ def variants(wildcards):
 
 
 @in_one_line
+def judge_runs(wildcards):
+    return DATA.ablation_groups("judge", wildcards.dataset)
+
+
+@in_one_line
 def ablation_runs(wildcards):
     return DATA.ablation_groups(wildcards.get("detector", "student"), wildcards.dataset)

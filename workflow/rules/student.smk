@@ -25,14 +25,14 @@ rule pretrain_student:
 rule distill_student:
     input:
         pretrained=branch(configured("distillation.pretrained"), then=files("pretrained")),
-        frames=files("frames", student_splits),
+        frames=about("learned"),
         maps=files("maps", student_splits, student_teachers),
         scores=branch(
             configured("distillation.feature_weight"),
             then=files("scores", student_splits, student_teachers),
         ),
-        validation=branch(selected_on_validation, then=files("frames", "validation")),
-        boxes=branch(selected_on_validation, then=files("boxes", "validation")),
+        validation=branch(selected_on_validation, then=files("frames", "validation", clips=about("selecting"))),
+        boxes=branch(selected_on_validation, then=files("boxes", "validation", clips=about("selecting"))),
     output:
         "results/{dataset}/student/distilled.pt",
     log:
@@ -95,3 +95,22 @@ rule compare_ablation:
     shell:
         "python -m vadistill.stages.compare_ablation --settings {params.settings:q} --tables {input:q}"
         " --output {output.table:q} --plot {output.plot:q} 2>&1 | tee {log:q}"
+
+
+rule judge_student:
+    input:
+        scores=collect("results/{run}/student/scores/validation.h5", run=judge_runs),
+        boxes=files("boxes", "validation"),
+    output:
+        "results/{dataset}/judge.csv",
+    log:
+        "results/{dataset}/logs/judge_student.log",
+    benchmark:
+        "results/{dataset}/benchmarks/judge_student.tsv"
+    conda:
+        "../../envs/vadistill.yaml"
+    params:
+        settings=settings("judge_student"),
+    shell:
+        "python -m vadistill.stages.judge_student --settings {params.settings:q} --scores {input.scores:q}"
+        " --boxes {input.boxes:q} --output {output:q} 2>&1 | tee {log:q}"

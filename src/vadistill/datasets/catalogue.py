@@ -95,10 +95,14 @@ class Catalogue:
         """Return the variant that each run of a network's ablation for a data set belongs to.
 
         Raises:
-            InputError: The data set is a variant, or there is none of this name.
+            InputError: The data set is a variant, there is none of this name, or it has no kind to judge by.
         """
         if dataset not in self.ablations[network]:
             raise InputError(f"{dataset}: is no data set with layout and path; its ablation is not defined")
+        if not self.ablations[network][dataset]:  # of the judge
+            raise InputError(
+                f"{dataset}: synthetic.kinds and validation.kinds have none in common; expected one or more"
+            )
         return self.ablations[network][dataset]
 
 
@@ -300,6 +304,30 @@ class Dataset:
             parts = [{"shard": number} for number in ([shard] if shard else self._holding(split, clips))]
         return [self.path(product, split=split, teacher=teacher, **part) for teacher in teachers for part in parts]
 
+    @property
+    def learned(self) -> list[str]:
+        """The frames that the student learns from: of the training clips, and of the synthetic ones that it may see."""
+        seen = self._seen("synthetic") if self.section("distillation").synthetic else []
+        return self.files("frames", "train") + (self.files("frames", "synthetic", clips=seen) if seen else [])
+
+    @property
+    def selecting(self) -> list[str]:
+        """The validation clips by which the student of an epoch is kept, where it is: of kinds that it may see.
+
+        Raises:
+            InputError: It may see none.
+        """
+        if seen := self._seen("validation"):
+            return seen
+        raise InputError(
+            f"{self.name}: distillation.unseen_kinds leaves no validation clip to select by; set "
+            "distillation.selection to last"
+        )
+
+    def _seen(self, split: str) -> list[str]:
+        unseen = self.section("distillation").unseen_kinds
+        return [name for name, clip in self.synthetic(split).items() if clip.kind not in unseen]
+
     def _in_shard(self, split: str, shard: str) -> list[str]:
         return [clip for clip, number in self.shards(split).items() if not shard or number == int(shard)]
 
@@ -309,7 +337,8 @@ class Dataset:
 
     def path(self, product: str, split: str = "", teacher: str = "", **parts: Any) -> str:
         """Return one file of a product; a variant's lies in the folder of another data set where it shares it."""
-        home = self._home(product, split, teacher)
+        # What has no split is the same for all: other synthetic clips train no other teacher.
+        home = self._home(product, split if "{split}" in FILES[product] else "", teacher)
         return f"results/{home}/{FILES[product].format(split=split, teacher=teacher, **parts)}"
 
     @cache  # noqa: B019

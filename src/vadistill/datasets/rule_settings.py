@@ -101,6 +101,11 @@ def _of_ablation(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     return {"groups": data.catalogue.ablation_groups("student", data.name), "configured": configured}
 
 
+def _of_judge(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
+    configured = configured_variant(data.catalogue.config, data.name)
+    return {"groups": data.catalogue.ablation_groups("judge", data.name), "configured": configured}
+
+
 def _of_detector_ablation(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     return {"groups": data.catalogue.ablation_groups(wildcards["detector"], data.name)}
 
@@ -140,4 +145,5 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "compare_variants": _of_variants,
     "compare_ablation": _of_ablation,
     "compare_detector_ablation": _of_detector_ablation,
+    "judge_student": _of_judge,
 }

@@ -9,7 +9,7 @@ change one thing each of what is configured. All runs share what lies before the
 from collections.abc import Iterator
 from typing import Any
 
-from vadistill.settings import DistillationConfig
+from vadistill.settings import SECTIONS, DistillationConfig
 from vadistill.settings.stages import all_settings, dataset_section
 
 PAPER_TEACHERS = ("background_agnostic", "multi_task")
@@ -73,6 +73,48 @@ def sdmae_ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple
     return runs
 
 
+def judge_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the runs of the judge: students that learn from all kinds of synthetic anomalies but one.
+
+    What is configured and each variant in ``ablation.judged`` has one for every kind that both the splits synthetic and
+    validation have, and every seed. They share targets, and all else that lies before the student.
+
+    Args:
+        config: The whole, checked config.
+        dataset: A data set that is no variant.
+
+    Returns:
+        As ``ablation_runs``, of runs ``<dataset>.judge.<variant>.<kind>.<seed>``; in place of the variant stands
+        ``<variant>.<kind>``.
+    """
+    settings, made, validation = (
+        dataset_section(config, dataset, name) for name in ("ablation", "synthetic", "validation")
+    )
+    known = judgeable(config, dataset)
+    runs: dict[str, tuple[str, dict[str, Any]]] = {}
+    for variant in dict.fromkeys((configured_variant(config, dataset), *settings.judged)):
+        for kind in (kind for kind in made.kinds if kind in validation.kinds):
+            for seed in settings.seeds:
+                entry = _entry(dataset, known[variant], settings.epochs, seed)
+                entry["distillation"]["unseen_kinds"] = [kind]
+                entry["shares"] = [*([variant] if variant in config["datasets"] else []), *runs]
+                runs[f"{dataset}.judge.{variant}.{kind}.{seed}"] = (f"{variant}.{kind}", entry)
+    return runs
+
+
+def judgeable(config: dict[str, Any], dataset: str) -> dict[str, Sections]:
+    """Return what each variant changes that ``ablation.judged`` of a data set may name.
+
+    All are judged by the same clips: other settings of the split validation do not count.
+    """
+    own = {name: entry for name, entry in config["datasets"].items() if entry.get("variant_of") == dataset}
+    written = {
+        name: {part: values for part, values in entry.items() if part in SECTIONS and part != "validation"}
+        for name, entry in own.items()
+    }
+    return {**written, **dict(_variants(config, dataset))}
+
+
 def configured_variant(config: dict[str, Any], dataset: str) -> str:
     """Return the variant that changes nothing but seeds and, where ``ablation.epochs`` is set, epochs."""
     own = dataset_section(config, dataset, "distillation")
@@ -102,9 +144,10 @@ def _variants(config: dict[str, Any], dataset: str) -> Iterator[tuple[str, Secti
 def _entry(dataset: str, sections: Sections, epochs: int, seed: int) -> dict[str, Any]:
     """Return a variant's entry under ``datasets``."""
     shortened = {"epochs": epochs} if epochs else {}
-    distillation = {**shortened, **sections.get("distillation", {}), "seed": seed}
-    return {"variant_of": dataset, **sections, "distillation": distillation, "pretraining": shortened}
+    distillation = {**sections.get("distillation", {}), **shortened, "seed": seed}
+    pretraining = {**sections.get("pretraining", {}), **shortened}
+    return {"variant_of": dataset, **sections, "distillation": distillation, "pretraining": pretraining}
 
 
-# The networks that have an ablation, with the function that gives its runs.
-ABLATIONS = {"student": ablation_runs, "sdmae": sdmae_ablation_runs}
+# The networks that have an ablation, and the judge of students, with the function that gives its runs.
+ABLATIONS = {"student": ablation_runs, "sdmae": sdmae_ablation_runs, "judge": judge_runs}

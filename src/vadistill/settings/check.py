@@ -17,6 +17,7 @@ from vadistill.settings import (
     section,
     teachers_of,
 )
+from vadistill.settings.ablation import judgeable
 from vadistill.settings.paths import expand_paths
 from vadistill.settings.schema import schema
 from vadistill.settings.sections import PATHS
@@ -48,6 +49,8 @@ def check(config: dict[str, Any]) -> None:
         _check_scene(name, dataset_section(config, name, "objects").scene)
         for made in ("validation", "synthetic"):
             _check_intervals(f"datasets.{name}.{made}", dataset_section(config, name, made))
+        if "variant_of" not in dataset:
+            _check_judged(config, name)
     _check_calibration(None, section("calibration", config.get("calibration", {})))
 
 
@@ -152,6 +155,15 @@ def _check_scene(dataset: str, pattern: str) -> None:
         ) from None
     if pattern and not groups:
         raise InputError(f"config: datasets.{dataset}.objects.scene: '{pattern}' has no group around the scene's name")
+
+
+def _check_judged(config: dict[str, Any], dataset: str) -> None:
+    known = judgeable(config, dataset)
+    if unknown := sorted(set(dataset_section(config, dataset, "ablation").judged) - known.keys()):
+        raise InputError(
+            f"config: datasets.{dataset}.ablation.judged has '{unknown[0]}'; expected a variant of the data set or of "
+            f"its ablation: {', '.join(known)}"
+        )
 
 
 def _check_intervals(place: str, made: ValidationConfig) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vadistill.settings.fields import number, option, path
+from vadistill.settings.fields import later, number, option, path
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,14 @@ class LocalisationConfig:
 
 @dataclass(frozen=True)
 class AblationConfig:
-    """The student, or SDMAE, with one thing changed at a time (compare_ablation, compare_detector_ablation)."""
+    """The student, or SDMAE, with one thing changed at a time (compare_ablation and others)."""
 
     seeds: tuple[int, ...] = option(
         (0, 1, 2), "seeds of the distillation, or of SDMAE", minItems=1, uniqueItems=True, items={"minimum": 0}
     )
     epochs: int = number(0, "of pre-training and distillation, or of both phases of SDMAE; 0: as configured")
+    judged: tuple[str, ...] = later(
+        (),
+        "what judge.csv has beside what is configured: variants of the student's ablation, or of the data set",
+        uniqueItems=True,
+    )

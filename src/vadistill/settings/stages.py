@@ -49,6 +49,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "compare_variants": (2, ()),
     "compare_ablation": (3, ()),
     "compare_detector_ablation": (1, ()),
+    "judge_student": (1, ("evaluation",)),
 }
 # The stages that a result comes from, besides the ones that make clips with synthetic anomalies.
 _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vadistill.settings.fields import number, option
+from vadistill.settings.data import AnomalyKind
+from vadistill.settings.fields import later, number, option
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class DistillationConfig:
         ("background_agnostic", "multi_task"), "names of teachers", minItems=1, uniqueItems=True
     )
     synthetic: bool = option(True, "learn from the split synthetic, too, with the teachers' maps as targets")
+    unseen_kinds: tuple[AnomalyKind, ...] = later(
+        (), "kinds of synthetic anomalies that it neither learns from nor is selected by", uniqueItems=True
+    )
     pretrained: bool = option(True, "start from the pre-trained weights")
     epochs: int = number(35, "passes over the training frames", 1)
     batch: int = number(48, "frames a step", 1)
