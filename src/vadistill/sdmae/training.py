@@ -110,7 +110,7 @@ class Trainer:
             self._set_mode(name)
             self._forget_statistics()
             started, averages = time.monotonic(), Averages()
-            order = self.windows.epoch_order(epoch, self.settings.frame_stride, generator)
+            order = self.windows.epoch_order(epoch, self.settings.frame_stride, generator, self.settings.frame_run)
             for step, (frames, *_) in enumerate(loader(self.windows, order, self.settings.batch, loader_workers())):
                 loss, log = self._loss(name, samples(frames, self.settings, generator, self.device))
                 context = batch_name(self.windows, order, self.settings.batch, epoch, step)

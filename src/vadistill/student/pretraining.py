@@ -24,7 +24,7 @@ def pretraining_phase(
     def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
         set_rate(optimiser, settings.learning_rate * stepped(epoch, settings.decay_every, settings.decay))
         started, averages = time.monotonic(), Averages()
-        order = windows.epoch_order(epoch, settings.frame_stride, generator)
+        order = windows.epoch_order(epoch, settings.frame_stride, generator, settings.frame_run)
         network.train()
         for step, (frames, *_) in enumerate(loader(windows, order, settings.batch, loader_workers())):
             scaled = scale_frames(frames.to(device, non_blocking=True))

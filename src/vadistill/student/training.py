@@ -73,7 +73,7 @@ def train_epoch(
     """Take the steps of one epoch and return the means of what they log."""
     settings, device = distiller.settings, distiller.device
     started, averages = time.monotonic(), Averages()
-    order = windows.epoch_order(epoch, settings.frame_stride, generator)
+    order = windows.epoch_order(epoch, settings.frame_stride, generator, settings.frame_run)
     batches = loader(windows, order, settings.batch, loader_workers())
     for step, (frames, targets, teacher_features) in enumerate(batches):
         distiller.set_progress(epoch, step / len(batches))
