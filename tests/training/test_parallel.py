@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import training_together
 from torch.nn import functional
 
 from vadistill.errors import InputError
+from vadistill.stages import train_teacher
 from vadistill.training import parallel
 from vadistill.training.checkpoint import load_model
 
@@ -61,6 +63,12 @@ def test_shares_of_batches_are_of_equal_size_and_disjoint(monkeypatch):
     assert parts == [([0, 1, 4, 5, 8], 2), ([2, 3, 6, 7, 9], 2)], "the eleventh is left out"
     with pytest.raises(InputError, match="batch is 3; expected a multiple of the 2 processes"):
         parallel.share(range(11), 3)
+
+
+def test_a_teacher_is_not_trained_by_several(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="multi_task: trains in one process, found 2; start it with python"):
+        train_teacher.main(SimpleNamespace(teacher="multi_task"))
 
 
 def test_a_share_of_random_numbers_is_that_of_one_process(monkeypatch):

@@ -28,6 +28,16 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
+def refuse_company(what: str) -> None:
+    """Refuse to train with others what has no shares of batches.
+
+    Raises:
+        InputError: Several processes were started.
+    """
+    if processes() > 1:
+        raise InputError(f"{what}: trains in one process, found {processes()}; start it with python, not with torchrun")
+
+
 def join(backend: str) -> int:
     """Meet the other processes, where there are any, and return the number of this process on its machine.
 
