@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from vadistill.errors import InputError
 from vadistill.io import maps
-from vadistill.io.frames import write_frames
+from vadistill.io.frames import FrameStore, write_frames, write_images
 from vadistill.io.hdf5 import writing
 from vadistill.io.maps import MapStore
 from vadistill.io.resize import resize
@@ -77,6 +79,41 @@ def test_an_epoch_takes_every_nth_frame_and_all_frames_in_turn(stores):
     orders = [windows.epoch_order(epoch, 4, torch.Generator().manual_seed(epoch)) for epoch in range(4)]
     assert sorted(index for order in orders for index in order) == list(range(len(windows)))
     assert {len(order) for order in orders} == {4}
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_runs_are_neighbours_of_one_clip_and_every_frame_comes_once(stores, stride):
+    windows = FrameWindows(stores[0], (20, 30), (-3, 0, 3), held_out={"c": 0.6})
+    for cycle in range(5):
+        orders = [
+            windows.epoch_order(epoch, stride, torch.Generator().manual_seed(epoch), run=4)
+            for epoch in range(cycle * stride, (cycle + 1) * stride)
+        ]
+        assert sorted(index for order in orders for index in order) == windows.drawn.tolist()
+        for order in orders:
+            breaks = sum(after != before + 1 for before, after in pairwise(order))
+            assert breaks < -(-7 // stride), "three runs of a, at most two of b and of c"
+    first, other = (windows.epoch_order(epoch, 1, torch.Generator().manual_seed(0), run=4) for epoch in (0, 1))
+    assert first != other, "runs begin elsewhere in the next epoch"
+
+
+def test_runs_of_one_frame_are_single_frames_as_before(stores):
+    windows = FrameWindows(stores[0], (20, 30), (-3, 0, 3), held_out={"a": 0.5})
+    for epoch in range(4):
+        order = windows.epoch_order(epoch, 3, torch.Generator().manual_seed(epoch))
+        chosen = windows.drawn[epoch % 3 :: 3]
+        assert order == chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(epoch))].tolist()
+
+
+def test_each_frame_of_a_run_is_decoded_once(tmp_path, monkeypatch):
+    images = (np.full((20, 30, 3), t, np.uint8) for t in range(40))
+    write_images(tmp_path / "clip.h5", "clip", "train", images)
+    windows, read = FrameWindows([tmp_path / "clip.h5"], (20, 30), (-3, 0, 3)), []
+    original = FrameStore.read
+    monkeypatch.setattr(FrameStore, "read", lambda store, t: read.append(t) or original(store, t))
+    made = [windows[t][0][::3, 0, 0].tolist() for t in range(10, 26)]
+    assert made == [[t - 3, t, t + 3] for t in range(10, 26)]
+    assert sorted(read) == list(range(7, 29)), "22 frames for 16 windows"
 
 
 def test_missing_or_short_maps_name_the_clip(stores, tmp_path):

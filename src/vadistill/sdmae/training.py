@@ -15,6 +15,7 @@ from vadistill.sdmae.network import MaskedAutoEncoder, scale_pixels
 from vadistill.settings import SdmaeConfig
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
+from vadistill.training.parallel import averaging, processes, rank, share, uniform, whole_batch_norms
 from vadistill.training.run import Stateful, TrainingPhase
 from vadistill.windows.loader import HELD_OUT_FRAMES, FrameWindows, batch_name, loader
 
@@ -57,7 +58,7 @@ def samples(windows: Tensor, settings: SdmaeConfig, generator: torch.Generator, 
         device: Where the samples go.
     """
     offsets = training_offsets(settings)
-    rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+    rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)) + rank())
     pictures = windows.unflatten(1, (-1, 3)).permute(0, 1, 3, 4, 2).numpy()
     masks = np.zeros((len(windows), *windows.shape[2:]), np.float32)
     first, judged, last = (offsets.index(offset) for offset in settings.offsets)
@@ -76,7 +77,7 @@ def samples(windows: Tensor, settings: SdmaeConfig, generator: torch.Generator, 
         weights = token_weights(before, after, mask, settings.patch)
     else:
         weights = even_weights(len(windows), rows * columns, device)
-    order = torch.rand(len(windows), rows * columns, generator=generator).argsort(1).to(device)
+    order = uniform((len(windows), rows * columns), generator).argsort(1).to(device)
     return Samples(
         frames=scale_pixels(shown.flatten(1, 2).to(device)),
         target=target_patches(scale_pixels(frames[:, judged].to(device)), mask, settings.patch),
@@ -90,7 +91,7 @@ class Trainer:
     """The network, its optimisers and the steps of both phases."""
 
     def __init__(self, network: MaskedAutoEncoder, settings: SdmaeConfig, windows: FrameWindows, device: torch.device):
-        self.network, self.settings, self.windows, self.device = network, settings, windows, device
+        self.network, self.settings, self.windows, self.device = whole_batch_norms(network), settings, windows, device
 
     def phases(self) -> Iterator[TrainingPhase]:
         """Yield the phases, one after the other."""
@@ -105,19 +106,21 @@ class Trainer:
 
     def _phase(self, name: str, parameters: list[nn.Parameter], epochs: int) -> TrainingPhase:
         optimiser = optimiser_of(parameters, self.settings)
+        averaging(optimiser)
 
         def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
             self._set_mode(name)
             self._forget_statistics()
             started, averages = time.monotonic(), Averages()
-            order = self.windows.epoch_order(epoch, self.settings.frame_stride, generator)
-            for step, (frames, *_) in enumerate(loader(self.windows, order, self.settings.batch, loader_workers())):
+            order = self.windows.epoch_order(epoch, self.settings.frame_stride, generator, self.settings.frame_run)
+            batches = loader(self.windows, *share(order, self.settings.batch), loader_workers())
+            for step, (frames, *_) in enumerate(batches):
                 loss, log = self._loss(name, samples(frames, self.settings, generator, self.device))
                 context = batch_name(self.windows, order, self.settings.batch, epoch, step)
                 optimiser.zero_grad(set_to_none=True)
                 finite(loss, f"{name} decoder, {context}").backward()
                 optimiser.step()
-                averages.add({"train_loss": loss.detach(), **log}, len(frames))
+                averages.add({"train_loss": loss.detach(), **log}, len(frames) * processes())
             rate = averages.count / (time.monotonic() - started)
             return {**averages.means(), **self._held_out(name), "frames_per_second": rate}
 

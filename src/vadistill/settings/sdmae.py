@@ -31,6 +31,9 @@ class SdmaeConfig:
     learning_rate: float = number(1e-4, "AdamW")
     weight_decay: float = number(0.05, "AdamW; none on biases and norms")
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
+    frame_run: int = later(
+        1, "neighbouring frames drawn together, each image of them decoded once; 1: single frames", minimum=1
+    )
     precision: Literal["auto", "float32"] = option(
         "auto", "bfloat16 where the hardware computes in it, or float32 everywhere"
     )

@@ -55,6 +55,9 @@ class PretrainingConfig:
     decay_every: int = number(10, "epochs after which the learning rate falls", 1)
     decay: float = number(0.5, "factor of the learning rate", 0, 1)
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
+    frame_run: int = later(
+        1, "neighbouring frames drawn together, each image of them decoded once; 1: single frames", minimum=1
+    )
     precision: Literal["auto", "float32"] = option(
         "auto", "bfloat16 where the hardware computes in it, or float32 everywhere"
     )
@@ -90,6 +93,9 @@ class DistillationConfig:
         "the student that is kept: of the last epoch, or the best one on the split validation",
     )
     frame_stride: int = number(1, "train on every n-th frame, another phase every epoch", 1)
+    frame_run: int = later(
+        1, "neighbouring frames drawn together, each image of them decoded once; 1: single frames", minimum=1
+    )
     precision: Literal["auto", "float32"] = option(
         "auto", "bfloat16 where the hardware computes in it, or float32 everywhere"
     )

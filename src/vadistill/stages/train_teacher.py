@@ -21,6 +21,7 @@ from vadistill.teachers.registry import build
 from vadistill.teachers.training import fit
 from vadistill.training.checkpoint import file_stamp
 from vadistill.training.device import pick_device
+from vadistill.training.parallel import refuse_company
 from vadistill.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def network_weights(given: Path | None, network: str, device: torch.device) -> P
 
 def main(args) -> None:
     """Train a teacher on objects of the training clips."""
+    refuse_company(args.teacher)
     settings = section(args.teacher, args.settings[args.teacher])
     chosen = section("objects", args.settings["objects"])
     share = section("held_out", args.settings["held_out"]).share

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vadistill.student.network import AnomalyMaps
+from vadistill.training.parallel import uniform
 
 
 def mirrored(
@@ -24,7 +25,7 @@ def mirrored(
         generator: Says which samples.
         teacher_features: (N, 1 + D, g, g).
     """
-    mirror = (torch.rand(len(windows), generator=generator) < 0.5).to(windows.device)[:, None, None, None]
+    mirror = (uniform((len(windows),), generator) < 0.5).to(windows.device)[:, None, None, None]
     turned = windows.flip(-1)
     turned[:, colours::2] *= -1
     windows = torch.where(mirror, turned, windows)

@@ -20,6 +20,7 @@ from vadistill.student.losses import (
 from vadistill.student.network import AnomalyMaps, Student
 from vadistill.training.device import autocast, in_layout
 from vadistill.training.meters import finite
+from vadistill.training.parallel import averaging, whole_batch_norms
 from vadistill.training.run import Stateful
 from vadistill.training.schedule import set_rate, stepped, warmed_cosine
 
@@ -40,7 +41,7 @@ class Distiller:
         features: int = 0,
     ) -> None:
         self.settings, self.device = settings, device
-        self.student = in_layout(Student(network, resolutions).to(device), torch.channels_last)
+        self.student = whole_batch_norms(in_layout(Student(network, resolutions).to(device), torch.channels_last))
         named = settings.teachers if settings.adversarial_weight else ()
         self.discriminators = {name: Discriminator(resolutions).to(device) for name in named}
         # Made last, so that everything else begins as it does without features.
@@ -52,7 +53,9 @@ class Distiller:
 
     def _adam(self, *networks: torch.nn.Module | None) -> torch.optim.Adam:
         parameters = [parameter for network in networks if network is not None for parameter in network.parameters()]
-        return torch.optim.Adam(parameters, self.settings.learning_rate, weight_decay=self.settings.weight_decay)
+        made = torch.optim.Adam(parameters, self.settings.learning_rate, weight_decay=self.settings.weight_decay)
+        averaging(made)
+        return made
 
     @torch.no_grad()
     def _update_average(self, average: Student) -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from vadistill.evaluation.health import DEAD
 from vadistill.student.discriminator import Discriminator
 from vadistill.student.network import AnomalyMaps
+from vadistill.training.parallel import mean, processes, uniform
 
 DEQUANTISATION = 0.005
 
@@ -49,7 +50,7 @@ def distillation_loss(
         for side, grid in student.items():
             if object_weight:
                 weight = 1 + object_weight * (maps[side] > 0).float()
-                error = (weight * (grid.float() - maps[side].float()).square()).sum() / weight.sum()
+                error = (weight * (grid.float() - maps[side].float()).square()).sum() / mean(weight.sum())
             else:
                 error = reconstruction_loss(grid, maps[side])
             terms.append(error)
@@ -67,7 +68,7 @@ def feature_loss(made: Tensor, teacher_features: Tensor) -> Tensor:
         teacher_features: (N, 1 + D, g, g) whether there is an object, and what the teachers saw of it.
     """
     here, target = teacher_features[:, :1], teacher_features[:, 1:]
-    return (here * (made.float() - target).square()).sum() / here.sum().clamp(min=1)
+    return (here * (made.float() - target).square()).sum() / mean(here.sum()).clamp(min=1 / processes())
 
 
 def discriminator_loss(
@@ -104,7 +105,7 @@ def discriminator_loss(
 def _noise(grid: Tensor, generator: torch.Generator | None) -> Tensor:
     # Drawn where the generator lives: the same numbers on every device.
     device = grid.device if generator is None else generator.device
-    return DEQUANTISATION * torch.rand(grid.shape, generator=generator, device=device).to(grid.device)
+    return DEQUANTISATION * uniform(grid.shape, generator, device).to(grid.device)
 
 
 def adversarial_loss(discriminator: Discriminator, student: AnomalyMaps) -> Tensor:

@@ -10,6 +10,7 @@ from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, scale_frames
 from vadistill.training.device import autocast, loader_workers
 from vadistill.training.meters import Averages, finite
+from vadistill.training.parallel import averaging, processes, share, whole_batch_norms
 from vadistill.training.run import Stateful, TrainingPhase
 from vadistill.training.schedule import set_rate, stepped
 from vadistill.windows.loader import FrameWindows, batch_name, loader
@@ -21,12 +22,15 @@ def pretraining_phase(
     """Return the pre-training as the one phase of its training; the network is on the device."""
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
 
+    averaging(optimiser)
+    whole_batch_norms(network)
+
     def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
         set_rate(optimiser, settings.learning_rate * stepped(epoch, settings.decay_every, settings.decay))
         started, averages = time.monotonic(), Averages()
-        order = windows.epoch_order(epoch, settings.frame_stride, generator)
+        order = windows.epoch_order(epoch, settings.frame_stride, generator, settings.frame_run)
         network.train()
-        for step, (frames, *_) in enumerate(loader(windows, order, settings.batch, loader_workers())):
+        for step, (frames, *_) in enumerate(loader(windows, *share(order, settings.batch), loader_workers())):
             scaled = scale_frames(frames.to(device, non_blocking=True))
             with autocast(device, on_processors=True, precision=settings.precision):
                 made = network(scaled)
@@ -34,7 +38,7 @@ def pretraining_phase(
             optimiser.zero_grad(set_to_none=True)
             finite(loss, batch_name(windows, order, settings.batch, epoch, step)).backward()
             optimiser.step()
-            averages.add({"train_loss": loss.detach()}, len(frames))
+            averages.add({"train_loss": loss.detach()}, len(frames) * processes())
         return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}
 
     parts: dict[str, Stateful] = {"network": network, "optimiser": optimiser}

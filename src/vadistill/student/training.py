@@ -13,6 +13,7 @@ from vadistill.student.network import scale_frames
 from vadistill.student.scoring import validation_auc
 from vadistill.training.device import loader_workers
 from vadistill.training.meters import Averages
+from vadistill.training.parallel import processes, share
 from vadistill.training.run import EarlyStopping, TrainingPhase
 from vadistill.windows.loader import HELD_OUT_FRAMES, FrameWindows, batch_name, loader
 
@@ -73,8 +74,8 @@ def train_epoch(
     """Take the steps of one epoch and return the means of what they log."""
     settings, device = distiller.settings, distiller.device
     started, averages = time.monotonic(), Averages()
-    order = windows.epoch_order(epoch, settings.frame_stride, generator)
-    batches = loader(windows, order, settings.batch, loader_workers())
+    order = windows.epoch_order(epoch, settings.frame_stride, generator, settings.frame_run)
+    batches = loader(windows, *share(order, settings.batch), loader_workers())
     for step, (frames, targets, teacher_features) in enumerate(batches):
         distiller.set_progress(epoch, step / len(batches))
         scaled = scale_frames(frames.to(device, non_blocking=True))
@@ -83,5 +84,5 @@ def train_epoch(
         }
         context = batch_name(windows, order, settings.batch, epoch, step)
         teacher_features = teacher_features.to(device, non_blocking=True) if windows.features else None
-        averages.add(distiller.step(scaled, targets, generator, context, teacher_features), len(frames))
+        averages.add(distiller.step(scaled, targets, generator, context, teacher_features), len(frames) * processes())
     return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

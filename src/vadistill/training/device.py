@@ -8,33 +8,38 @@ import torch
 from vadistill.errors import InputError
 from vadistill.processors import cores
 from vadistill.training.driver import gpu_driver
+from vadistill.training.parallel import join, processes
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
 def loader_workers() -> int:
-    """Return how many processes read frames: all processors but the one that trains, at most 8."""
-    return max(1, min(cores() - 1, 8))
+    """Return how many processes read frames: all processors but those that train, at most 8."""
+    return max(1, min(cores() // processes() - 1, 8))
 
 
 def pick_device() -> torch.device:
     """Return the GPU where there is one (CUDA_VISIBLE_DEVICES is respected), else the CPU, with its threads set.
 
-    float32 is float32 on it: by torch's defaults, convolutions would be TF32 there.
+    float32 is float32 on it: by torch's defaults, convolutions would be TF32 there. Where several processes train
+    together (``parallel``), each has a GPU of its own.
 
     Raises:
         InputError: There is a GPU, and CUDA does not come up: everything would go on on the CPU, for days.
     """
-    torch.set_num_threads(cores())
+    torch.set_num_threads(max(1, cores() // processes()))
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if torch.cuda.is_available():
-        return torch.device("cuda", 0)
+        device = torch.device("cuda", join("nccl"))
+        torch.cuda.set_device(device)
+        return device
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
     if torch.version.cuda and not hidden and (driver := gpu_driver()):
         raise InputError(
             f"there is a GPU, and CUDA does not come up (torch {torch.__version__} for CUDA {torch.version.cuda}, "
             f"driver {driver}); expected a driver for this CUDA, or CUDA_VISIBLE_DEVICES= to go on on the processors"
         )
+    join("gloo")
     return torch.device("cpu")
 
 

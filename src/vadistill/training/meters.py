@@ -3,6 +3,7 @@
 import torch
 
 from vadistill.errors import InputError
+from vadistill.training.parallel import mean
 
 
 def finite(loss: torch.Tensor, where: str) -> torch.Tensor:
@@ -30,5 +31,5 @@ class Averages:
             self._sums[name] = self._sums.get(name, 0) + value * size
 
     def means(self) -> dict[str, float]:
-        """Return the means."""
-        return {name: float(value) / self.count for name, value in self._sums.items()}
+        """Return the means, over all processes that train together."""
+        return {name: float(mean(value)) / self.count for name, value in self._sums.items()}

@@ -17,6 +17,7 @@ import torch
 from vadistill.errors import InputError
 from vadistill.io.files import whole_file
 from vadistill.training.checkpoint import load_checked, save, state_of
+from vadistill.training.parallel import rank
 
 log = logging.getLogger(__name__)
 SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file
@@ -88,7 +89,8 @@ class TrainingRun:
 
     The state file is stamped: a state of other settings or other data is ignored. It is not an output of the rule, so
     that neither a crash nor a retry removes it. Whoever reads the model does (``drop_state``): by then the workflow has
-    taken note of it and will not ask for it again. ``metrics.jsonl`` holds one record an epoch.
+    taken note of it and will not ask for it again. ``metrics.jsonl`` holds one record an epoch. Of processes that train
+    together the first one writes the files, and all read the state.
 
     Args:
         output: The model file to be written at the end.
@@ -171,13 +173,15 @@ class TrainingRun:
 
     def finish(self, content: dict[str, Any]) -> None:
         """Write the model."""
-        save(content, self.output)
+        if rank() == 0:
+            save(content, self.output)
 
     def _generator(self, epoch: int) -> torch.Generator:
         seed = int(np.random.SeedSequence([self.seed, self._phase, epoch]).generate_state(1)[0])
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
+        own = (seed + rank()) % 2**32  # what a network drops is of each process's own, what is drawn of a batch of all
+        torch.manual_seed(own)
+        np.random.seed(own)
+        random.seed(own)
         return torch.Generator().manual_seed(seed)
 
     def _line(self, seconds: float, left: int) -> str:
@@ -189,7 +193,8 @@ class TrainingRun:
         states = {name: part.state_dict() for name, part in parts.items()}
         content = {"stamp": self.stamp, "phase": self._phase, "epoch": epoch, "ended": ended, "parts": states}
         content["records"] = self.records
-        save(content, self.state_path)
+        if rank() == 0:
+            save(content, self.state_path)
 
     def _load(self) -> dict[str, Any] | None:
         if not self.state_path.is_file():
@@ -206,6 +211,8 @@ class TrainingRun:
         return saved
 
     def _write_records(self) -> None:
+        if rank():
+            return
         with whole_file(self.metrics_path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
 

@@ -15,6 +15,7 @@ from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore
 from vadistill.io.maps import MapStore
 from vadistill.io.resize import resize
+from vadistill.io.window import window_indices
 from vadistill.windows.flow_planes import FlowPlanes
 from vadistill.windows.shape import NO_FLOW
 
@@ -38,7 +39,7 @@ class FrameWindows(Dataset):
 
     An item is ((C, H, W) uint8, {teacher: {g: (1, g, g) float32}}, (1 + D, g, g) float32 features of the objects,
     without them empty); C is 3 * F and the planes of the flow. A neighbour beyond the clip's border is replaced by
-    frame t.
+    frame t. Of items that follow each other in a clip, each frame is decoded and resized once.
 
     Args:
         paths: Frame stores of the clips.
@@ -72,6 +73,7 @@ class FrameWindows(Dataset):
         self.lengths = [len(store) for store in self.stores]
         self._ends = np.cumsum(self.lengths)
         self._open: OrderedDict[int, FrameStore] = OrderedDict()
+        self._recent: dict[tuple[int, int], np.ndarray] = {}  # resized, (3, H, W), by clip and number
         kept = [
             first_held_out((held_out or {}).get(store.clip, 1.0), length)
             for store, length in zip(self.stores, self.lengths, strict=True)
@@ -100,22 +102,30 @@ class FrameWindows(Dataset):
         clip = int(np.searchsorted(self._ends, index, side="right"))
         t = index - int(self._ends[clip]) + self.lengths[clip]
         store = self._store(clip)
-        window = store.window(t, self.offsets, border="repeat")
-        frames = [resize(frame, self.size) for frame in window]
-        planes = np.concatenate(frames, axis=2).transpose(2, 0, 1)
-        if self.flow != NO_FLOW:
-            planes = np.concatenate([planes, self._flow_planes(frames)])
+        frames = self._window(clip, t)
+        planes = np.concatenate([*frames, self._flow_planes(frames)] if self.flow != NO_FLOW else frames)
         targets = {
             name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
             for name, maps in self._maps.items()
         }
         teacher_features = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
-        return torch.from_numpy(np.ascontiguousarray(planes)), targets, teacher_features
+        return torch.from_numpy(planes), targets, teacher_features
+
+    def _window(self, clip: int, t: int) -> list[np.ndarray]:
+        """Return the resized frames (3, H, W) around frame t; those that the next item may share are kept."""
+        indices = window_indices(t, self.lengths[clip], self.offsets, border="repeat")
+        store, reach = self._store(clip), max(map(abs, self.offsets))
+        kept = {key: frame for key, frame in self._recent.items() if key[0] == clip and abs(key[1] - t) <= reach}
+        for index in indices:
+            if (clip, index) not in kept:
+                kept[clip, index] = np.stack(cv2.split(resize(store.read(index), self.size)))
+        self._recent = kept
+        return [kept[clip, index] for index in indices]
 
     def _flow_planes(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         # Made where it is used: it cannot be sent to another process.
         self._planes = self._planes or FlowPlanes(self.flow)
-        return self._planes([FlowPlanes.gray(frame) for frame in frames])
+        return self._planes([FlowPlanes.gray(np.ascontiguousarray(frame.transpose(1, 2, 0))) for frame in frames])
 
     def held_out_order(self, most: int) -> list[int]:
         """Return frames that are not drawn from, at most so many, evenly spread; none where nothing is held out."""
@@ -135,10 +145,22 @@ class FrameWindows(Dataset):
             self._open.popitem(last=False)[1].close()
         return self.stores[clip]
 
-    def epoch_order(self, epoch: int, stride: int, generator: torch.Generator) -> list[int]:
-        """Return every ``stride``-th frame that is drawn from, shuffled; the starting offset changes every epoch."""
-        chosen = torch.from_numpy(self.drawn[epoch % min(stride, len(self.drawn)) :: stride])
-        return chosen[torch.randperm(len(chosen), generator=generator)].tolist()
+    def epoch_order(self, epoch: int, stride: int, generator: torch.Generator, run: int = 1) -> list[int]:
+        """Return every ``stride``-th run of frames that are drawn from, the runs shuffled.
+
+        Args:
+            epoch: From 0; the first run that is taken changes with it, so that ``stride`` epochs take every frame once.
+            stride: One run of so many is taken.
+            generator: Shuffles the runs.
+            run: Neighbouring frames of a clip in a run, fewer at the ends of the clip. Where runs begin changes when
+                all frames were taken.
+        """
+        clips = np.searchsorted(self._ends, self.drawn, side="right")
+        numbers = self.drawn - (self._ends - self.lengths)[clips]
+        belongs = np.stack([clips, (numbers + epoch // stride % run) // run])
+        runs = np.split(self.drawn, 1 + np.flatnonzero((np.diff(belongs) != 0).any(0)))
+        chosen = runs[epoch % min(stride, len(runs)) :: stride]
+        return np.concatenate([chosen[i] for i in torch.randperm(len(chosen), generator=generator)]).tolist()
 
 
 def batch_name(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
