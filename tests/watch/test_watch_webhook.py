@@ -137,6 +137,7 @@ def test_answers_that_are_final_and_others(answer, kind):
 @pytest.mark.parametrize(
     ("text", "least", "most"),
     [("7", 7, 7), (formatdate(time.time() + 3600, usegmt=True), 3000, 3600), (formatdate(0, usegmt=True), 0, 0)],
+    ids=["seconds", "in an hour", "long ago"],  # processes that share tests must call them by the same names
 )
 def test_a_pause_that_is_asked_for(text, least, most):
     handler, _ = recording([(429, {"Retry-After": text})])
