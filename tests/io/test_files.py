@@ -2,17 +2,16 @@ import errno
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from full_disk import full_disk
 
 from vadistill.datasets.demo.video import write_clip
 from vadistill.errors import InputError
@@ -83,17 +82,6 @@ def test_two_writers_of_one_file_leave_each_other_alone(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@contextmanager
-def largest_file(size):
-    """No file grows beyond this: as on a full disk, a write fails in its middle, here with EFBIG."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def store(path):
     rng = np.random.default_rng(0)
     with writing(path) as file:
@@ -155,7 +143,7 @@ WRITERS = {
 def test_a_file_that_cannot_be_written_is_named_and_not_left(tmp_path, name):
     path = tmp_path / name
     for size in (0, 1, 1000, 5000, 20_000, 77_777):
-        with pytest.raises(Exception) as caught, largest_file(size):
+        with pytest.raises(Exception) as caught, full_disk(size):
             WRITERS[name](path)
         assert str(path) in str(caught.value) and not re.search(r"\.part|None", str(caught.value))
         assert os.strerror(errno.EFBIG) in str(caught.value) or "is its disk full" in str(caught.value)

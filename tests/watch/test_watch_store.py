@@ -1,15 +1,14 @@
 """What a watch keeps, and what it removes."""
 
 import os
-import resource
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 
 from vadistill.errors import InputError
 from vadistill.io.files import whole_file
@@ -213,17 +212,6 @@ def test_what_is_being_written_is_not_removed_for_its_size(tmp_path):
     (tmp_path / "clips/b.mp4").write_bytes(bytes(100))
     store.prune(time.time(), 1, 2 * 10)
     assert files_in(tmp_path) == [".a.1.part.mp4"]
-
-
-@contextmanager
-def full_disk(size):
-    """No file grows beyond a size: writes fail in their middle, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_nothing_is_lost_while_the_disk_is_full(tmp_path, caplog):

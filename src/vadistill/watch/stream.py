@@ -132,7 +132,7 @@ class Lateness:
     def __init__(self) -> None:
         self._least: float | None = None
         self._before = time.monotonic()
-        self._recent = deque[tuple[float, float]]()  # when frames came, and how long they took
+        self._recent = deque[tuple[float, float]]()  # frames that took less than all behind them: when, how long
         self._skipping: tuple[float, float] | None = None  # since when, and how late it was then
 
     def passes(self, seconds: float, film: VideoStream) -> bool:
@@ -143,10 +143,12 @@ class Lateness:
             self._least = taken
         self._least = min(taken, self._least + DRIFT * (now - self._before))
         self._before = now
+        while self._recent and self._recent[-1][1] >= taken:
+            self._recent.pop()
         self._recent.append((now, taken))
         while now - self._recent[0][0] > LOOKED_BACK:
             self._recent.popleft()
-        late = (taken if self._skipping else min(one for _, one in self._recent)) - self._least
+        late = (taken if self._skipping else self._recent[0][1]) - self._least
         if self._skipping and late <= CAUGHT_UP:
             self._skip(film, None)
         elif self._skipping and now - self._skipping[0] > GIVEN:
@@ -267,9 +269,10 @@ def _decoded(
                 raise StreamError(f"{address_of(source)}: cannot be decoded ({_reason(error)})") from None
             continue
         for frame in frames:
-            failures, seen = 0, time.monotonic()
+            failures = 0
             _check_size(frame.width, frame.height, source)
             yield frame
+            seen = time.monotonic()  # behind it: whoever plays the frames may have waited
 
 
 def _timed(frames: Iterator[VideoFrame], film: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
