@@ -5,7 +5,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vadistill.sdmae.network import Attention, Block, MaskedAutoEncoder, Projection, halved, patches_of, scale_pixels
+from vadistill.sdmae.network import (
+    Attention,
+    Block,
+    MaskedAutoEncoder,
+    Projection,
+    attended,
+    halved,
+    patches_of,
+    scale_pixels,
+)
 from vadistill.settings import SdmaeConfig
 
 SMALL = SdmaeConfig(
@@ -97,6 +106,14 @@ def test_seen_tokens_keep_their_order_and_come_back_to_their_places():
     assert given[0][1] == (4, 3) and shared[0][1] == (4, 6)
 
 
+def test_attention_in_bfloat16_is_that_of_float32_within_rounding():
+    generator = torch.Generator().manual_seed(5)
+    query, key, value = (torch.randn(2, 4, 33, 16, generator=generator) for _ in range(3))
+    made = attended(query.bfloat16(), key.bfloat16(), value.bfloat16(), 0.5)
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), attended(query, key, value, 0.5), atol=0.03, rtol=0.03)
+
+
 def test_attention_by_hand():
     attention, grid = Attention(8, 2).eval(), (2, 3)
     x = torch.randn(1, 7, 8)
@@ -119,10 +136,10 @@ def test_attention_by_hand():
 def test_the_class_token_passes_by_the_feed_forward():
     block = Block(8, 2).eval()
     features = torch.randn(1, 7, 8)
-    attended = features + block.attention(block.norm(features), (2, 3))
+    behind = features + block.attention(block.norm(features), (2, 3))
     made = block(features, (2, 3))
-    torch.testing.assert_close(made[:, 0], attended[:, 0] + block.forward_norm(attended)[:, 0])
-    torch.testing.assert_close(made[:, 1:], attended[:, 1:] + block.feed_forward(block.forward_norm(attended)[:, 1:]))
+    torch.testing.assert_close(made[:, 0], behind[:, 0] + block.forward_norm(behind)[:, 0])
+    torch.testing.assert_close(made[:, 1:], behind[:, 1:] + block.feed_forward(block.forward_norm(behind)[:, 1:]))
 
 
 def test_patches_are_the_squares_in_rows():

@@ -80,6 +80,16 @@ class Projection(nn.Module):
         return self.linear(torch.cat([features[:, :1], tokens], 1))
 
 
+def attended(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Return the values (N, heads, L, C) that the queries attend to: softmax(q k' scale) v.
+
+    Written out in bfloat16 on a processor, where torch's fused kernel takes twice the time for some hundred tokens.
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        return torch.softmax((query * scale) @ key.transpose(2, 3), 3) @ value
+    return functional.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
 class Attention(nn.Module):
     """Multi-head attention; its scale is that of the full width, as in the released code of arXiv 2306.12041."""
 
@@ -95,8 +105,7 @@ class Attention(nn.Module):
             part(features, grid).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.query, self.key, self.value)
         )
-        attended = functional.scaled_dot_product_attention(query, key, value, scale=self.scale)
-        return self.output(attended.transpose(1, 2).flatten(2))
+        return self.output(attended(query, key, value, self.scale).transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
