@@ -67,6 +67,7 @@ def test_every_runtime_scores_as_sdmae_does(tmp_path):
     torch.save({"kind": "sdmae", "settings": canonical(used), "weights": weights}, tmp_path / "model.pt")
     export_onnx(tmp_path / "model.pt", tmp_path / "model.onnx")
     export_openvino(tmp_path / "model.pt", tmp_path / "folder")
+    export_openvino(tmp_path / "model.pt", tmp_path / "int8", "int8", windows_of(8, 32, 48, seed=1))
     frames = windows_of(5, 32, 48)
     expected = load_backend("eager-fp32", tmp_path / "model.pt")(frames)
     assert np.ptp(expected.score) > 0.01
@@ -74,6 +75,8 @@ def test_every_runtime_scores_as_sdmae_does(tmp_path):
         made = load_backend(name, tmp_path / file, threads=1)(frames)
         np.testing.assert_allclose(made.score, expected.score, atol=1e-5)
         np.testing.assert_allclose(made.maps[4], expected.maps[4], atol=1e-5)
+    made = load_backend("openvino-int8", tmp_path / "int8", threads=1)(frames)
+    assert 0 < np.abs(made.score - expected.score).max() < 0.05
 
 
 def test_the_difference_is_that_of_the_file(folder):

@@ -37,6 +37,12 @@ def test_an_ablation_shares_what_lies_before_the_student(finished):
     assert finished.planned("results/tiny/ablation.csv") == {*rules, "compare_ablation"}
 
 
+def test_sdmae_has_speed_and_backends_as_the_student_has(finished):
+    targets = [f"results/tiny/{folder}{name}" for folder in ("", "sdmae/") for name in ("speed.json", "backends.csv")]
+    rules = {"measure_speed", "compare_backends", "measure_detector_speed", "compare_detector_backends"}
+    assert finished.planned(*targets) == rules
+
+
 def test_an_ablation_of_sdmae_trains_and_judges_it_alone(finished):
     rules = {"train_detector", "score_frames", "fit_alarms", "evaluate_detector", "compare_detector_ablation"}
     assert finished.planned("results/tiny/sdmae/ablation.csv") == rules

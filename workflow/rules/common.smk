@@ -131,6 +131,8 @@ def scored_frames(wildcards):
 
 # The frame-level detectors that have a folder of their own for all that is known of them.
 OTHER_DETECTORS = [name for name in DETECTORS if name != "student"]
+# Those of them that one rule trains, of frames alone.
+TRAINED_DETECTORS = [name for name, settings in DETECTORS.items() if settings.model == MODEL]
 
 # Functions of wildcards, for the above.
 student_teachers = configured("distillation.teachers")

@@ -9,7 +9,7 @@ rule train_detector:
     benchmark:
         "results/{dataset}/benchmarks/train_detector/{detector}.tsv"
     wildcard_constraints:
-        detector="|".join(name for name, settings in DETECTORS.items() if settings.model == MODEL) or "(?!)",
+        detector="|".join(TRAINED_DETECTORS) or "(?!)",
     conda:
         "../../envs/vadistill.yaml"
     threads: network_threads

@@ -57,7 +57,8 @@ class SdmaeScores(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 9, H, W)."""
         scaled, settings = scale_pixels(frames), self.settings
-        wanted = patches_of(functional.pad(scaled[:, 3:6], (0, 0, 0, 0, 0, 1), value=-1.0), settings.patch)
+        # Not by padding: OpenVINO would pad the uint8 frames, in 8 bits, with a value that they do not have.
+        wanted = patches_of(torch.cat([scaled[:, 3:6], torch.full_like(scaled[:, :1], -1.0)], 1), settings.patch)
         error_weight, gap_weight = settings.error_weight, settings.gap_weight
         if settings.score == "released":
             error_weight = gap_weight = 1.0
