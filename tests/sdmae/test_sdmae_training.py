@@ -45,22 +45,25 @@ def batch(windows, count=8):
     return torch.stack([windows[3 + i][0] for i in range(count)])
 
 
-def test_batch_norms_keep_the_mean_statistics_of_the_last_epoch(windows):
-    """Of the first phase those of its network; the second one leaves them as they are."""
+def test_batch_norms_keep_the_mean_statistics_of_frames_behind_an_epoch(windows):
+    """Of the first phase those of its network, all by the weights that the epoch ends in; the second leaves them."""
     torch.manual_seed(0)
     network, seen = MaskedAutoEncoder(LAYOUT), []
-    norm = network.blocks[0].attention.query.norm
+    norm, weight = network.blocks[0].attention.query.norm, network.blocks[0].attention.query.conv.weight
     norm.register_forward_pre_hook(
-        lambda module, given: seen.append(given[0].mean((0, 2, 3)).detach()) if module.training else None
+        lambda module, given: (
+            seen.append((given[0].mean((0, 2, 3)).detach(), weight.detach().clone())) if module.training else None
+        )
     )
     first, second = Trainer(network, LAYOUT, windows, CPU).phases()
     generator = torch.Generator().manual_seed(0)
     for epoch in range(2):
         seen.clear()
         first.train_epoch(epoch, generator)
-    assert len(seen) == 2
+    settling = [statistics for statistics, used in seen if torch.equal(used, weight)]
+    assert (len(seen), len(settling)) == (4, 2)
     kept = norm.running_mean.clone()
-    torch.testing.assert_close(kept, torch.stack(seen).mean(0))
+    torch.testing.assert_close(kept, torch.stack(settling).mean(0))
     second.train_epoch(0, generator)
     assert torch.equal(norm.running_mean, kept)
 
@@ -140,8 +143,8 @@ def test_biases_norms_and_tokens_do_not_decay():
         assert (id(parameter) in decayed) == layer, name
 
 
-def trained(tmp_path, windows, name, stop=None):
-    detector = untrained("sdmae", {"sdmae": SETTINGS, "maps": {"resolutions": [1, 4]}})
+def trained(tmp_path, windows, name, stop=None, settings=SETTINGS):
+    detector = untrained("sdmae", {"sdmae": settings, "maps": {"resolutions": [1, 4]}})
     torch.manual_seed(0)
     training = TrainingRun(tmp_path / f"{name}.pt", "stamp", 0)
     if stop:
@@ -244,3 +247,30 @@ def test_every_second_mask_hides_what_the_one_before_shows():
     first, second, third = masks_of(24, 3)
     assert {*first[:12].tolist()} | {*second[:12].tolist()} == {*range(24)}
     assert not torch.equal(first, third) and torch.equal(masks_of(24, 1)[0], first)
+
+
+def test_the_score_of_places_measures_a_token_by_what_is_usual_there(tmp_path, windows):
+    """Mean and spread of its error in the frames that are learned from, 16 of 20; the rest is held out."""
+    settings = {**SETTINGS, "score": "places", "epochs": 1, "second_epochs": 1, "masks": 2}
+    detector, weights = trained(tmp_path, windows, "model", settings=settings)
+    plain = SdmaeConfig(**{**settings, "score": "paper", "abnormal_weight": 0.0})
+    seen = detector.windows([tmp_path / "clip.h5"])
+    frames = torch.stack([seen[t][0] for t in range(len(seen))])
+    network = detector.load(weights).network
+    errors = SdmaeScores(network, plain, (24,)).eval()(frames)[1][:, ::6, ::4].detach().numpy()  # (T, 4, 6)
+    mean, spread = errors[:16].mean(0), errors[:16].std(0)
+    rare = np.quantile(((errors[:16] - mean) / spread).max((1, 2)), 0.99)
+    expected = np.tanh(np.maximum((errors - mean) / (spread * rare), 0))
+    assert rare > 1 and expected.max((1, 2)).min() > 0.01
+    scores, maps = (made.detach().numpy() for made in detector.load(weights)(frames)[:2])
+    np.testing.assert_allclose(scores, expected.max((1, 2)), atol=1e-4)
+    np.testing.assert_allclose(maps.max((1, 2)), scores, atol=1e-6)
+
+
+def test_where_nothing_ever_changes_no_place_divides_by_nothing(windows):
+    made = SdmaeScores(MaskedAutoEncoder(LAYOUT).eval(), SdmaeConfig(**{**SETTINGS, "score": "places"}), (4,))
+    windows.drawn = np.full(5, 3)  # five times the same frame
+    made.measure_usual(windows, [0, 2, 4])
+    frames = torch.stack([windows[t][0] for t in (3, 9)]).unflatten(1, (-1, 3))[:, [0, 2, 4]].flatten(1, 2)
+    usual, other = made(frames)[0].detach()
+    assert usual == pytest.approx(0, abs=0.01) and 0.1 < other <= 1

@@ -49,4 +49,5 @@ class SdmaeDetector(FrameTrainedDetector):
         """
         made = self.build().to(device)
         training.fit(Trainer(made.network, self.layout, windows, device).phases())
+        made.measure_usual(windows, [training_offsets(self.layout).index(offset) for offset in self.offsets])
         return made.state_dict()

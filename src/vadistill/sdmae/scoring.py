@@ -3,6 +3,7 @@
 A score is made of the first decoder's errors, the gap between the decoders, and what the classifier says.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,9 +11,14 @@ from torch.nn import functional
 from vadistill.maps.grid_pool import GridPool
 from vadistill.sdmae.network import MaskedAutoEncoder, patches_of, scale_pixels
 from vadistill.settings import SdmaeConfig
+from vadistill.training.device import loader_workers
 from vadistill.training.folding import fold_norms
+from vadistill.windows.loader import FrameWindows, loader
 
 SEED = 0  # of the masks, which are the same for every frame
+USUAL_FRAMES = 2000  # of which it is measured what is usual, at most
+RARE = 0.99  # quantile of these frames' highest tokens
+LEAST = 1e-3  # of the mean error: a token's spread is no smaller, since that would be rounding
 
 
 def masks_of(tokens: int, count: int) -> Tensor:
@@ -45,6 +51,7 @@ class SdmaeScores(nn.Module):
     """
 
     orders: Tensor
+    usual: Tensor
 
     def __init__(self, network: MaskedAutoEncoder, settings: SdmaeConfig, resolutions: tuple[int, ...]) -> None:
         super().__init__()
@@ -53,9 +60,25 @@ class SdmaeScores(nn.Module):
         masks = masks_of(rows * columns, settings.masks if settings.masked else 1)
         self.register_buffer("orders", masks, persistent=False)
         self.pools = nn.ModuleList(GridPool((rows, columns), g) for g in resolutions)
+        if settings.score == "places":
+            self.register_buffer("usual", torch.stack([torch.zeros(rows, columns), torch.ones(rows, columns)]))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 frames (N, 9, H, W)."""
+        settings = self.settings
+        tokens, cells, abnormal = self._errors(frames)
+        if settings.score == "places":
+            cells = ((cells - self.usual[0]) / self.usual[1]).tanh().clamp(min=0)
+        maps = [pool(cells)[:, 0] for pool in self.pools]
+        if settings.score == "released":
+            return tokens.mean(1), *maps
+        if settings.score == "places":
+            return cells.amax((1, 2, 3)), *maps
+        score = tokens.amax(1) if settings.filter_tokens == 1 else cells.amax((1, 2, 3))
+        return score + settings.abnormal_weight * abnormal * bool(settings.classifier_weight), *maps
+
+    def _errors(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return errors of tokens (N, L), the same filtered (N, 1, rows, columns), and the classifier's word (N,)."""
         scaled, settings = scale_pixels(frames), self.settings
         # Not by padding: OpenVINO would pad the uint8 frames, in 8 bits, with a value that they do not have.
         wanted = patches_of(torch.cat([scaled[:, 3:6], torch.full_like(scaled[:, :1], -1.0)], 1), settings.patch)
@@ -73,8 +96,25 @@ class SdmaeScores(nn.Module):
         side = settings.filter_tokens
         if side > 1:
             cells = functional.avg_pool2d(cells, side, 1, side // 2, count_include_pad=False)
-        maps = [pool(cells)[:, 0] for pool in self.pools]
-        if settings.score == "released":
-            return tokens.mean(1), *maps
-        score = tokens.amax(1) if side == 1 else cells.amax((1, 2, 3))
-        return score + settings.abnormal_weight * abnormal.sigmoid().mean(0) * bool(settings.classifier_weight), *maps
+        return tokens, cells, abnormal.sigmoid().mean(0)
+
+    @torch.no_grad()
+    def measure_usual(self, windows: FrameWindows, given: list[int]) -> None:
+        """Measure by the frames that are drawn from what is usual at each place, where the score needs it.
+
+        Args:
+            windows: Of normal clips.
+            given: Numbers of the three frames of its input among those of a window.
+        """
+        if self.settings.score != "places":
+            return
+        order = windows.drawn[np.linspace(0, len(windows.drawn) - 1, min(USUAL_FRAMES, len(windows.drawn))).astype(int)]
+        parts = []
+        for frames, *_ in loader(windows, order.tolist(), self.settings.batch, loader_workers()):
+            shown = frames.unflatten(1, (-1, 3))[:, given].flatten(1, 2)
+            parts.append(self.eval()._errors(shown.to(self.orders.device))[1][:, 0])
+        errors = torch.cat(parts)
+        mean, spread = errors.mean(0), errors.std(0, correction=0)
+        spread = spread.clamp(min=LEAST * float(mean.mean()))
+        rare = ((errors - mean) / spread).amax((1, 2)).quantile(RARE).clamp(min=1.0)
+        self.usual.copy_(torch.stack([mean, spread * rare]))

@@ -38,8 +38,10 @@ class SdmaeConfig:
         "auto", "bfloat16 where the hardware computes in it, or float32 everywhere"
     )
     seed: int = number(0, "initial weights, order, masks and pasted anomalies")
-    score: Literal["paper", "released"] = option(
-        "paper", "weighted errors, gap and classifier, highest token; or, as the released code, mean error and gap"
+    score: Literal["paper", "released", "places"] = option(
+        "paper",
+        "weighted errors, gap and classifier, highest token; as the released code, mean error and gap; or, ours, errors"
+        " and gap by what is usual at their place, highest token",
     )
     error_weight: float = number(0.4, "alpha: of the first decoder's error")
     gap_weight: float = number(0.3, "beta: of the gap between the decoders")

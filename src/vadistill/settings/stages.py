@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "draw_teachers": (1, ("evaluation",)),
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
-    "train_detector": (1, ("frames", "held_out", "maps", "{of}")),
+    "train_detector": (2, ("frames", "held_out", "maps", "{of}")),
     "pack_cells": (1, ("frames", "held_out", "motion", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
