@@ -25,7 +25,8 @@ def to_onnx(model: Path) -> bytes:
     """
     detector, network = load_network(model, torch.device("cpu"), streamlined=torch.float32, graph=True)
     description = Description.of(detector)
-    logging.getLogger("onnx_ir").setLevel(logging.WARNING)  # a line for every constant that it joins
+    for name in ("onnx_ir", "onnxscript"):  # a line for every constant that is joined, every rule that does not apply
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch's exporter has to say is about torch
         program = torch.onnx.export(
