@@ -2,8 +2,9 @@
 
 The student's (arXiv 2211.15597): pre-training and adversarial distillation on and off, teachers alone, fewer map
 resolutions, other numbers of input frames. SDMAE's (arXiv 2306.12041): without weighted tokens, the second decoder, the
-classifier, pasted anomalies, and with them the classifier; last, without any of these and without masks. The student's
-change one thing each of what is configured. All runs share what lies before the network.
+classifier, pasted anomalies, and with them the classifier; without any of these and without masks; and both of these by
+place. The student's change one thing each of what is configured, SDMAE's of the paper's form. All runs share what lies
+before the network.
 """
 
 from collections.abc import Iterator
@@ -14,15 +15,26 @@ from vadistill.settings.stages import all_settings, dataset_section
 
 PAPER_TEACHERS = ("background_agnostic", "multi_task")
 FRAMES = (1, 3, 5)
-_NO_CLASSIFIER = {"classifier_weight": 0.0}
-_NO_ANOMALIES = {"synthetic_share": 0.0, **_NO_CLASSIFIER}
+_PAPER: dict[str, Any] = {
+    "masked": True,
+    "motion_weights": True,
+    "gap_weight": 0.3,
+    "synthetic_share": 0.25,
+    "classifier_weight": 1.0,
+    "score": "paper",
+}
+_NO_CLASSIFIER = {**_PAPER, "classifier_weight": 0.0}
+_NO_ANOMALIES = {**_NO_CLASSIFIER, "synthetic_share": 0.0}
+_PLAIN = {**_NO_ANOMALIES, "masked": False, "motion_weights": False, "gap_weight": 0.0}
 SDMAE_VARIANTS: dict[str, dict[str, Any]] = {
-    "as_configured": {},
-    "even_token_weights": {"motion_weights": False},
-    "no_self_distillation": {"gap_weight": 0.0},
+    "paper": _PAPER,
+    "even_token_weights": {**_PAPER, "motion_weights": False},
+    "no_self_distillation": {**_PAPER, "gap_weight": 0.0},
     "no_classifier": _NO_CLASSIFIER,
     "no_pasted_anomalies": _NO_ANOMALIES,
-    "plain_auto_encoder": {"masked": False, "motion_weights": False, "gap_weight": 0.0, **_NO_ANOMALIES},
+    "by_place": {**_PAPER, "score": "places"},
+    "plain_auto_encoder": _PLAIN,
+    "plain_by_place": {**_PLAIN, "score": "places"},
 }
 Sections = dict[str, dict[str, Any]]
 
@@ -59,14 +71,11 @@ def ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, 
 
 
 def sdmae_ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the runs of SDMAE's ablation for a data set, as ``ablation_runs``; its first variant changes nothing."""
+    """Return the runs of SDMAE's ablation for a data set, as ``ablation_runs``; the first has the paper's form."""
     settings = dataset_section(config, dataset, "ablation")
     epochs = {"epochs": settings.epochs, "second_epochs": settings.epochs} if settings.epochs else {}
     runs: dict[str, tuple[str, dict[str, Any]]] = {}
-    released = dataset_section(config, dataset, "sdmae").score == "released"
     for variant, changes in SDMAE_VARIANTS.items():
-        if variant == "no_self_distillation" and released:
-            continue  # that score has fixed weights
         for seed in settings.seeds:
             entry = {"variant_of": dataset, "sdmae": {**epochs, **changes, "seed": seed}, "shares": list(runs)}
             runs[f"{dataset}.ablation.sdmae_{variant}.{seed}"] = (variant, entry)
