@@ -18,6 +18,7 @@ from vadistill.windows.loader import FrameWindows, loader
 SEED = 0  # of the masks, which are the same for every frame
 USUAL_FRAMES = 2000  # of which it is measured what is usual, at most
 RARE = 0.99  # quantile of these frames' highest tokens
+COMMON = 0.25  # weight of the mean variance of all tokens beside a token's own: some are nearly always the same
 LEAST = 1e-3  # of the mean error: a token's spread is no smaller, since that would be rounding
 
 
@@ -114,7 +115,7 @@ class SdmaeScores(nn.Module):
             shown = frames.unflatten(1, (-1, 3))[:, given].flatten(1, 2)
             parts.append(self.eval()._errors(shown.to(self.orders.device))[1][:, 0])
         errors = torch.cat(parts)
-        mean, spread = errors.mean(0), errors.std(0, correction=0)
-        spread = spread.clamp(min=LEAST * float(mean.mean()))
+        mean, variance = errors.mean(0), errors.var(0, correction=0)
+        spread = ((variance + COMMON * variance.mean()) / (1 + COMMON)).sqrt().clamp(min=LEAST * float(mean.mean()))
         rare = ((errors - mean) / spread).amax((1, 2)).quantile(RARE).clamp(min=1.0)
         self.usual.copy_(torch.stack([mean, spread * rare]))
