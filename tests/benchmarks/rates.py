@@ -29,6 +29,7 @@ from vadistill.student.pretraining import middle_frame
 from vadistill.teachers.loader import objects_of_clip
 from vadistill.teachers.registry import build
 from vadistill.training.device import autocast
+from vadistill.training.parallel import Draws
 from vadistill.windows.loader import FrameWindows
 
 HEIGHT, WIDTH, FRAMES, OBJECTS = 480, 856, 16, 8
@@ -151,7 +152,7 @@ def teacher(name: str, store: FrameStore, device: torch.device) -> Counted:
     parts = cut(made.training_crops())
     batch = {key: torch.from_numpy(np.concatenate([part[key] for part in parts])).to(device) for key in parts[0]}
     batch = {key: value[: made.settings.batch] for key, value in batch.items()}
-    count, generator = len(batch["box"]), torch.Generator()
+    count, generator = len(batch["box"]), Draws(torch.Generator())
     made.prepare(batch)
     tasks: Counted = {
         f"core_draw_{name}": (len(objects), lambda: cut(made.training_crops())),
