@@ -74,6 +74,7 @@ def run(
         logging.getLogger(__name__).warning("%s", line)
     try:
         if learns_by and (count := wanted(given.settings[learns_by(given)])) > 1:
+            logging.getLogger(__name__).info("in %d processes", count)
             sys.exit(run_together(own_command(), count))
         main(given)
     except Exception as error:
