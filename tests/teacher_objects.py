@@ -2,6 +2,8 @@
 
 import torch
 
+from vadistill.training.parallel import Draws
+
 HEIGHT, WIDTH, CLASSES = 120, 160, 4
 
 
@@ -62,7 +64,7 @@ def train(teacher, objects, steps, batch=32, seed=0):
         losses[phase.name] = []
         for _ in range(steps):
             chosen = torch.randint(len(objects["box"]), (batch,), generator=rng)
-            loss = phase.loss(part(objects, chosen), rng)["loss"]
+            loss = phase.loss(part(objects, chosen), Draws(rng))["loss"]
             phase.optimiser.zero_grad()
             loss.backward()
             phase.optimiser.step()

@@ -32,7 +32,7 @@ SETTINGS = {name: {entry.name for entry in fields(kind)} for name, kind in SECTI
 KEYS = {
     *SETTINGS,
     *(key for keys in SETTINGS.values() for key in keys),
-    *("layout", "path", "shards", "variant_of", "trusted_weights"),
+    *("layout", "path", "shards", "gpus", "variant_of", "trusted_weights"),
     *(key for path in (ROOT / "workflow/profiles").glob("*/config.yaml") for key in yaml.safe_load(path.read_text())),
 }
 DATASETS = {name for path in CONFIGS for name in yaml.safe_load(path.read_text()).get("datasets", {})}

@@ -59,4 +59,4 @@ def test_slurm_jobs_have_limits_and_few_threads():
     assert profile["executor"] == "slurm" and profile["retries"] >= 1 and profile["rerun-incomplete"]
     # The rules that take a whole machine need a number in place of it, in the job's own process as well.
     assert profile["cores"] == profile["max-threads"]
-    assert {entry.split("=")[0] for entry in profile["default-resources"]} == {"runtime", "mem_mb"}
+    assert {entry.split("=")[0] for entry in profile["default-resources"]} == {"runtime", "mem_mb", "nodes"}

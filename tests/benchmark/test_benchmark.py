@@ -1,13 +1,14 @@
 import json
 import math
 import os
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from benchmarks import slow_half
-from benchmarks.estimate import ASSUMPTIONS, Machine, Work, estimate, longest_path, machines, work
+from benchmarks.estimate import ASSUMPTIONS, MACHINES, ON_H100, SMALL_BATCH, Machine, Work, estimate, work
 from benchmarks.scale import growth, jobs
 from benchmarks.tree import shared_out, write_tree
 from reference_backend import Reference
@@ -303,52 +304,44 @@ def test_waits_for_batches_are_noted():
 
 
 def test_hours_of_a_stage():
-    two, gpu = Machine("two", 2), Machine("gpu", 10, gpu=100)
-    cluster = Machine("cluster", 10, gpu=100, nodes=4)
-    stage = Work("a", 7200, core=1.0, network=2.0, jobs=3, processes=8)
-    assert stage.hours(two) == (7200 / 2 / 3600 + 7200 / 2 / 3600, "processors")
-    assert stage.hours(gpu) == (7200 / 8 / 3600, "processors")  # not all ten cores, and the network meanwhile
-    assert stage.hours(cluster) == (7200 / 3 / 8 / 3600, "processors")  # on three of four nodes
-    alone = Work("a", 7200, core=1.0, network=0.02, jobs=1, processes=1, overlap=False)
-    assert alone.hours(gpu) == (pytest.approx(2 + 1), "processors")
-    assert Work("a", 7200, core=None, network=1.0, jobs=1).hours(two) == (2, "network")
+    two, one, four = Machine("two", 2), Machine("one", 10, gpus=1), Machine("four", 24, gpus=4)
+    stage = Work("a", 7200, core=1.0, network=2.0, h100=100.0, processes=8)
+    assert stage.hours(two) == (7200 / 2 / 3600 + 7200 / 4 / 3600, "processors")
+    assert stage.hours(one) == (7200 / 8 / 3600, "processors")  # not all ten cores, and the network meanwhile
+    assert stage.hours(four) == (7200 / 20 / 3600, "processors")  # all but those of the four that train
+    slow = replace(stage, h100=1.0)
+    assert slow.hours(one) == (2, "network") and slow.hours(four) == (2 / 4, "network")
+    assert replace(slow, shared=True).hours(four) == (pytest.approx(2 / 4 / SMALL_BATCH), "network")
+    assert replace(slow, shared=True).hours(one) == (2, "network"), "the whole batch"
+    alone = replace(slow, processes=1, overlap=False)
+    assert alone.hours(one) == (pytest.approx(2 + 2), "processors")
+    assert Work("a", 7200, core=1.0).hours(four) == (7200 / 24 / 3600, "processors")
+    assert Work("a", 7200, core=None, network=1.0).hours(two) == (1, "network")
 
 
 def test_the_estimate_of_all_stages():
-    rates = dict.fromkeys(
-        [f"core_{name}" for name in ("starts", "extract_frames", "around_detector", "student_samples", "build_maps")]
-        + ["detect_objects", "pretrain_student", "distill_student", "score_frames", "train_multi_task_tasks"]
-        + [
-            f"{part}_{teacher}"
-            for part in ("core_cut", "core_draw", "score")
-            for teacher in ("background_agnostic", "multi_task")
-        ]
-        + [f"train_background_agnostic_{phase}" for phase in ("autoencoders", "adversarial", "classifiers")],
-        1000.0,
-    )
-    rows = work(rates)
+    names = ("starts", "extract_frames", "around_detector", "student_samples", "build_maps", "draw_multi_task")
+    rates = [f"core_{name}" for name in names]
+    rates += ["detect_objects", "pretrain_student", "distill_student", "score_frames", "train_multi_task_tasks"]
+    rates += [
+        f"{part}_{teacher}" for part in ("core_cut", "score") for teacher in ("background_agnostic", "multi_task")
+    ]
+    rates += [f"train_background_agnostic_{phase}" for phase in ("autoencoders", "adversarial", "classifiers")]
+    rows = work({**dict.fromkeys(rates, 1000.0), "score_frames": ON_H100["float32"] / 5})
+    stages = {row.stage: row for row in rows}
     amounts = {row.stage: row.amount for row in rows}
     # Of 330 clips of 13 scenes 52 are held out, four a scene; of each other one there are four kinds of 100 frames.
     assert amounts["make_synthetic_clip"] == 278 * 400 and amounts["extract_frames"] == 315_306
     assert amounts["pretrain_student"] == 35 * 274_515 and amounts["train_teacher, multi_task, tasks"] == 30 * 20_000
-    two, one, cluster = machines(200e9)
-    table = estimate(rows, (two, one, cluster))
+    assert stages["detect_objects"].h100 == pytest.approx(5000), "as many times faster as the student's scoring"
+    assert stages["train_teacher, multi_task, tasks"].h100 == 590, "measured"
+    assert stages["pretrain_student"].h100 == pytest.approx(3196 / 3)
+    table = estimate(rows)
     assert len(table) == len(rows) + 1 and all(set(row["assumed"].split()) <= set(ASSUMPTIONS) for row in table[:-1])
-    for machine in (two, one):
+    for machine in MACHINES:
         hours = [row[f"hours, {machine.name}"] for row in table]
         assert hours[-1] == pytest.approx(sum(hours[:-1]))
-    assert table[-1]["hours, 8 H200 nodes"] < sum(row["hours, 8 H200 nodes"] for row in table[:-1])
-
-
-def test_branches_run_side_by_side():
-    hours = {
-        "starts of jobs": 1, "extract_frames": 1, "detect_objects": 2, "make_synthetic_clip": 1, "build_maps": 1,
-        "train_teacher, background_agnostic, autoencoders": 5, "score_objects, background_agnostic": 1,
-        "train_teacher, multi_task, tasks": 3, "score_objects, multi_task": 4,
-        "pretrain_student": 8, "distill_student": 10, "score_frames": 1,
-    }  # fmt: skip
-    assert longest_path(hours) == 1 + 1 + (2 + 1 + 7 + 1) + 10 + 1
-    assert longest_path({**hours, "pretrain_student": 20}) == 1 + 1 + 20 + 10 + 1
+    assert {name for row in table[:-1] for name in row["assumed"].split()} == set(ASSUMPTIONS)
 
 
 def test_speed_of_a_student_and_the_baselines(model, film, monkeypatch):

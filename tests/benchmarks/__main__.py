@@ -3,20 +3,17 @@
 import argparse
 import logging
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 from benchmarks import decoding, rates, scale, slow_half
-from benchmarks.estimate import ASSUMPTIONS, estimate, machines, work
+from benchmarks.estimate import ASSUMPTIONS, estimate, work
 from benchmarks.output import save
 
 from vadistill.benchmark.benchmark import BATCHES
 from vadistill.benchmark.costs import write_untrained
-from vadistill.benchmark.machine_peak import measure_peak
 from vadistill.benchmark.speed import measure_speed
 from vadistill.settings import section
-from vadistill.training.device import pick_device
 
 FAST = Path(__file__).parents[2] / "workflow" / "presets" / "fast.yaml"
 
@@ -40,12 +37,9 @@ def student(output: Path, models: list[Path], batches: list[int], budget: float)
 
 def whole(output: Path, budget: float) -> None:
     """Measure the rates at full size and estimate ShanghaiTech end to end from them."""
-    device = pick_device()
-    found = rates.measure(device, budget)
-    peak = measure_peak(device, ["fp32", "bf16"], budget)
+    found = rates.measure(budget)
     listed = [{"rate": name, "per_second": value} for name, value in found.items()]
-    hours = estimate(work(found), machines(peak.products["bf16"]))
-    save(output, "estimate", {"rates": listed, "hours": hours}, peak=asdict(peak), assumptions=ASSUMPTIONS)
+    save(output, "estimate", {"rates": listed, "hours": estimate(work(found))}, assumptions=ASSUMPTIONS)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Rates of the stages on this machine at full size: 480x856 frames, the settings of config.yaml as they are."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from vadistill.student.pretraining import middle_frame
 from vadistill.teachers.loader import objects_of_clip
 from vadistill.teachers.registry import build
 from vadistill.training.device import autocast
+from vadistill.training.parallel import Draws
 from vadistill.windows.loader import FrameWindows
 
 HEIGHT, WIDTH, FRAMES, OBJECTS = 480, 856, 16, 8
@@ -38,9 +40,17 @@ Counted = dict[str, tuple[int, Callable[[], Any]]]
 """Tasks by name, each with the number of frames, samples or objects that it does."""
 
 
-def measure(device: torch.device, budget: float) -> dict[str, float]:
-    """Return what is done in a second, by name; ``core_...`` by one core, else by the network with all of them."""
+def processor_seconds() -> float:
+    """Return the seconds of processors that this process and those that it started have taken."""
+    return sum(os.times()[:4])
+
+
+def measure(budget: float) -> dict[str, float]:
+    """Return what one core does in a second of its own, by name, whatever else the machine does."""
+    device = torch.device("cpu")
     torch.manual_seed(0)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         film, path = Path(folder) / "film.mp4", Path(folder) / "clip.h5"
         settings = DemoConfig(height=HEIGHT, width=WIDTH, frames=FRAMES)
@@ -50,8 +60,7 @@ def measure(device: torch.device, budget: float) -> dict[str, float]:
         tasks |= {**detection(device), **student(path, device)}
         for name in TEACHERS:
             tasks |= teacher(name, FrameStore(path), device)
-        cv2.setNumThreads(1)
-        seconds = by_turns({name: task for name, (_, task) in tasks.items()}, budget)
+        seconds = by_turns({name: task for name, (_, task) in tasks.items()}, budget, processor_seconds)
     return {name: count / float(np.median(seconds[name])) for name, (count, _) in tasks.items()}
 
 
@@ -72,9 +81,10 @@ def reading(film: Path, path: Path) -> Counted:
     windows = FrameWindows([path], network.size, network.offsets)
     score = np.linspace(0, 1, len(objects))
     scored = ScoredObjects(FRAMES, (HEIGHT, WIDTH), objects.frame, objects.box, score)
+    apart = [7 * t % FRAMES for t in range(FRAMES)]  # of which no two in a row share a frame
     return {
         "core_extract_frames": (FRAMES, lambda: write_frames(path.with_name("other.h5"), "clip", "train", film)),
-        "core_student_samples": (FRAMES, lambda: [windows[t] for t in range(FRAMES)]),
+        "core_student_samples": (FRAMES, lambda: [windows[t] for t in apart]),
         "core_build_maps": (len(objects), lambda: map_pyramid(scored, RESOLUTIONS)),
     }
 
@@ -151,7 +161,7 @@ def teacher(name: str, store: FrameStore, device: torch.device) -> Counted:
     parts = cut(made.training_crops())
     batch = {key: torch.from_numpy(np.concatenate([part[key] for part in parts])).to(device) for key in parts[0]}
     batch = {key: value[: made.settings.batch] for key, value in batch.items()}
-    count, generator = len(batch["box"]), torch.Generator()
+    count, generator = len(batch["box"]), Draws(torch.Generator())
     made.prepare(batch)
     tasks: Counted = {
         f"core_draw_{name}": (len(objects), lambda: cut(made.training_crops())),

@@ -65,6 +65,15 @@ def test_a_shard_has_the_frames_of_its_clips():
         assert data.files("maps", "train", clips=[name]) == [f"results/demo/maps//train/{number}.h5"]
 
 
+def test_batches_are_shared_by_as_many_processes_as_divide_them():
+    assert catalogue()["demo"].processes("distillation") == 1
+    four, five = (Catalogue({**CONFIG, "gpus": gpus})["demo"] for gpus in (4, 5))
+    assert four.processes("multi_task") == 4
+    assert four.processes("flow_neighbours") == 1, "learns without batches"
+    with pytest.raises(InputError, match=r"demo: distillation\.batch is 48; expected a multiple of gpus, 5"):
+        five.processes("distillation")
+
+
 def test_files_of_teachers_come_teacher_by_teacher_and_shards_in_order():
     data = catalogue()["demo"]
     numbers = sorted(set(data.shards("train").values()))

@@ -36,7 +36,7 @@ def test_what_is_written_from_the_settings_is_up_to_date(tmp_path):
 
 def test_the_block_of_defaults_holds_every_default():
     block = yaml.safe_load(documents.defaults())
-    assert block.pop("shards") == CONFIG["shards"] == 16
+    assert block.pop("shards") == CONFIG["shards"] == 16 and block.pop("gpus") == CONFIG["gpus"] == 1
     expected = {name: json.loads(json.dumps(asdict(kind()))) for name, kind in SECTIONS.items() if name != "demo"}
     assert block == expected and block.items() <= CONFIG.items()
 

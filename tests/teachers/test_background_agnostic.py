@@ -10,6 +10,7 @@ from vadistill.settings import BackgroundAgnosticConfig
 from vadistill.teachers import background_agnostic
 from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
 from vadistill.teachers.registry import TEACHERS, build
+from vadistill.training.parallel import Draws
 
 FAST = BackgroundAgnosticConfig(
     crop=32, autoencoder_rate=3e-3, adversarial_rate=3e-4, classifier_rate=3e-3, normalise="scene"
@@ -73,7 +74,7 @@ def test_each_phase_changes_its_parameters_and_no_others(index):
     teacher.prepare(objects)
     phase = teacher.phases()[index]
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    phase.loss(objects, torch.Generator())["loss"].backward()
+    phase.loss(objects, Draws(torch.Generator()))["loss"].backward()
     phase.optimiser.step()
     assert index < 2 or all(stream.encoder[0].weight.grad is None for stream in teacher.streams.values())
     parts = (("encoder", "decoder"), ("encoder", "decoder", "adversary"), ("classifier",))[index]
@@ -89,12 +90,12 @@ def test_losses_follow_the_generator_and_held_out_ones_use_other_images():
     teacher.prepare(objects)
     for phase in teacher.phases():
         first, again, other = (
-            phase.loss(objects, torch.Generator().manual_seed(seed))["loss"].item() for seed in (1, 1, 2)
+            phase.loss(objects, Draws(torch.Generator().manual_seed(seed)))["loss"].item() for seed in (1, 1, 2)
         )
         assert first == again != other
     phase = teacher.phases()[-1]
-    held_out = phase.held_out_loss(objects, torch.Generator().manual_seed(1))
-    training = phase.loss(objects, torch.Generator().manual_seed(1))
+    held_out = phase.held_out_loss(objects, Draws(torch.Generator().manual_seed(1)))
+    training = phase.loss(objects, Draws(torch.Generator().manual_seed(1)))
     assert held_out["appearance_accuracy"].isfinite() and held_out["loss"] != training["loss"]
     images = torch.cat([teacher.bank, teacher.held_out_bank]).flatten(1)
     assert len(images) == 320 and len(images.unique(dim=0)) == 320
@@ -128,7 +129,7 @@ def test_pseudo_anomalies_of_motion_are_fast_even_where_the_object_stands_still(
     teacher, still = made(), walkers(64, 1, speed=0.0)
     teacher.prepare(walkers(200, 0))
     normal = teacher._normal(still)
-    _, flow = teacher._pseudo(*normal, False, torch.Generator())
+    _, flow = teacher._pseudo(*normal, False, Draws(torch.Generator()))
     peak = flow.norm(dim=2).flatten(1).amax(1)
     assert (peak > 1).all() and normal[1].abs().max() < 1
     views = teacher._views(normal[0], 100 * flow)
@@ -245,7 +246,7 @@ def test_pixels_are_cut_at_twenty_and_pseudo_anomalies_stay_near_what_is_usual()
     assert views["past"].max() == views["future"].max() == 1
     speed = objects["flow"].float().norm(dim=2).flatten(2).quantile(0.9, dim=2).mean(1) / 20
     assert teacher.usual_speed == pytest.approx(speed.quantile(0.95).item(), rel=0.05)
-    pseudo = teacher._pseudo(*teacher._normal(objects), False, torch.Generator())[1]
+    pseudo = teacher._pseudo(*teacher._normal(objects), False, Draws(torch.Generator()))[1]
     peak = pseudo.norm(dim=2).flatten(1).amax(1) / teacher.usual_speed
     assert peak.min() > 1 and peak.max() < 6
 
@@ -263,7 +264,7 @@ def test_colour_crops_and_pseudo_anomalies():
     teacher.prepare(objects)
     crops, flow = teacher._normal(objects)
     torch.testing.assert_close(crops, objects["colour"][:, 0] / 255)
-    assert teacher._pseudo(crops, flow, False, torch.Generator())[0].shape == (32, 3, 32, 32)
+    assert teacher._pseudo(crops, flow, False, Draws(torch.Generator()))[0].shape == (32, 3, 32, 32)
     assert teacher.bank.shape == (256, 3, 32, 32) and teacher.bank.min() >= 0 and teacher.bank.max() <= 1
     assert ((teacher.bank[:, 0] - teacher.bank[:, 1]).abs().flatten(1).amax(1) > 0.05).float().mean() > 0.7
     losses = train(teacher, objects, steps=4, batch=16)
@@ -289,11 +290,10 @@ def test_motion_is_seen_as_gradients_of_the_past_and_future_crop(appearance):
         inner = views[name][:, :, 1:-1, 1:-1] * 255
         torch.testing.assert_close(inner, torch.tensor(slopes).float()[None, :, None, None].expand_as(inner) * 2)
         torch.testing.assert_close(views[name][:, 0, :, 0] * 255, torch.full((16, 32), float(slopes[0])))
-    assert all(
-        view.abs().max() <= 1 for view in teacher._views(*teacher._pseudo(*normal, True, torch.Generator())).values()
-    )
+    pseudo = teacher._pseudo(*normal, True, Draws(torch.Generator()))
+    assert all(view.abs().max() <= 1 for view in teacher._views(*pseudo).values())
     # Both motion streams show the same pseudo-anomaly, an image of the bank for half of the objects.
-    past, future = teacher._pseudo(*normal, False, torch.Generator().manual_seed(3))[1].unbind(1)
+    past, future = teacher._pseudo(*normal, False, Draws(torch.Generator().manual_seed(3)))[1].unbind(1)
     bank = teacher.bank if appearance == "gray" else background_agnostic._gray(teacher.bank)
     images = torch.cat([bank, bank.flip(3)])[:, 0]
     same = (past == future).flatten(1).all(1)

@@ -14,6 +14,7 @@ from vadistill.teachers.base import random_gaps
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import cached_weights
 from vadistill.teachers.registry import build
+from vadistill.training.parallel import Draws
 from vadistill.training.run import TrainingRun
 
 FAST = MultiTaskConfig(crop=32, width="narrow", depth="shallow", flip=False)
@@ -49,7 +50,7 @@ def inputs(teacher, objects, loss=None):
     """Return the sequences (N, 3, L, S, S) that the shared network saw, in grey levels, one entry a pass."""
     seen = []
     handle = teacher.shared.register_forward_hook(lambda _, arguments, __: seen.append(arguments[0] * 255))
-    (loss or teacher.phases()[0].loss)(objects, torch.Generator().manual_seed(0))
+    (loss or teacher.phases()[0].loss)(objects, Draws(torch.Generator().manual_seed(0)))
     handle.remove()
     return seen
 
@@ -148,7 +149,7 @@ def test_colours_are_red_green_blue_in_0_1():
 def test_sizes_and_gradients(side, width, depth):
     teacher = made(replace(FAST, crop=side, width=width, depth=depth))
     objects = numbered(2, side)
-    loss = teacher.phases()[0].loss(objects, torch.Generator())
+    loss = teacher.phases()[0].loss(objects, Draws(torch.Generator()))
     loss["loss"].backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in teacher.parameters())
     convolutions = [layer for layer in teacher.shared.layers if isinstance(layer, torch.nn.Conv3d)]
@@ -161,7 +162,7 @@ def test_sizes_and_gradients(side, width, depth):
 
 def test_joint_loss_is_the_weighted_sum_of_hand_made_losses():
     objects, teacher = distinct(walkers(6, 0)), telling(made()).eval()
-    loss = teacher.phases()[0].held_out_loss(objects, torch.Generator())
+    loss = teacher.phases()[0].held_out_loss(objects, Draws(torch.Generator()))
     sequences = objects["colour"].flip(2).transpose(1, 2).float() / 255
     intermittent = objects["irregular"].flip(2).transpose(1, 2).float() / 255
     ahead, back = teacher.shared(sequences[:3]), teacher.shared(sequences[3:].flip(2))
@@ -181,7 +182,7 @@ def test_losses_follow_the_generator():
     teacher, objects = made(replace(FAST, flip=True)), walkers(8, 0)
     phase = teacher.phases()[0]
     first, again, other = (
-        phase.loss(objects, torch.Generator().manual_seed(seed))["loss"].item() for seed in (1, 1, 2)
+        phase.loss(objects, Draws(torch.Generator().manual_seed(seed)))["loss"].item() for seed in (1, 1, 2)
     )
     assert first == again != other
 
@@ -230,7 +231,7 @@ def test_chosen_tasks_alone_are_learned_and_scored(tasks):
     objects = walkers(5, 0)
     if "irregularity" not in tasks:
         del objects["irregular"]
-    losses = teacher.phases()[0].loss(objects, torch.Generator())
+    losses = teacher.phases()[0].loss(objects, Draws(torch.Generator()))
     losses["loss"].backward()
     assert all(parameter.grad is not None for parameter in teacher.parameters())
     weights = {"distillation": 0.2}
@@ -285,14 +286,14 @@ def test_jitter_changes_all_sequences_of_an_object_alike_in_training_only():
 def test_imagenet_targets_are_standardised_and_weigh_as_the_class_scores():
     objects, teacher = distinct(walkers(6, 0)), telling(made()).eval()
     phase = teacher.phases()[0]
-    without = phase.held_out_loss(objects, torch.Generator())
+    without = phase.held_out_loss(objects, Draws(torch.Generator()))
     terms = teacher.score(objects)
     teacher.imagenet = crop_means
     teacher.prepare(objects)
     middle = objects["colour"][:, 3].float() / 255
     outputs = crop_means(middle).numpy()
     targets = torch.from_numpy((outputs - outputs.mean(0)) / outputs.std(0))
-    losses = phase.held_out_loss(objects, torch.Generator())
+    losses = phase.held_out_loss(objects, Draws(torch.Generator()))
     sequences = objects["colour"].flip(2).transpose(1, 2).float() / 255
     made_outputs = teacher.distillation(teacher.shared(torch.cat([sequences[:3], sequences[3:].flip(2)])))
     error = (made_outputs[:, CLASSES:] - targets).abs().mean()
@@ -317,7 +318,7 @@ def test_without_imagenet_the_head_has_the_classes_only():
     objects = walkers(4, 0)
     teacher.prepare(objects)
     assert teacher.distillation[-1].out_features == CLASSES
-    assert "imagenet" not in teacher.phases()[0].loss(objects, torch.Generator())
+    assert "imagenet" not in teacher.phases()[0].loss(objects, Draws(torch.Generator()))
 
 
 @pytest.mark.slow
@@ -336,7 +337,7 @@ def test_resnet50_from_a_file_gives_targets_and_stays_out_of_the_state(tmp_path)
     expected = network.eval()((resized - mean) / deviation)
     torch.testing.assert_close(teacher.imagenet(crops), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(teacher.imagenet_mean, expected.mean(0), rtol=1e-4, atol=1e-4)
-    teacher.phases()[0].loss(objects, torch.Generator())["loss"].backward()
+    teacher.phases()[0].loss(objects, Draws(torch.Generator()))["loss"].backward()
     assert all(parameter.grad is None for parameter in teacher.imagenet.network.parameters())
     assert set(teacher.state_dict()) == names
 

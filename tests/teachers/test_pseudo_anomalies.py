@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from vadistill.teachers import pseudo_anomalies as pseudo
+from vadistill.training.parallel import Draws
 
 
 def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
+    return Draws(torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("kind", [pseudo.appearance, pseudo.fractal_noise, pseudo.textures, pseudo.shapes])
@@ -52,7 +53,7 @@ def test_unlike_takes_half_from_the_bank_and_keeps_parts_of_a_quarter():
 
 @pytest.mark.parametrize(("step", "lowest", "highest"), [(3, 6, 10), (10, 20, 33), (8, 16, 26), (1, 2, 3)])
 def test_longer_gap_scales_each_object_by_2_to_10_thirds_of_the_step(step, lowest, highest):
-    flow = torch.randn(500, 2, 2, 4, 4, generator=rng(1))
+    flow = torch.randn(500, 2, 2, 4, 4, generator=rng(1).generator)
     factor = (pseudo.longer_gap(flow, step, rng()) / flow * step).flatten(1)
     assert (factor - factor[:, :1]).abs().max() < 1e-3 * step
     assert set(factor[:, 0].round().int().tolist()) == set(range(lowest, highest + 1))
@@ -127,7 +128,7 @@ def test_turned_flow_of_a_constant_field_is_the_turned_vector():
 
 
 def test_turned_flow_moves_the_field_as_it_turns_the_vectors():
-    flow = torch.randn(1, 2, 2, 8, 8, generator=rng())
+    flow = torch.randn(1, 2, 2, 8, 8, generator=rng().generator)
     quarter = pseudo.turned(flow, torch.tensor([torch.pi / 2]), torch.zeros(1, 2))
     # From x (right) to y (down) is clockwise: rot90 backwards; (u, v) becomes (-v, u).
     field = torch.rot90(flow, -1, dims=(3, 4))
@@ -179,7 +180,7 @@ def test_kinds_of_motion_are_equally_frequent_and_slow_objects_move_anyway():
 
 
 def test_unlike_shows_one_image_of_a_gray_bank_in_every_channel():
-    crops, bank = torch.rand(400, 2, 8, 8, generator=rng()), torch.rand(5, 1, 8, 8, generator=rng(1))
+    crops, bank = rng().rand(400, 2, 8, 8), rng(1).rand(5, 1, 8, 8)
     made = pseudo.unlike(crops, bank, rng(2))
     same = (made[:, 0] == made[:, 1]).flatten(1).all(1)
     assert made.shape == crops.shape and abs(same.float().mean() - 0.5) < 0.08

@@ -37,6 +37,14 @@ def test_a_gpu_whose_cuda_does_not_come_up_is_an_error(with_gpu, monkeypatch):
     assert pick_device() == torch.device("cpu")
 
 
+def test_every_process_needs_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="4 processes are to train on a GPU each, found 2; expected gpus: 2"):
+        pick_device()
+
+
 def test_drivers_are_told_apart(with_gpu):
     assert gpu_driver() == "525.147.05"
     (with_gpu / "version").write_text(OPEN)

@@ -1,5 +1,6 @@
 """The rerun contract: a changed setting reruns exactly the stages that read it and those after them."""
 
+import json
 import shutil
 
 import pytest
@@ -30,6 +31,11 @@ def test_touched_code_config_and_clips(finished):
     touch(finished.folder / "Snakefile", finished.folder / "config.yaml", *(finished.folder / "src").rglob("*.py"))
     touch(*(finished.folder / "workflow").rglob("*.smk"), *(finished.folder / "results/tiny/clips").rglob("*.avi"))
     assert finished.planned(TARGET) == set()
+
+
+def test_other_gpus_rerun_nothing(finished):
+    table = "results/tiny/sdmae/auc.json"
+    assert finished.planned(TARGET, table, config=[finished.changed("gpus: 2")]) == set()
 
 
 def test_an_ablation_shares_what_lies_before_the_student(finished):
@@ -199,7 +205,8 @@ common_settings = CommonSettings(
 
 class Executor(RemoteExecutor):
     def run_job(self, job):
-        print("submitted", job.name, "gpu", job.resources.get("gpu"), flush=True)
+        asked = {name: job.resources.get(name) for name in ("gpu", "mem_mb")}
+        print("submitted", job.name, asked, flush=True)
         raise SystemExit(3)
 
     async def check_active_jobs(self, jobs):
@@ -211,14 +218,47 @@ class Executor(RemoteExecutor):
 """
 
 
-def test_a_cluster_is_asked_for_a_gpu_by_a_machine_that_has_none(finished, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("gpus", "teacher", "asked"),
+    [
+        (1, "multi_task", "{'gpu': 1, 'mem_mb': 12000}"),
+        (2, "multi_task", "{'gpu': 2, 'mem_mb': 24000}"),
+        (2, "flow_neighbours", "{'gpu': 1, 'mem_mb': 12000}"),
+    ],
+)
+def test_a_cluster_is_asked_for_gpus_by_a_machine_that_has_none(finished, tmp_path, monkeypatch, gpus, teacher, asked):
     plugin = tmp_path / "snakemake_executor_plugin_recorder/__init__.py"
     plugin.parent.mkdir()
     plugin.write_text(EXECUTOR)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    config = finished.changed("datasets: {clustered: {variant_of: tiny, flow_neighbours: {seed: 9}}}")
-    target = "results/clustered/teachers/flow_neighbours/model.pt"
+    variant = f"{{variant_of: tiny, {teacher}: {{seed: 9}}}}"
+    config = finished.changed(f"gpus: {gpus}\ndatasets: {{clustered: {variant}}}")
+    target = f"results/clustered/teachers/{teacher}/model.pt"
     project = Project(finished.folder)  # Snakemake looks for its plugins when it is imported
     done = project.snakemake(target, "--executor", "recorder", "--jobs", "1", config=[config], check=False)
-    assert "submitted train_teacher gpu 1" in done.stdout + done.stderr, done.stderr
+    assert f"submitted train_teacher {asked}" in done.stdout + done.stderr, done.stderr
     shutil.rmtree(finished.folder / "results/clustered", ignore_errors=True)
+
+
+def test_a_batch_that_gpus_cannot_share_is_named(finished):
+    config = finished.changed("gpus: 3\ndatasets: {tiny: {distillation: {epochs: 3}}}")
+    done = finished.snakemake("-n", TARGET, config=[config], check=False)
+    assert (
+        done.returncode and "tiny: distillation.batch is 8; expected a multiple of gpus, 3" in done.stdout + done.stderr
+    )
+
+
+def test_two_processes_train_what_one_trains(finished, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    losses = []
+    for gpus, name in enumerate(("alone", "pair"), 1):
+        variant = "{variant_of: tiny, pretraining: {precision: float32, seed: 1}}"
+        config = finished.changed(f"gpus: {gpus}\ndatasets: {{{name}: {variant}}}")
+        model = f"results/{name}/student/pretrained.pt"
+        finished.snakemake(model, config=[config])
+        results = finished.folder / "results" / name
+        assert ("in 2 processes" in (results / "logs/pretrain_student.log").read_text()) == (gpus == 2)
+        metrics = (results / "student/pretrained.metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["train_loss"] for line in metrics])
+        assert (finished.folder / model).is_file()
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3) and losses[0]

@@ -109,9 +109,33 @@ def raw(kind):
     return ancient(in_one_line(lambda wildcards: RAW[kind](DATA[wildcards.dataset], dict(wildcards.items()))))
 
 
-def memory(megabytes):
-    """The memory of a rule: half as much again with every further attempt, since the last one may have outgrown it."""
-    return lambda wildcards, attempt: megabytes * (attempt + 1) // 2
+# Of trainings, whose batches several processes may share, each on a GPU of its own (gpus in config.yaml): functions of
+# wildcards, by the section of the settings that says how it learns.
+def learners(section):
+    """How many processes share the batches."""
+    return in_one_line(lambda wildcards: DATA[wildcards.dataset].processes(section.format(**wildcards)))
+
+
+def learners_gpus(section):
+    """A GPU for each of them, where there is one."""
+    return lambda wildcards: gpu(wildcards) * learners(section)(wildcards)
+
+
+def learners_threads(section):
+    """As many as for any network, and at least one for each of them."""
+    return lambda wildcards: max(network_threads(wildcards), learners(section)(wildcards))
+
+
+def memory(megabytes, section=None):
+    """The memory of a rule: half as much again with every further attempt, since the last one may have outgrown it.
+
+    Of a training it is that of each process.
+    """
+
+    def asked(wildcards, attempt):
+        return megabytes * (attempt + 1) // 2 * (learners(section)(wildcards) if section else 1)
+
+    return asked
 
 
 def trained_detector(wildcards):

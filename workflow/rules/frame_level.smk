@@ -12,10 +12,10 @@ rule train_detector:
         detector="|".join(TRAINED_DETECTORS) or "(?!)",
     conda:
         "../../envs/vadistill.yaml"
-    threads: network_threads
+    threads: learners_threads("{detector}")
     resources:
-        gpu=gpu,
-        mem_mb=memory(16000),
+        gpu=learners_gpus("{detector}"),
+        mem_mb=memory(16000, "{detector}"),
         runtime=1440,
     params:
         settings=settings("train_detector"),

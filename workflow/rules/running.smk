@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from vadistill.errors import InputError
-from vadistill.settings import TRUSTED_WEIGHTS
+from vadistill.settings import GPUS, TRUSTED_WEIGHTS
 from vadistill.settings.check import check
 
 try:
@@ -33,6 +33,8 @@ def shell_prefix():
         lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     if trusted := config.get("trusted_weights"):
         lines.append(f"export {TRUSTED_WEIGHTS}={','.join(sorted(trusted.values()))}")
+    if (gpus := config.get("gpus", 1)) > 1:
+        lines.append(f"export {GPUS}={gpus}")
     return "; ".join(lines) + "; "
 
 

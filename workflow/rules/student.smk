@@ -10,10 +10,10 @@ rule pretrain_student:
         "results/{dataset}/benchmarks/pretrain_student.tsv"
     conda:
         "../../envs/vadistill.yaml"
-    threads: network_threads
+    threads: learners_threads("pretraining")
     resources:
-        gpu=gpu,
-        mem_mb=memory(16000),
+        gpu=learners_gpus("pretraining"),
+        mem_mb=memory(16000, "pretraining"),
         runtime=1440,
     params:
         settings=settings("pretrain_student"),
@@ -41,10 +41,10 @@ rule distill_student:
         "results/{dataset}/benchmarks/distill_student.tsv"
     conda:
         "../../envs/vadistill.yaml"
-    threads: network_threads
+    threads: learners_threads("distillation")
     resources:
-        gpu=gpu,
-        mem_mb=memory(16000),
+        gpu=learners_gpus("distillation"),
+        mem_mb=memory(16000, "distillation"),
         runtime=1440,
     params:
         settings=settings("distill_student"),

@@ -16,10 +16,10 @@ rule train_teacher:
         teacher="|".join(teachers_of("boxes")),
     conda:
         "../../envs/vadistill.yaml"
-    threads: network_threads
+    threads: learners_threads("{teacher}")
     resources:
-        gpu=gpu,
-        mem_mb=memory(12000),
+        gpu=learners_gpus("{teacher}"),
+        mem_mb=memory(12000, "{teacher}"),
         runtime=1440,
     params:
         settings=settings("train_teacher"),

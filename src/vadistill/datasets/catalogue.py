@@ -304,6 +304,19 @@ class Dataset:
             parts = [{"shard": number} for number in ([shard] if shard else self._holding(split, clips))]
         return [self.path(product, split=split, teacher=teacher, **part) for teacher in teachers for part in parts]
 
+    def processes(self, name: str) -> int:
+        """Return how many processes share the batches of the training that a section is of: ``gpus``, each with one.
+
+        Raises:
+            InputError: A batch cannot be divided evenly.
+        """
+        gpus, batch = self.catalogue.config.get("gpus", 1), getattr(self.section(name), "batch", None)
+        if batch is None:  # it learns in one go
+            return 1
+        if batch % gpus:
+            raise InputError(f"{self.name}: {name}.batch is {batch}; expected a multiple of gpus, {gpus}")
+        return gpus
+
     @property
     def learned(self) -> list[str]:
         """The frames that the student learns from: of the training clips, and of the synthetic ones that it may see."""

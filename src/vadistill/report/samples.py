@@ -18,6 +18,7 @@ from vadistill.report.plots import ABNORMAL_COLOUR, DPI, TITLE, save
 from vadistill.settings import ANOMALY_KINDS
 from vadistill.teachers import pseudo_anomalies
 from vadistill.teachers.image_pool import read_image_pool
+from vadistill.training.parallel import Draws
 
 COUNT, SIDE, SEED = 12, 64, 0
 MOMENTS = 4  # frames shown of a clip
@@ -32,7 +33,7 @@ def flow_colours(flow: np.ndarray) -> np.ndarray:
 
 def samples(images: np.ndarray | None) -> dict[str, list[np.ndarray]]:
     """Return a row of pictures for each kind; ``images`` (P, 3, S', S') uint8 BGR is the folder's pool."""
-    rng = torch.Generator().manual_seed(SEED)
+    rng = Draws(torch.Generator().manual_seed(SEED))
     made = {"procedural": [part.numpy() for part in pseudo_anomalies.appearance(COUNT, SIDE, rng)[:, 0]]}
     if images is not None:
         parts = pseudo_anomalies.from_pool(torch.from_numpy(images), COUNT, SIDE, rng)

@@ -6,6 +6,7 @@ A data set may override any section. ``settings.schema`` makes a JSON schema of 
 
 from vadistill.settings.data import (
     ANOMALY_KINDS,
+    GPUS,
     LAYOUTS,
     LEAST_FRAMES,
     OFFICIAL_WEIGHTS,
@@ -40,6 +41,7 @@ from vadistill.settings.teachers import (
 __all__ = [
     "ANOMALY_KINDS",
     "DETECTORS",
+    "GPUS",
     "LAYOUTS",
     "LEAST_FRAMES",
     "MODEL",

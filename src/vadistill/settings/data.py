@@ -22,6 +22,8 @@ LAYOUTS = {
 # The environment variable that names the hashes of trusted weights to the stages, with commas between them: as a param
 # of its rule, a longer list would have everything detected anew.
 TRUSTED_WEIGHTS = "VADISTILL_TRUSTED_WEIGHTS"
+# The one that tells them the setting gpus, for the same reason: a training on more GPUs is no other training.
+GPUS = "VADISTILL_GPUS"
 # Detection weights that ultralytics' own downloader fetches by name.
 OFFICIAL_WEIGHTS = (
     frozenset(

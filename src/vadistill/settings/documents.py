@@ -13,6 +13,7 @@ from vadistill.settings.schema import schema
 
 START, END = "# Defaults, written by `make settings`:\n", "# End of the defaults.\n"
 ELSEWHERE = ("demo",)  # sections that only a data set has
+WHOLE = ("shards", "gpus")  # settings of no section
 PAGE = """# Settings
 
 Written from the typed settings by `make settings`. Every section but `demo` stands in config.yaml with its defaults; a
@@ -23,8 +24,8 @@ data set under `datasets` may override any of them.
 def defaults() -> str:
     """Return the sections of config.yaml with their defaults, as YAML."""
     described = schema()
-    shards = described["properties"]["shards"]
-    blocks = [f"shards: {shards['default']}  # {shards['description']}\n"]
+    whole = {name: described["properties"][name] for name in WHOLE}
+    blocks = ["".join(f"{name}: {entry['default']}  # {entry['description']}\n" for name, entry in whole.items())]
     for name, section in described["$defs"].items():
         if name not in ELSEWHERE:
             lines = [f"  {key}: {_yaml(entry['default'])}\n" for key, entry in section["properties"].items()]
@@ -41,15 +42,21 @@ def with_defaults(config: str) -> str:
 
 def page() -> str:
     """Return the page of all settings, in Markdown: one table a section."""
-    parts = [PAGE]
-    for name, section in schema()["$defs"].items():
-        rows = [
-            f"| `{key}` | {_values(entry)} | `{_yaml(entry['default'])}` | {entry['description']} |\n"
-            for key, entry in section["properties"].items()
-        ]
-        head = "| key | values | default | meaning |\n|---|---|---|---|\n"
-        parts.append(f"## {name}\n\n{section['description']}\n\n{head}{''.join(rows)}")
+    described = schema()
+    whole = _table({name: described["properties"][name] for name in WHOLE})
+    parts = [PAGE, f"## Of no section\n\n`shards` a data set may override, `gpus` not.\n\n{whole}"]
+    for name, section in described["$defs"].items():
+        parts.append(f"## {name}\n\n{section['description']}\n\n{_table(section['properties'])}")
     return "\n".join(parts)
+
+
+def _table(entries: dict[str, Any]) -> str:
+    """Return a table of settings, given their schemas by name."""
+    rows = [
+        f"| `{key}` | {_values(entry)} | `{_yaml(entry['default'])}` | {entry['description']} |\n"
+        for key, entry in entries.items()
+    ]
+    return "| key | values | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
 
 
 def _yaml(value: Any) -> str:

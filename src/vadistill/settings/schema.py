@@ -45,6 +45,7 @@ def schema() -> dict[str, Any]:
     """Return the JSON schema of config.yaml; workflow/schemas/config.schema.json is its written form."""
     sections = {name: {"$ref": f"#/$defs/{name}"} for name in SECTIONS}
     shards = {"type": "integer", "minimum": 1, "description": "jobs that detection, scoring and maps fan out to"}
+    gpus = {"type": "integer", "minimum": 1, "description": "of one machine that share the batches of a training"}
     dataset = {
         "type": "object",
         "properties": {
@@ -63,6 +64,7 @@ def schema() -> dict[str, Any]:
         "$defs": {name: _section_schema(kind) for name, kind in SECTIONS.items()},
         "properties": {
             "shards": {**shards, "default": 16},
+            "gpus": {**gpus, "default": 1},
             **sections,
             "trusted_weights": {
                 "type": "object",

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,7 @@ from types import FrameType
 from vadistill.errors import InputError, printable
 from vadistill.io.files import remove_unfinished
 from vadistill.io.provenance import other_checkout
+from vadistill.training.together import own_command, run_together, wanted
 
 WORKER_PREFIX = f"{InputError.__module__}.{InputError.__qualname__}: "
 # In the messages of torch, CUDA, OpenCV, loaders and the system, which have no exception in common.
@@ -20,6 +22,7 @@ NO_MEMORY = (
     *("allocate memory", "out of memory", "insufficient memory", "bad_alloc", "bad allocation", "unable to allocate"),
     *("shared memory", "start new thread", "by signal: killed", "by signal: bus error", "could not create a primitive"),
 )
+WAIT_FOR_BLAME = 5  # seconds in which the one of several processes that failed first is found, and the others ended
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -50,10 +53,19 @@ def _end(number: int, _: FrameType | None) -> None:
     os.kill(os.getpid(), number)
 
 
-def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
+def run(
+    main: Callable[[argparse.Namespace], None],
+    arguments: argparse.ArgumentParser,
+    learns_by: Callable[[argparse.Namespace], str] | None = None,
+) -> None:
     """Run a stage; a bad input, a full disk and too little memory end in one line and exit status 1.
 
     A SIGTERM leaves no half-written file.
+
+    Args:
+        main: The stage.
+        arguments: Its arguments.
+        learns_by: Of a training: gives the section of its settings whose batches several processes may share.
     """
     signal.signal(signal.SIGTERM, _end)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
@@ -61,10 +73,15 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     if line := other_checkout(Path.cwd()):
         logging.getLogger(__name__).warning("%s", line)
     try:
+        if learns_by and (count := wanted(given.settings[learns_by(given)])) > 1:
+            logging.getLogger(__name__).info("in %d processes", count)
+            sys.exit(run_together(own_command(), count))
         main(given)
     except Exception as error:
         line = _line(error, vars(given).get("output", "its output"))
         if line is None:
+            if "WORLD_SIZE" in os.environ:  # most likely another one has gone, and says why
+                time.sleep(WAIT_FOR_BLAME)
             raise
         print(f"error: {printable(line)}", file=sys.stderr)
         sys.exit(1)

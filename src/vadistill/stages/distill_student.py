@@ -66,4 +66,4 @@ if __name__ == "__main__":
     arguments.add_argument("--pretrained", type=Path, nargs="?")
     add_paths(arguments, "output", many=("frames", "maps"))
     add_optional_paths(arguments, "scores", "validation", "boxes")
-    run(main, arguments)
+    run(main, arguments, lambda given: "distillation")

@@ -34,4 +34,4 @@ def main(args) -> None:
 if __name__ == "__main__":
     arguments = parser(__doc__)
     add_paths(arguments, "output", many=("frames",))
-    run(main, arguments)
+    run(main, arguments, lambda given: "pretraining")

@@ -39,4 +39,4 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--detector", required=True)
     add_paths(arguments, "output", many=("frames",))
-    run(main, arguments)
+    run(main, arguments, lambda given: given.detector)

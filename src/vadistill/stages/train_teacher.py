@@ -21,7 +21,7 @@ from vadistill.teachers.registry import build
 from vadistill.teachers.training import fit
 from vadistill.training.checkpoint import file_stamp
 from vadistill.training.device import pick_device
-from vadistill.training.parallel import refuse_company
+from vadistill.training.parallel import processes
 from vadistill.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ def network_weights(given: Path | None, network: str, device: torch.device) -> P
 
 def main(args) -> None:
     """Train a teacher on objects of the training clips."""
-    refuse_company(args.teacher)
     settings = section(args.teacher, args.settings[args.teacher])
     chosen = section("objects", args.settings["objects"])
     share = section("held_out", args.settings["held_out"]).share
@@ -53,7 +52,7 @@ def main(args) -> None:
     if share and not held:
         log.warning("no object in the held-out clips: every phase runs to its last epoch")
     drawn = partial(TrainingObjects, frame_stores(args.frames), objects=chosen, scenes=scenes,
-                    request=teacher.training_crops(), threads=cores())  # fmt: skip
+                    request=teacher.training_crops(), threads=max(1, cores() // processes()))  # fmt: skip
     limit, seed = settings.max_objects, settings.seed
     held_samples = drawn(parts=held, limit=max(1, round(limit * share)), seed=(seed, 1))
     inputs = [*args.frames, *args.detections, *args.moving, *([network] if network else [])]
@@ -72,4 +71,4 @@ if __name__ == "__main__":
     arguments.add_argument("--moving", type=Path, nargs="*", default=[])
     for name in ("image-pool", "network"):
         arguments.add_argument(f"--{name}", type=Path, nargs="?")
-    run(main, arguments)
+    run(main, arguments, lambda given: given.teacher)

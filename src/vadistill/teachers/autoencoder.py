@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vadistill.training.parallel import mean
+
 MARGIN = 4.0  # bounded ascent ends where pseudo-anomalies have this many times the normal error
 
 
@@ -110,8 +112,9 @@ def bounded_ascent(weight: float, stream: Stream, normal: Tensor, pseudo: Tensor
     Plain ascent, rec(X) - weight * rec(Z), has no lower bound; here Z stops to count once its error has reached m, to
     which no gradient flows.
     """
-    real = F.mse_loss(stream.reconstruct(normal), normal)
-    made = F.mse_loss(stream.reconstruct(pseudo), pseudo)
+    # Of the whole batch: the mean of what shares of it would give is another loss.
+    real = mean(F.mse_loss(stream.reconstruct(normal), normal))
+    made = mean(F.mse_loss(stream.reconstruct(pseudo), pseudo))
     return {"loss": real + weight * (MARGIN * real.detach() - made).relu(), "normal": real, "pseudo": made}
 
 

@@ -19,6 +19,7 @@ from vadistill.teachers.motion_units import SceneUnit, make_unit, object_speed
 from vadistill.teachers.pretrained.raft import Raft
 from vadistill.teachers.pretrained.weights import missing_weights
 from vadistill.training.device import in_layout
+from vadistill.training.parallel import Draws
 
 BANK = 2048  # pseudo-anomalies of appearance drawn for training
 HELD_OUT_BANK = 512  # others, for held-out losses
@@ -102,10 +103,10 @@ class BackgroundAgnostic(Teacher):
             self.unit.fit(speed, objects)
             if self.settings.normalise == "pixels":  # the other units are fitted, so that the usual speed is one
                 self.usual_speed = max(torch.quantile(speed / self.unit(objects), 0.95).item(), 1e-3)
-        rng = torch.Generator().manual_seed(self.settings.seed)
+        rng = Draws(torch.Generator().manual_seed(self.settings.seed))
         self.bank, self.held_out_bank = (bank.to(self.bank.device) for bank in self._draw_banks(rng))
 
-    def _draw_banks(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _draw_banks(self, rng: Draws) -> tuple[Tensor, Tensor]:
         """Return the pseudo-anomalies of appearance (B, C, S, S) in [0, 1] for training and, others, held-out ones."""
         counts, side, colour = (BANK, HELD_OUT_BANK), self.settings.crop, self.settings.appearance == "colour"
         if self.pool is not None:
@@ -179,7 +180,7 @@ class BackgroundAgnostic(Teacher):
             return crops, batch["gray"][:, -2:].float() / 255
         return crops, batch["flow"].float() / self.unit(batch)[:, None, None, None, None]
 
-    def _pseudo(self, crops: Tensor, motion: Tensor, held_out: bool, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _pseudo(self, crops: Tensor, motion: Tensor, held_out: bool, rng: Draws) -> tuple[Tensor, Tensor]:
         """Return one pseudo-anomaly for each object, in the form of ``_normal``."""
         bank = self.held_out_bank if held_out else self.bank
         if self.unit is None:
@@ -198,7 +199,7 @@ class BackgroundAgnostic(Teacher):
             motion = motion.clamp(-limit, limit)
         return {"appearance": crops, "past": motion[:, 0], "future": motion[:, 1]}
 
-    def _loss(self, loss: Any, held_out: bool, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+    def _loss(self, loss: Any, held_out: bool, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         """Return ``loss(stream, normal view, pseudo-abnormal view)``, summed over the streams, and its parts."""
         normal = self._normal(batch)
         views, pseudo = self._views(*normal), self._views(*self._pseudo(*normal, held_out, rng))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vadistill.geometry.flow import DenseFlow
+from vadistill.training.parallel import Draws
 
 Batch = dict[str, Tensor]
 """Objects, first axis N: the crops of a ``CropRequest``, and of each object its
@@ -24,7 +25,7 @@ Batch = dict[str, Tensor]
 PIXELS_AT_ONCE = 8 * 64 * 64
 """Of crops that a processor measures at once: what a network keeps of more would not stay in its cache."""
 
-Loss = Callable[[Batch, torch.Generator], dict[str, Tensor]]
+Loss = Callable[[Batch, Draws], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Phase:
         epochs: At most so many.
         optimiser: Holds the parameters that the phase changes.
         train: Modules in training mode; all others are in evaluation mode.
-        loss: Training loss of a batch; ``loss`` is minimised, other entries are logged. Draws from the CPU generator
-            only, so that equal states of it give equal losses.
+        loss: Training loss of a batch, or of a process's share of it; ``loss`` is minimised, other entries are logged.
+            Draws from the CPU generator only, so that equal states of it give equal losses.
         held_out_loss: The same of held-out objects, to be called without gradients in evaluation mode, each epoch
             with an equally seeded generator.
         early_stop: Whether the lowest held-out loss chooses the epoch; otherwise the phase keeps its last weights.

@@ -20,6 +20,7 @@ from vadistill.io.frames import FrameStore
 from vadistill.settings import ObjectsConfig
 from vadistill.teachers.base import Batch, CropRequest
 from vadistill.teachers.crops import ClipCrops
+from vadistill.training.parallel import joined, processes, rank
 
 Part = tuple[ObjectIndex, np.ndarray]
 """The objects of a clip, and which rows (n,) of them."""
@@ -113,7 +114,8 @@ def _grouped(parts: Iterator[dict[str, np.ndarray]], batch: int) -> Iterator[Bat
 
 def _tensors(parts: list[dict[str, np.ndarray]]) -> Batch:
     """Join the parts, which lose their arrays one key after another: a sample never lies in memory twice."""
-    return {key: torch.from_numpy(np.concatenate([part.pop(key) for part in parts])) for key in list(parts[0])}
+    keys = list(parts[0]) if parts else ()
+    return {key: torch.from_numpy(np.concatenate([part.pop(key) for part in parts])) for key in keys}
 
 
 class TrainingObjects:
@@ -169,13 +171,14 @@ class TrainingObjects:
     def sample(self, epoch: int) -> Batch:
         """Return the sample of an epoch.
 
-        Each clip has a generator of its own, so that the sample does not depend on the number of threads.
+        Each clip has a generator of its own, so that the sample does not depend on the number of threads, nor on
+        that of processes that train together, each of which reads a part of the clips.
 
         Raises:
             InputError: The clips have no object at all.
         """
         waiting, self._ahead = self._ahead, None
-        return waiting[1].result() if waiting and waiting[0] == epoch else self._draw(epoch)
+        return joined(waiting[1].result() if waiting and waiting[0] == epoch else self._draw(epoch))
 
     def close(self) -> None:
         """Give up a sample that is being read: its clips are not begun any more. Nothing can be drawn afterwards."""
@@ -183,6 +186,7 @@ class TrainingObjects:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _draw(self, epoch: int) -> Batch:
+        """Return this process's part of the sample of an epoch, empty where it has none."""
         total = len(self)
         if total == 0:
             raise InputError(
@@ -203,7 +207,18 @@ class TrainingObjects:
             return list(objects_of_clip(self.stores[clip.clip], part, self.request, scene, rng))
 
         cv2.setNumThreads(1)  # clips are read side by side already
-        return _tensors([part for found in self._clip_readers.map(read, range(len(self.clips))) for part in found])
+        return _tensors([part for found in self._clip_readers.map(read, _own_clips(parts)) for part in found])
+
+
+def _own_clips(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the numbers of the clips that this process reads: neighbours, with about its share of the objects.
+
+    Args:
+        parts: The chosen objects of each clip.
+    """
+    counts = np.array([len(part) for part in parts])
+    middle = counts.cumsum() - counts / 2
+    return np.flatnonzero((middle * processes() / counts.sum()).astype(int).clip(0, processes() - 1) == rank())
 
 
 def _whole_windows(clip: ObjectIndex, rows: np.ndarray, request: CropRequest) -> np.ndarray:

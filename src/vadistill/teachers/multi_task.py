@@ -20,6 +20,7 @@ from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import missing_weights
 from vadistill.teachers.proxy_tasks import IMAGENET, MIDDLE, PROXY_TASKS, Distillation, Task, without_middle
 from vadistill.training.device import autocast, in_layout
+from vadistill.training.parallel import Draws
 from vadistill.training.schedule import cosine
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class MultiTask(Teacher):
         with autocast(sequences.device, on_processors=True):
             return self.shared(sequences).float()
 
-    def _loss(self, training: bool, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+    def _loss(self, training: bool, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         """Return the joint loss L1 + L2 + L3 + w L4 (arXiv 2011.07491) of the chosen tasks, and what is logged."""
         sequences = {"colour": _sequences(batch["colour"])}
         if "intermittent" in self._views:
@@ -204,12 +205,12 @@ class MultiTask(Teacher):
         outputs = imagenet(_sequences(batch["colour"][:, MIDDLE : MIDDLE + 1])[:, :, 0])
         return {"imagenet": (outputs - self.imagenet_mean) / self.imagenet_deviation}
 
-    def _augmented(self, sequences: dict[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
+    def _augmented(self, sequences: dict[str, Tensor], rng: Draws) -> dict[str, Tensor]:
         """Mirror half of the objects and change brightness and contrast, alike in all sequences of an object."""
         colour = sequences["colour"]
 
         def draw() -> Tensor:
-            return torch.rand(len(colour), 1, 1, 1, 1, generator=rng).to(colour.device)
+            return rng.rand(len(colour), 1, 1, 1, 1).to(colour.device)
 
         if self.settings.flip:
             mirrored = draw() < 0.5

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vadistill.errors import InputError
 from vadistill.teachers.base import Batch, Phase, Teacher
 from vadistill.teachers.loader import TrainingObjects
 from vadistill.training.device import autocast
 from vadistill.training.meters import Averages, finite
+from vadistill.training.parallel import Draws, averaging, check_batch, processes, spread, whole_batch_norms
 from vadistill.training.run import EarlyStopping, Stateful, TrainingPhase, TrainingRun
 from vadistill.training.schedule import set_rate
 
@@ -58,10 +60,13 @@ class TeacherTraining:
         device: torch.device,
     ) -> None:
         """Read the first samples and let the teacher fit its tables on them; see ``fit``."""
-        self._teacher, self._settings, self._samples, self._device = teacher, settings, samples, device
+        self._teacher, self._settings = whole_batch_norms(teacher), settings
+        self._samples, self._device = samples, device
         started = time.monotonic()
         self._objects: Batch = samples.sample(0)
-        self._held = held_samples.sample(0) if len(held_samples) else None
+        if (count := len(self._objects["box"])) < processes():
+            raise InputError(f"{count} objects to train on; expected no fewer than processes, {processes()}")
+        self._held = held_samples.sample(0) if len(held_samples) >= processes() else None
         held = len(self._held["box"]) if self._held else 0
         log.info("%s on %s: %d of %d objects, %d held out, read in %.0f s", teacher.name, device,
                  len(self._objects["box"]), len(samples), held, time.monotonic() - started)  # fmt: skip
@@ -72,6 +77,8 @@ class TeacherTraining:
         for phase in self._teacher.phases():
             stopped = self._held is not None and phase.early_stop
             early = EarlyStopping(self._teacher, self._settings.patience) if stopped else None
+            check_batch(self._settings.batch)
+            averaging(phase.optimiser)
             parts: dict[str, Stateful] = {"teacher": self._teacher, "optimiser": phase.optimiser}
             yield TrainingPhase(phase.name, phase.epochs, parts, partial(self._epoch, phase, early, seed), early)
 
@@ -111,7 +118,8 @@ def train_one_epoch(
 ) -> dict[str, float]:
     """Train one epoch of a phase on shuffled batches; return the mean of every logged loss as ``train_...``.
 
-    A last batch of a single object is left out: batch normalisation cannot use it.
+    A last batch of a single object is left out: batch normalisation cannot use it. Of processes that train together
+    each takes its share of every batch.
 
     Raises:
         InputError: A loss is not finite.
@@ -120,16 +128,17 @@ def train_one_epoch(
     for module in phase.train:
         module.train()
     averages = Averages()
-    order = torch.randperm(len(objects["box"]), generator=generator)
+    order, draws = torch.randperm(len(objects["box"]), generator=generator), Draws(generator, shared=True)
     for step, rows in enumerate(order.split(batch)):
-        if len(rows) < 2 and step:
+        own = spread(rows)
+        if len(rows) < max(2, processes()) and step:
             break
         with autocast(device, on_processors=True):
-            losses = phase.loss(_rows(objects, rows, device), generator)
+            losses = phase.loss(_rows(objects, own, device), draws)
         phase.optimiser.zero_grad(set_to_none=True)
         finite(losses["loss"], f"phase {phase.name}, epoch {epoch + 1}, batch {step + 1}").backward()
         phase.optimiser.step()
-        averages.add({name: value.detach() for name, value in losses.items()}, len(rows))
+        averages.add({name: value.detach() for name, value in losses.items()}, len(own) * processes())
     return {f"train_{name}": value for name, value in averages.means().items()}
 
 
@@ -140,12 +149,14 @@ def held_out_losses(
     """Return the mean of every held-out loss as ``held_out_...``; the same draws every epoch."""
     teacher.eval()
     generator = torch.Generator().manual_seed(seed)
-    averages = Averages()
+    averages, draws = Averages(), Draws(generator, shared=True)
     # Boxes of one frame lie side by side in memory; mixed batches are closer to those of training.
     for rows in torch.randperm(len(objects["box"]), generator=generator).split(batch):
+        if not len(own := spread(rows)):
+            break
         with autocast(device, on_processors=True):
-            losses = phase.held_out_loss(_rows(objects, rows, device), generator)
-        averages.add(losses, len(rows))
+            losses = phase.held_out_loss(_rows(objects, own, device), draws)
+        averages.add(losses, len(own) * processes())
     return {f"held_out_{name}": value for name, value in averages.means().items()}
 
 

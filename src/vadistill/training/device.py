@@ -25,11 +25,16 @@ def pick_device() -> torch.device:
     together (``parallel``), each has a GPU of its own.
 
     Raises:
-        InputError: There is a GPU, and CUDA does not come up: everything would go on on the CPU, for days.
+        InputError: There is a GPU, and CUDA does not come up: everything would go on on the CPU, for days. Or there
+            are fewer GPUs than processes.
     """
     torch.set_num_threads(max(1, cores() // processes()))
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if torch.cuda.is_available():
+        if processes() > (there := torch.cuda.device_count()):
+            raise InputError(
+                f"{processes()} processes are to train on a GPU each, found {there}; expected gpus: {there}"
+            )
         device = torch.device("cuda", join("nccl"))
         torch.cuda.set_device(device)
         return device
