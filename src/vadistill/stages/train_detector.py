@@ -31,6 +31,7 @@ def main(args) -> None:
         "training_data": data_fingerprint({store.clip: store.fingerprint for store in windows.stores}),
         KEY: Conditions.of(store for store in windows.stores if held_out.get(store.clip, 1.0) > 0).record(),
     }
+    used |= {"warnings": training.shortened} if training.shortened else {}
     weights = {key: value.cpu() for key, value in weights.items()}
     training.finish({"kind": args.detector, "settings": canonical(used), "weights": weights})
 
