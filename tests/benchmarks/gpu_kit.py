@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.gpu_plan import Part, Step, add_plan, chosen, environment, workflow
+from benchmarks.gpu_plan import Part, Step, add_plan, chosen, environment
 
 from vadistill.errors import InputError, in_one_line
 
@@ -67,7 +67,7 @@ def read_by(step: Step, values: dict[str, str], project: Path) -> set[str]:
     Raises:
         InputError: The workflow refuses it, for example since a result is missing that the step's rules do not make.
     """
-    command = [*workflow(values, 1), "--dry-run", "--nolock", "--forceall", *step.target(values)]
+    command = step.workflow(values, 1, "--dry-run", "--nolock", "--forceall")
     done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
     said = done.stdout + done.stderr
     if done.returncode:

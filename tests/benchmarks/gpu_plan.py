@@ -37,13 +37,23 @@ class Step:
     def words(self, values: dict[str, str]) -> list[str]:
         """Return the words of the command, run in the folder that holds what was carried."""
         if self.make:
-            return [*workflow(values, cores()), *self.target(values)]
+            return self.workflow(values, cores())
         words = shlex.split(self.run.format(**values))
         return [sys.executable, *words[1:]] if words[0] == "python" else words
 
-    def target(self, values: dict[str, str]) -> list[str]:
-        """Return what the workflow is told to make, and by which rules."""
-        return [self.make.format(**values), "--allowed-rules", *self.rules]
+    def workflow(self, values: dict[str, str], processors: int, *more: str) -> list[str]:
+        """Return the words by which the workflow makes the result in a folder that has resources and results."""
+        configs = [str(ROOT / "config.yaml"), *shlex.split(values["config"])]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            self.make.format(**values),
+            "--snakefile",
+            str(ROOT / "Snakefile"),
+        ]
+        command += ["--cores", str(processors), "--workflow-profile", values["profile"], "--configfile", *configs]
+        return [*command, *more, "--allowed-rules", *self.rules]
 
 
 @dataclass(frozen=True)
@@ -63,20 +73,6 @@ class Part:
     steps: tuple[Step, ...]
     required: bool = False
     keep: tuple[str, ...] = field(default=())
-
-
-def workflow(values: dict[str, str], processors: int) -> list[str]:
-    """Return the words that start the workflow in a folder with resources and results, without target."""
-    return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", str(processors)),
-        *(
-            "--workflow-profile",
-            values["profile"],
-            "--configfile",
-            str(ROOT / "config.yaml"),
-            *shlex.split(values["config"]),
-        ),
-    ]
 
 
 def environment() -> dict[str, str]:

@@ -18,16 +18,17 @@ datasets:
   tiny:
     demo: {seed: 3, train_clips: 2, test_clips: 2, frames: 24, height: 96, width: 160}
     shards: 1
-    validation: {clips: 1, frames: 24}
-    synthetic: {clips: 1, frames: 24}
+    objects: {moving: false}
+    validation: {clips: 1, frames: 24, kinds: [pasted]}
+    synthetic: {clips: 1, frames: 24, kinds: [pasted]}
     background_agnostic: {max_objects: 20, batch: 10}
     multi_task: {max_objects: 20, batch: 10, epochs: 1}
     flow_neighbours: {max_objects: 20}
     pretraining: {epochs: 1, batch: 8, frame_stride: 3}
-    distillation: {epochs: 1, batch: 12, feature_weight: 0.1, flip: true}
+    distillation: {epochs: 1, batch: 12, feature_weight: 0.1, flip: true, selection: last}
     sdmae: {batch: 8, frame_stride: 3}
 """
-TARGETS = ("auc.json", "sdmae/auc.json", "localisation.json", "teachers_test.csv")
+TARGETS = ("auc.json", "sdmae/auc.json")
 ON = {  # logs that say where a stage ran
     "detect_objects/train/0.log": r"detector demo.pt on (\w+)",
     "train_teacher/background_agnostic.log": r"background_agnostic on (\w+)",
