@@ -11,7 +11,7 @@ import torch
 from vadistill.errors import InputError
 from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
 from vadistill.training.deadline import UNTIL, too_late
-from vadistill.training.meters import Averages, finite
+from vadistill.training.meters import CHECKED_TOGETHER, Averages, FiniteLosses, finite
 from vadistill.training.run import EarlyStopping, TrainingRun
 
 
@@ -201,6 +201,27 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(tmp_path):
     run = TrainingRun(tmp_path / "m.pt", "a", 0)
     with pytest.raises(InputError, match="phase x, epoch 3: train_loss"):
         run.record("phase x", 2, {"train_loss": math.inf})
+
+
+def test_losses_on_a_gpu_are_checked_together_and_before_an_epoch_ends():
+    """The device is only asked for its kind, so that this runs without one."""
+    at_once, together = FiniteLosses(torch.device("cpu")), FiniteLosses(torch.device("cuda"))
+    fine, bad = torch.ones(()), torch.tensor(math.inf)
+    with pytest.raises(InputError, match="inf at batch 1"):
+        at_once(bad, "batch 1")
+    assert together(bad, "batch 1") is bad
+    for step in range(2, CHECKED_TOGETHER):
+        together(fine if step % 2 else bad, f"batch {step}")
+    with pytest.raises(InputError, match="inf at batch 1;"):
+        together(fine, "the last of them")
+    for step in range(3 * CHECKED_TOGETHER):
+        together(fine, f"batch {step}")
+    together.check()
+    for loss, where in ((fine, "batch 1"), (bad, "batch 2"), (bad, "batch 3")):
+        together(loss, where)
+    with pytest.raises(InputError, match="inf at batch 2;"):
+        together.check()
+    together.check()
 
 
 def test_weights_that_are_not_finite_after_an_epoch_are_not_kept(tmp_path):

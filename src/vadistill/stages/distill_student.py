@@ -31,7 +31,7 @@ def main(args) -> None:
     if bool(args.scores) != bool(settings.feature_weight):
         raise InputError("--scores and distillation.feature_weight: expected both or neither")
     resolutions = section("maps", args.settings["maps"]).resolutions
-    maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device()
+    maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device(fixed_shapes=True)
     torch.manual_seed(settings.seed)
     held_out = args.settings["held_out_clips"]
     features = features_of_teachers(args.scores, settings.teachers, max(resolutions), held_out) if args.scores else None

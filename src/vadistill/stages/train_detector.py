@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def main(args) -> None:
     """Train the detector on the clips that are not held out."""
-    device, detector = pick_device(), untrained(args.detector, args.settings)
+    device, detector = pick_device(fixed_shapes=True), untrained(args.detector, args.settings)
     seed = args.settings[args.detector].get("seed", 0)
     torch.manual_seed(seed)
     held_out = args.settings["held_out_clips"]
