@@ -25,10 +25,10 @@ datasets:
     multi_task: {crop: 64, max_objects: 30, epochs: 1}
 """
 SPEED, UNKNOWN = (f"--batches 1 --backends {name} --budget 0.1" for name in ("eager-fp32", "eager-fp8"))
-# Two more parts, in the middle: one fails, one hangs.
+# Two more parts, in the middle: one fails, one hangs, for five seconds of these hundred minutes.
 BROKEN = [
     {"name": "fails", "share": 1, "steps": [{"run": 'python -c "raise SystemExit(3)"'}]},
-    {"name": "hangs", "share": 0.1, "steps": [{"run": 'python -c "import time; time.sleep(600)"'}]},
+    {"name": "hangs", "share": 0.02, "steps": [{"run": 'python -c "import time; time.sleep(600)"'}]},
 ]
 
 
@@ -38,7 +38,7 @@ def values(tmp_path_factory):
     (folder / "data.yaml").write_text(DATA)
     return {
         **{"student": "student", "teachers": "teachers", "config": f"{CONFIG} {folder / 'data.yaml'}"},
-        **{"layouts": "fast", "plain": SPEED, "compiled": UNKNOWN, "all_compiled": SPEED},
+        **{"layouts": "fast", "plain": SPEED, "compiled": UNKNOWN, "all_compiled": UNKNOWN},
         **{"smoke": "cpu --collect-only", "profile": str(ROOT / "workflow/profiles/default")},
     }
 
@@ -58,7 +58,7 @@ def day(kit, values):
     plan, output = kit.with_name("plan.yaml"), kit.with_name("out")
     plan.write_text(yaml.safe_dump(content))
     words = [sys.executable, "-m", "benchmarks.gpu_day", kit, output, "--device", "cpu", "--plan", plan]
-    words += ["--minutes", 19, "--set", *(f"{name}={value}" for name, value in values.items())]
+    words += ["--minutes", 100, "--set", *(f"{name}={value}" for name, value in values.items())]
     known = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(list(map(str, words)), env=known, capture_output=True, text=True, timeout=HANGS)
     print(done.stdout + done.stderr)
@@ -96,7 +96,7 @@ def test_every_part_leaves_its_results(day):
         assert record["part"] == name and all((day / name / step["log"]).exists() for step in record["steps"])
     assert records["machine"]["results"]["machine.json"]["device"] == "cpu"
     speed = records["benchmark"]["results"]
-    assert set(speed) == {"plain/student_fast.json", "all_compiled/student_fast.json"}
+    assert set(speed) == {"plain/student_fast.json"}
     refused = records["benchmark"]["steps"][1]
     assert refused["state"] == "failed" and "backend 'eager-fp8': unknown" in refused["last_lines"][-1]
     assert {row["part"] for row in speed["plain/student_fast.json"]["table"]} == {"network", "frames", "film"}
