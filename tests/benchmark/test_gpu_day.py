@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -82,6 +83,18 @@ def alive(process):
         return False
     with open(f"/proc/{process}/stat") as file:
         return file.read().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_step_ends_with_the_script(kit, tmp_path):
+    child = tmp_path / "child"
+    made = plan(tmp_path, part("hangs", f"sh -c 'echo $$ > {child}.part; mv {child}.part {child}; exec sleep 600'"))
+    words = [sys.executable, "-m", "benchmarks.gpu_day", kit, tmp_path / "out", "--device", "cpu", "--plan", made]
+    paths = f"{ROOT / 'src'}:{ROOT / 'tests'}"
+    script = subprocess.Popen(list(map(str, words)), env={**os.environ, "PYTHONPATH": paths})
+    while script.poll() is None and not child.exists():
+        time.sleep(0.05)
+    script.terminate()
+    assert script.wait(60) == 128 + signal.SIGTERM and not alive(int(child.read_text()))
 
 
 def test_without_a_required_part_nothing_is_done(kit, tmp_path):

@@ -174,6 +174,7 @@ def main() -> int:
     arguments.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to try it without a GPU")
     add_plan(arguments)
     args = arguments.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a step ends with this process
     try:
         parts, values = chosen(args)
         output, work = args.output.resolve(), args.output.resolve() / "work"
