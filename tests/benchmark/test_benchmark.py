@@ -19,7 +19,7 @@ from trees import write_avi
 from wasteful_backend import Wasteful
 
 from vadistill.benchmark import machine_peak, speed
-from vadistill.benchmark.benchmark import FilmRun, Racer, benchmark
+from vadistill.benchmark.benchmark import FilmRun, Racer, benchmark, nothing_compiled
 from vadistill.benchmark.costs import cost_of, write_untrained
 from vadistill.benchmark.machine_peak import Peak, describe_machine, measure_peak
 from vadistill.benchmark.memory import peak_memory
@@ -82,6 +82,29 @@ def test_the_budget_bounds_the_rounds():
     # 60 seconds for both: 15 rounds of 4, behind a warm-up of 2 rounds, the first that reach 6 seconds.
     assert len(seconds["a"]) == len(seconds["b"]) == 15 and len(clock.calls) == 2 * (15 + 2)
     assert len(by_turns({"a": clock.task("a", 1e-3)}, 10.0, clock)["a"]) == MOST
+
+
+def test_nothing_is_compiled_while_it_is_timed():
+    doubled = torch.compile(lambda values: 2 * values, backend="eager", dynamic=False)
+    seen, sizes = [], iter((3, 3, 3, 4, 3, 3, 3, 3))
+    timed = partial(by_turns, clock=Clock(), during=nothing_compiled)
+    assert len(timed({"a": lambda: doubled(torch.ones(3))}, 0.0)["a"]) == LEAST
+    with pytest.raises(InputError, match="a compiled backend meets a new size of batch while it is timed"):
+        timed({"a": lambda: seen.append(doubled(torch.ones(next(sizes))))}, 0.0)
+    assert len(seen) == 3
+    with pytest.raises(RuntimeError, match="of its own"), nothing_compiled():
+        raise RuntimeError("an error of its own")
+    assert len(doubled(torch.ones(5))) == 5, "afterwards it may"
+    torch._dynamo.reset()
+
+
+def test_a_backend_on_processors_has_no_share_of_a_gpu(model, film):
+    racers = {name: Racer(partial(Reference, model), cost_of(detector_of(SMALL, SIDES))) for name in ("a-fp32",)}
+    options = {"batches": (1,), "budget": 0.0, "memory": lambda load, batches: [1] * len(batches)}
+    for device, known in (("cpu", True), ("cuda", False)):
+        rows = benchmark(racers, film, Peak({"fp32": 1e9}, 1e9, device), "a-fp32", "a-fp32", **options)
+        assert all((row["share_of_product"] is not None) == known for row in rows)
+        assert all((row["share_of_copy"] is not None) == known for row in rows)
 
 
 def test_median_and_quartiles():

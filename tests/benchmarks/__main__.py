@@ -13,25 +13,33 @@ from benchmarks.output import save
 from vadistill.benchmark.benchmark import BATCHES
 from vadistill.benchmark.costs import write_untrained
 from vadistill.benchmark.speed import measure_speed
+from vadistill.inference.backends import BACKENDS
 from vadistill.settings import section
 
+LAYOUTS = ("official", "fast")
 FAST = Path(__file__).parents[2] / "workflow" / "presets" / "fast.yaml"
 
 
-def student(output: Path, models: list[Path], batches: list[int], budget: float) -> None:
+def student(
+    output: Path, layouts: list[str], models: list[Path], backends: list[str], batches: list[int], budget: float
+) -> None:
     """Measure the official layout and that of the preset fast.yaml with random weights, and trained students.
 
     Args:
         output: Folder of the tables.
+        layouts: ``official``, ``fast`` or both.
         models: Trained students, results/<name>/student/<any>.pt.
+        backends: Names of some; the official layout in eager float32 runs with them in any case.
         batches: Frames of a batch.
         budget: Seconds for each number.
     """
     with tempfile.TemporaryDirectory() as folder:
         fast = Path(folder) / "fast.pt"
         write_untrained(fast, section("student", yaml.safe_load(FAST.read_text())["student"]))
-        for name, model in {"official": None, "fast": fast, **{path.parents[1].name: path for path in models}}.items():
-            made = measure_speed(model, batches=batches, budget=budget)
+        known = {"official": None, "fast": fast}
+        own = {path.parents[1].name: path for path in models}
+        for name, model in {**{layout: known[layout] for layout in layouts}, **own}.items():
+            made = measure_speed(model, names=backends, batches=batches, budget=budget)
             save(output, f"student_{name}", {"table": made.pop("table")}, **made)
 
 
@@ -50,6 +58,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results/demo"), help="finished results of the demo")
     parser.add_argument("--students", type=Path, nargs="*", help="distilled.pt of data sets; else the demo's")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="frames of a student's batch")
+    parser.add_argument("--layouts", nargs="+", default=LAYOUTS, choices=LAYOUTS, help="untrained students")
+    parser.add_argument("--backends", nargs="+", default=list(BACKENDS), help="in which students are run")
     parser.add_argument("--weights", type=Path, default=Path("resources/weights/demo.pt"), help="of its detector")
     parser.add_argument("--films", type=Path, nargs="*", default=[], help="videos to decode, besides a generated one")
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for each number")
@@ -58,7 +68,7 @@ def main() -> None:
     students = [given.results / "student" / "distilled.pt"] if given.students is None else given.students
     given.output.mkdir(parents=True, exist_ok=True)
     parts = {
-        "student": lambda: student(given.output, students, given.batches, given.budget),
+        "student": lambda: student(given.output, given.layouts, students, given.backends, given.batches, given.budget),
         "slow_half": lambda: slow_half.main(given.output, given.results, given.weights, given.budget),
         "scale": lambda: scale.main(given.output, given.results),
         "estimate": lambda: whole(given.output, given.budget),

@@ -11,7 +11,7 @@ import torch
 from torchvision.ops import box_iou
 
 from vadistill.datasets.demo.clips import render_clip
-from vadistill.detection.yolo import Detector
+from vadistill.detection.yolo import Detector, usable
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
 from vadistill.settings import DemoConfig, DetectionConfig
@@ -198,6 +198,17 @@ print(len(Detector(Path({str(tmp_path / "own.pt")!r}), DetectionConfig(), torch.
 
 
 @pytest.mark.slow
+def test_exports_say_that_they_leave_a_gpu_idle(monkeypatch, caplog):
+    gpu, names = torch.device("cuda", 0), ("a.pt", "a.torchscript", "a.onnx", "a_openvino_model")
+    known = [["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]]
+    for providers, idle in zip(known, (names[2:], names[3:]), strict=True):
+        monkeypatch.setattr("onnxruntime.get_available_providers", lambda providers=providers: providers)
+        caplog.clear()
+        assert [name for name in names if usable(Path(name), gpu) == CPU] == list(idle)
+        assert [line.partition(":")[0] for line in caplog.messages] == list(idle)
+        assert all(usable(Path(name), CPU) == CPU for name in names) and len(caplog.messages) == len(idle)
+
+
 def test_openvino_gives_the_boxes_of_torch(tmp_path):
     """An export by ultralytics itself, as a user would make it."""
     from ultralytics import YOLO

@@ -118,12 +118,42 @@ def test_frames_are_padded_for_compiled_graphs():
         seen.append(len(frames))
         return frames[:, 0, 0, 0].float(), frames[:, 0].float()
 
+    captured = torch_backend._in_powers_of_two(run, captures=2)
+    for count in (2, 3, 3):
+        captured(torch.zeros(count, 3, 2, 2))
+    assert seen == [2, 2, 2, 4, 4, 4, 4], "a size is run until its graph is recorded, once"
+    seen.clear()
     padded = torch_backend._in_powers_of_two(run)
     for count in (1, 2, 3, 5, 8):
         frames = torch.arange(count * 12, dtype=torch.uint8).reshape(count, 3, 2, 2)
         score, grid = padded(frames)
         assert torch.equal(score, frames[:, 0, 0, 0].float()) and torch.equal(grid, frames[:, 0].float())
     assert seen == [1, 2, 4, 8, 8]
+
+
+@pytest.mark.slow
+def test_no_size_of_a_compiled_backend_runs_eagerly(model, monkeypatch):
+    """Torch keeps so many compiled forms of a function, and runs further ones eagerly unless told otherwise."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    compile_for_real, graphs, runs = torch.compile, [], []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return lambda *given: runs.append(len(given)) or graph(*given)
+
+    def compiled(run, **options):
+        return compile_for_real(run, backend=backend, dynamic=options["dynamic"], fullgraph=options["fullgraph"])
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    loaded = load_backend("torch-compile-bf16", model, threads=1)
+    for count in (1, 2):
+        loaded(windows_of(count))
+    assert len(graphs) == 3 and len(runs) == 3, "the first piece, and two sizes"
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 3)
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        loaded(windows_of(4))
+    torch._dynamo.reset()
 
 
 def test_threads_are_those_that_were_asked_for(model, graph, monkeypatch):

@@ -20,6 +20,8 @@ from vadistill.student.graph import ScoringNetwork
 from vadistill.student.network import frame_scores, scale_frames
 from vadistill.student.scoring import validation_auc, windows_of
 from vadistill.student.training import held_out_statistics, train_epoch
+from vadistill.windows import scoring
+from vadistill.windows.loader import batch_loader
 from vadistill.windows.scoring import score_windows
 
 NETWORK = StudentConfig(height=32, width=48, base_width=2, downsamplings=2, depth=1, heads=1, head_width=4)
@@ -104,6 +106,18 @@ def test_scores_and_maps_of_a_clip_belong_together(clips):
     scores, maps = score_windows(ScoringNetwork(distiller().student).eval(), windows_of(clips[:1], NETWORK), CPU)
     assert scores.shape == (9,) and {g: grid.shape for g, grid in maps.items()} == {1: (9, 1, 1), 4: (9, 4, 4)}
     np.testing.assert_allclose(scores, np.mean([grid.max((1, 2)) for grid in maps.values()], axis=0), rtol=1e-6)
+
+
+def test_clips_are_scored_by_one_loader_as_each_alone(clips, monkeypatch):
+    monkeypatch.setattr(scoring, "BATCH", 4)  # 9 frames are three batches, and none holds frames of two clips
+    network, made = ScoringNetwork(distiller().student).eval(), []
+    alone = [scoring.score_windows(network, windows_of([path], NETWORK), CPU) for path in clips]
+    monkeypatch.setattr(scoring, "batch_loader", lambda *given: made.append(given[1]) or batch_loader(*given))
+    found = list(scoring.score_clips(network, windows_of(clips, NETWORK), CPU))
+    assert [store.path for store, _ in found] == list(clips)
+    for (_, (scores, maps)), (expected, grids) in zip(found, alone, strict=True):
+        assert np.array_equal(scores, expected) and all(np.array_equal(maps[g], grids[g]) for g in grids)
+    assert [[len(batch) for batch in batches] for batches in made] == [[4, 4, 1] * len(clips)]
 
 
 def test_mean_ranks_against_scipy():

@@ -5,7 +5,7 @@ import torch
 
 from vadistill.errors import InputError
 from vadistill.training import driver
-from vadistill.training.device import pick_device
+from vadistill.training.device import autocast, pick_device
 from vadistill.training.driver import gpu_driver
 
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  525.147.05  Wed Oct 25 20:27:35 UTC 2023\nGCC version: 12\n"
@@ -61,3 +61,24 @@ def test_float32_is_float32():
     torch.backends.cudnn.allow_tf32 = True
     pick_device()
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_convolutions_are_tuned_for_one_shape_where_nobody_asks_for_determinism(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    for fixed, deterministic, tuned in ((True, False, True), (False, False, False), (True, True, False)):
+        monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda asked=deterministic: asked)
+        assert pick_device(fixed_shapes=fixed) == torch.device("cuda", 0)
+        assert torch.backends.cudnn.benchmark == tuned
+
+
+def test_bfloat16_is_for_gpus_that_compute_in_it(monkeypatch):
+    for native in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        for precision, used in (("auto", native), ("float32", False)):
+            # Without a GPU torch itself turns the context off, with a warning; what is asked of it counts.
+            asked = []
+            monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled, asked=asked: asked.append(enabled))
+            autocast(torch.device("cuda"), precision=precision)
+            assert asked == [used]

@@ -1,6 +1,7 @@
 import json
 import math
 import random
+import time
 import zipfile
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 
 from vadistill.errors import InputError
 from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
-from vadistill.training.meters import Averages, finite
+from vadistill.training.deadline import UNTIL, too_late
+from vadistill.training.meters import CHECKED_TOGETHER, Averages, FiniteLosses, finite
 from vadistill.training.run import EarlyStopping, TrainingRun
 
 
@@ -73,6 +75,46 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, place):
     assert records(output) == ALL
     drop_state(output)
     assert not output.with_name("killed.state").exists()
+
+
+def test_a_training_ends_in_time_and_says_so(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setenv(UNTIL, "1050")
+
+    def epochs(run, *phases):
+        for phase in phases:
+            for epoch, _ in run.epochs(phase, 4, {}):
+                yield phase, epoch
+                now[0] += 20
+                run.record(phase, epoch, {"train_loss": 1.0})
+
+    run = TrainingRun(tmp_path / "m.pt", "a", seed=5)
+    assert list(epochs(run, "one", "two")) == [("one", 0), ("one", 1), ("two", 0)], "a phase has one epoch at least"
+    told = [told_of("one", 2), told_of("two", 1)]
+    assert run.shortened == told
+    run.finish({"kind": "test"})
+    assert load_model(tmp_path / "m.pt", "test")["shortened"] == told
+    again = TrainingRun(tmp_path / "m.pt", "a", seed=5)
+    assert not list(epochs(again, "one", "two")) and again.shortened == told
+    monkeypatch.setenv(UNTIL, "soon")
+    with pytest.raises(InputError, match=f"{UNTIL} is 'soon'; expected seconds since 1970"):
+        TrainingRun(tmp_path / "m.pt", "a", seed=5)
+    with pytest.raises(InputError, match=f"{UNTIL}: is for one process"):
+        too_late(1050, 1, processes=2)
+
+
+def told_of(phase, epoch):
+    return f"{phase} ended after epoch {epoch} of 4: there was no time for more ({UNTIL})"
+
+
+def test_a_training_that_was_killed_late_has_no_further_epoch(tmp_path, monkeypatch):
+    with pytest.raises(Killed):
+        train(tmp_path / "m.pt", kill=("one", 2))
+    monkeypatch.setenv(UNTIL, "1")
+    _, done = train(tmp_path / "m.pt")
+    assert done == [("two", 0)]
 
 
 def test_a_state_of_other_settings_is_ignored(tmp_path):
@@ -159,6 +201,27 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(tmp_path):
     run = TrainingRun(tmp_path / "m.pt", "a", 0)
     with pytest.raises(InputError, match="phase x, epoch 3: train_loss"):
         run.record("phase x", 2, {"train_loss": math.inf})
+
+
+def test_losses_on_a_gpu_are_checked_together_and_before_an_epoch_ends():
+    """The device is only asked for its kind, so that this runs without one."""
+    at_once, together = FiniteLosses(torch.device("cpu")), FiniteLosses(torch.device("cuda"))
+    fine, bad = torch.ones(()), torch.tensor(math.inf)
+    with pytest.raises(InputError, match="inf at batch 1"):
+        at_once(bad, "batch 1")
+    assert together(bad, "batch 1") is bad
+    for step in range(2, CHECKED_TOGETHER):
+        together(fine if step % 2 else bad, f"batch {step}")
+    with pytest.raises(InputError, match="inf at batch 1;"):
+        together(fine, "the last of them")
+    for step in range(3 * CHECKED_TOGETHER):
+        together(fine, f"batch {step}")
+    together.check()
+    for loss, where in ((fine, "batch 1"), (bad, "batch 2"), (bad, "batch 3")):
+        together(loss, where)
+    with pytest.raises(InputError, match="inf at batch 2;"):
+        together.check()
+    together.check()
 
 
 def test_weights_that_are_not_finite_after_an_epoch_are_not_kept(tmp_path):

@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from vadistill.benchmark.costs import Cost
 from vadistill.benchmark.machine_peak import KINDS, Peak, synchronised
 from vadistill.benchmark.memory import peak_memory, random_windows
 from vadistill.benchmark.timing import Spread, by_turns
+from vadistill.errors import InputError
 from vadistill.inference.backend import Backend
 from vadistill.inference.stream import StreamTimes, assemble, score_video
 from vadistill.inference.torch_backend import TorchBackend
@@ -70,7 +71,7 @@ def benchmark(
     film_frames: int = 512,
     decoders: int = 1,
     memory: Callable[[Callable[[], Backend], Sequence[int]], list[int]] = peak_memory,
-    timed: Callable[..., dict[str, np.ndarray]] = by_turns,
+    timed: Callable[..., dict[str, np.ndarray]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return a table of frames a second, a record a part, batch and racer.
 
@@ -80,7 +81,7 @@ def benchmark(
     Args:
         racers: What is timed, by name; the precision stands behind the name's last hyphen.
         film: A video file.
-        peak: Of the machine.
+        peak: Of the GPU, or of the processors where there is none; backends elsewhere have no share of it.
         official: Name of the first baseline, the official layout in eager fp32.
         own: Name of the second baseline, the racers' own student in eager fp32.
         batches: Frames of a batch.
@@ -88,11 +89,12 @@ def benchmark(
         film_frames: Frames of the film that are scored at most; a racer scores about a second's work.
         decoders: Threads that decode the film.
         memory: Measures the peaks in bytes of a process with one racer, for each batch.
-        timed: Times tasks by turns.
+        timed: Times tasks by turns; by default such that nothing is compiled meanwhile.
 
     Raises:
-        InputError: The film cannot be read.
+        InputError: The film cannot be read, or a backend was compiled anew while it was timed.
     """
+    timed = timed or partial(by_turns, during=nothing_compiled)
     backends = {name: racer.load() for name, racer in racers.items()}
     batches = sorted(batches)
     frames = list(islice(frames_of(film), batches[-1]))
@@ -124,10 +126,28 @@ def benchmark(
                     {"part": part, "batch": batch, "backend": name, **_speed(speeds[name])}
                     | _ratios("official", speeds[name] / speeds[official])
                     | _ratios("own_eager", speeds[name] / speeds[own])
-                    | _shares(racer.cost, name, rates[name], peak)
+                    | _shares(racer.cost, name, rates[name], peak if _device(backends[name]) == peak.device else None)
                     | {"peak_memory_mib": round(taken[name][turn] / 2**20), "limited_by": limit}
                 )
     return rows
+
+
+@contextmanager
+def nothing_compiled() -> Iterator[None]:
+    """Refuse, in this block, that ``torch.compile`` compiles anything: its minute would count as a run.
+
+    Raises:
+        InputError: It would have to.
+    """
+    with torch.compiler.set_stance("fail_on_recompile"):
+        try:
+            yield
+        except RuntimeError as error:
+            if "fail_on_recompile" not in str(error):
+                raise
+            raise InputError(
+                "a compiled backend meets a new size of batch while it is timed; expected each in the warm-up"
+            ) from error
 
 
 def _batches(rate: float, batch: int, length: int) -> int:
@@ -163,12 +183,17 @@ def _ratios(baseline: str, ratios: np.ndarray) -> dict[str, float]:
     return {name: ratio.median, f"{name}_low": ratio.low, f"{name}_high": ratio.high}
 
 
-def _shares(cost: Cost, name: str, rate: float, peak: Peak) -> dict[str, float | None]:
-    """Return the share of the machine's peaks that a rate in frames a second reaches, by its precision."""
+def _device(backend: Backend) -> str:
+    return backend.device.type if isinstance(backend, TorchBackend) else "cpu"
+
+
+def _shares(cost: Cost, name: str, rate: float, peak: Peak | None) -> dict[str, float | None]:
+    """Return the share of a device's peaks that a rate in frames a second reaches, by its precision."""
     precision = name.rpartition("-")[2]
-    product, size = peak.products.get(precision), KINDS[precision].itemsize if precision in KINDS else None
+    product = peak.products.get(precision) if peak else None
+    size = KINDS[precision].itemsize if precision in KINDS else None
     return {
         "gmac_per_frame": cost.products / 1e9,
         "share_of_product": cost.products * rate / product if product else None,
-        "share_of_copy": cost.values * size * rate / peak.copied if size else None,
+        "share_of_copy": cost.values * size * rate / peak.copied if peak and size else None,
     }

@@ -27,10 +27,12 @@ class Peak:
     Attributes:
         products: Multiply-accumulates a second of a large matrix product, by precision.
         copied: Bytes read and written a second by a large copy.
+        device: ``cpu`` or ``cuda``: where.
     """
 
     products: dict[str, float]
     copied: float
+    device: str = "cpu"
 
 
 def measure_peak(device: torch.device, precisions: Iterable[str], budget: float = 1.0) -> Peak:
@@ -55,7 +57,7 @@ def measure_peak(device: torch.device, precisions: Iterable[str], budget: float 
     torch.backends.cuda.matmul.allow_tf32 = before
     best = {name: float(values.min()) for name, values in seconds.items()}
     copied = 2 * len(source) / best.pop("copy")
-    return Peak({name: side**3 / value for name, value in best.items()}, copied)
+    return Peak({name: side**3 / value for name, value in best.items()}, copied, device.type)
 
 
 def synchronised(task: Callable[[], object], device: torch.device) -> Callable[[], object]:
@@ -82,8 +84,9 @@ def _runs(task: Callable[[], object]) -> bool:
 def _product(side: int, kind: torch.dtype, device: torch.device) -> Callable[[], torch.Tensor]:
     if kind == torch.int8:
         matrix = torch.ones(side, side, dtype=kind, device=device)
-        # torch has no public name for it.
-        return lambda: torch._int_mm(matrix, matrix)
+        # torch has no public name for it. On GPUs the columns of the second factor should lie together.
+        second = matrix.T if device.type == "cuda" else matrix
+        return lambda: torch._int_mm(matrix, second)
     matrix = torch.randn(side, side, device=device).to(kind)
     return lambda: matrix @ matrix
 

@@ -66,7 +66,7 @@ def measure_speed(
     """
     if unknown := sorted(set(names) - set(BACKENDS)):
         raise InputError(f"backend '{unknown[0]}': unknown; expected some of {', '.join(BACKENDS)}")
-    device, threads = pick_device(), cores()
+    device, threads = pick_device(fixed_shapes=True), cores()
     with tempfile.TemporaryDirectory() as folder:
         official = Path(folder) / "official.pt"
         write_untrained(official)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,10 @@ class Spread:
 
 
 def by_turns(
-    tasks: Mapping[str, Callable[[], object]], budget: float, clock: Callable[[], float] = time.perf_counter
+    tasks: Mapping[str, Callable[[], object]],
+    budget: float,
+    clock: Callable[[], float] = time.perf_counter,
+    during: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> dict[str, np.ndarray]:
     """Time tasks by turns, A B C A B C ...: what else the machine does hits all of them alike.
 
@@ -34,6 +38,7 @@ def by_turns(
         tasks: Each returns when its work is done, on a GPU, too.
         budget: Seconds for each task; ``LEAST`` rounds are run even if they take longer, and at most ``MOST``.
         clock: Gives seconds.
+        during: Gives the context of the runs that are timed, behind the warm-up.
 
     Returns:
         Of each task the seconds (R,) of its runs; equal positions are of the same round.
@@ -47,10 +52,11 @@ def by_turns(
             break
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     started, rounds = clock(), 0
-    while rounds < LEAST or (rounds < MOST and clock() - started < total):
-        for name, task in tasks.items():
-            begun = clock()
-            task()
-            seconds[name].append(clock() - begun)
-        rounds += 1
+    with during():
+        while rounds < LEAST or (rounds < MOST and clock() - started < total):
+            for name, task in tasks.items():
+                begun = clock()
+                task()
+                seconds[name].append(clock() - begun)
+            rounds += 1
     return {name: np.array(values) for name, values in seconds.items()}

@@ -8,6 +8,7 @@ which knows the classes of networks and nothing else, unless the user trusts the
 is what is loaded: a private copy of the file.
 """
 
+import logging
 import os
 import pickle
 import shutil
@@ -32,6 +33,7 @@ from vadistill.io.formats import ending
 from vadistill.quiet import quiet_ultralytics
 from vadistill.settings import DetectionConfig
 
+log = logging.getLogger(__name__)
 STRIDE = 32
 PADDING_GREY = 114
 
@@ -51,10 +53,11 @@ class Detector:
     Args:
         weights: A .pt or .onnx file or an OpenVINO folder.
         settings: Thresholds and input size.
-        device: Where the network runs.
+        device: Where the network runs, if its runtime can.
         trusted: SHA-256 of files that may run code when they are loaded.
 
     Attributes:
+        device: Where it runs.
         sha256: Of the weights that were loaded.
         classes: Names of the classes, in the order of the probabilities.
 
@@ -69,7 +72,7 @@ class Detector:
         if not checked_path(weights).exists():
             raise InputError(f"{weights}: no such detector weights; expected a .pt or .onnx file or an OpenVINO folder")
         quiet_ultralytics()
-        self.weights, self.settings, self.device = weights, settings, device
+        self.weights, self.settings, self.device = weights, settings, usable(weights, device)
         with _private_copy(weights) as copy:
             self.sha256 = sha256(copy.parent)  # of a single file that of its content
             check_recorded(weights, self.sha256)
@@ -77,7 +80,7 @@ class Detector:
             self.network = self._load(copy)
         if self.network.task not in (None, "detect"):
             raise InputError(f"{weights}: made for the task '{self.network.task}'; expected a detection model")
-        raw = self._raw(torch.zeros(1, 3, *self._input_size(STRIDE * 8, STRIDE * 8)[:2], device=device))
+        raw = self._raw(torch.zeros(1, 3, *self._input_size(STRIDE * 8, STRIDE * 8)[:2], device=self.device))
         self.classes = self._class_names(raw.shape[1] - 4)
 
     def _load(self, copy: Path) -> torch.nn.Module:
@@ -164,6 +167,23 @@ class Detector:
     def _class_names(self, count: int) -> list[str]:
         names: Any = self.network.names
         return [str(names[index]) if index in names else f"class{index}" for index in range(count)]
+
+
+def usable(weights: Path, device: torch.device) -> torch.device:
+    """Return where a detector runs: exports stay on the processors where their runtime knows no GPU, which is told."""
+    graph = ending(weights) == ".onnx"
+    if device.type == "cpu" or not (graph or weights.name.endswith("_openvino_model")):
+        return device
+    if graph:
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            return device
+    log.warning(
+        "%s: detects on the processors beside an idle GPU; .pt weights run on it, and .onnx ones where onnxruntime-gpu "
+        "is installed in place of onnxruntime", weights,
+    )  # fmt: skip
+    return torch.device("cpu")
 
 
 @contextmanager

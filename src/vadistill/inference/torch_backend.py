@@ -17,6 +17,10 @@ from vadistill.inference.description import Description
 Run = Callable[[Tensor], tuple[Tensor, ...]]
 
 MOST_ON_A_GPU = 64  # frames of one captured graph
+# Compiled forms of the network's code, which all backends of a process share: sizes of pieces times such backends.
+# With torch's own limit of 8, a ninth would run eagerly, under the name of a compiled one.
+MOST_GRAPHS = 128
+CAPTURES = 2  # runs of a size on a GPU behind its compilation: one to warm up, one that records its graph
 
 
 class TorchBackend:
@@ -73,6 +77,7 @@ def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchB
     """Return what ``folded`` returns, through ``torch.compile``; on a GPU as CUDA graphs.
 
     The first piece of frames is compiled here, which takes a minute; one of another power of two when it first comes.
+    What cannot be compiled whole is an error, and never run eagerly.
 
     Raises:
         InputError: torch finds no compiler, or the network is no graph.
@@ -80,7 +85,9 @@ def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchB
     backend = folded(name, model, threads, dtype, graph=True)
     # Freezing lets it repack the weights once; CUDA graphs take the launches of small kernels away.
     mode = {"options": {"freezing": True}} if backend.device.type == "cpu" else {"mode": "reduce-overhead"}
-    backend.run = _in_powers_of_two(torch.compile(backend.run, dynamic=False, **mode))
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
+    run = torch.compile(backend.run, dynamic=False, fullgraph=True, **mode)
+    backend.run = _in_powers_of_two(run, 0 if backend.device.type == "cpu" else CAPTURES)
     try:
         backend(np.zeros((backend._piece or 1, *backend._description.window), np.uint8))
     except torch._dynamo.exc.TorchDynamoException as error:
@@ -89,13 +96,17 @@ def compiled(name: str, model: Path, threads: int, dtype: torch.dtype) -> TorchB
     return backend
 
 
-def _in_powers_of_two(run: Run) -> Run:
-    """Pad batches to powers of two, so that few shapes are compiled."""
+def _in_powers_of_two(run: Run, captures: int = 0) -> Run:
+    """Pad batches to powers of two, so that few shapes are compiled; a new one is run so many times more at first."""
+    known: set[int] = set()
 
     def padded(frames: Tensor) -> tuple[Tensor, ...]:
-        missing = (1 << (len(frames) - 1).bit_length()) - len(frames)
-        made = run(functional.pad(frames, (0, 0, 0, 0, 0, 0, 0, missing)))
-        return tuple(part[: len(frames)] for part in made)
+        size = 1 << (len(frames) - 1).bit_length()
+        whole = functional.pad(frames, (0, 0, 0, 0, 0, 0, 0, size - len(frames)))
+        for _ in range(0 if size in known else captures):
+            run(whole)
+        known.add(size)
+        return tuple(part[: len(frames)] for part in run(whole))
 
     return padded
 

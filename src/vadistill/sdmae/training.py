@@ -13,8 +13,8 @@ from vadistill.sdmae.anomalies import moving_thing, pasted
 from vadistill.sdmae.losses import even_weights, target_patches, token_weights, weighted_error
 from vadistill.sdmae.network import MaskedAutoEncoder, scale_pixels
 from vadistill.settings import SdmaeConfig
-from vadistill.training.device import autocast, loader_workers
-from vadistill.training.meters import Averages, finite
+from vadistill.training.device import autocast, loader_workers, moved
+from vadistill.training.meters import Averages, FiniteLosses
 from vadistill.training.parallel import averaging, processes, rank, share, uniform, whole_batch_norms
 from vadistill.training.run import Stateful, TrainingPhase
 from vadistill.windows.loader import HELD_OUT_FRAMES, FrameWindows, batch_name, loader
@@ -70,21 +70,21 @@ def samples(windows: Tensor, settings: SdmaeConfig, generator: torch.Generator, 
         thing = moving_thing(other[first], other[judged], other[last], rng)
         made, masks[i] = pasted(pictures[i][[first, judged, last]], settings.offsets, thing, rng)
         shown[i] = torch.from_numpy(made).permute(0, 3, 1, 2)
-    mask = torch.from_numpy(masks)[:, None].to(device)
+    mask = moved(torch.from_numpy(masks)[:, None], device)
     frames = windows.unflatten(1, (-1, 3))
     rows, columns = settings.tokens
     if settings.motion_weights:
-        before, after = (frames[:, offsets.index(step)].to(device) for step in (-1, 1))
+        before, after = (moved(frames[:, offsets.index(step)], device) for step in (-1, 1))
         weights = token_weights(before, after, mask, settings.patch)
     else:
         weights = even_weights(len(windows), rows * columns, device)
-    order = uniform((len(windows), rows * columns), generator).argsort(1).to(device)
+    order = uniform((len(windows), rows * columns), generator).argsort(1)
     return Samples(
-        frames=scale_pixels(shown.flatten(1, 2).to(device)),
-        target=target_patches(scale_pixels(frames[:, judged].to(device)), mask, settings.patch),
+        frames=scale_pixels(moved(shown.flatten(1, 2), device)),
+        target=target_patches(scale_pixels(moved(frames[:, judged], device)), mask, settings.patch),
         weights=weights,
         abnormal=mask.amax((1, 2, 3)),
-        order=order,
+        order=moved(order, device),
     )
 
 
@@ -111,7 +111,7 @@ class Trainer:
 
         def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
             self._set_mode(name)
-            started, averages = time.monotonic(), Averages()
+            started, averages, finite = time.monotonic(), Averages(), FiniteLosses(self.device)
             order = self.windows.epoch_order(epoch, self.settings.frame_stride, generator, self.settings.frame_run)
             batches = loader(self.windows, *share(order, self.settings.batch), loader_workers())
             for step, (frames, *_) in enumerate(batches):
@@ -121,6 +121,7 @@ class Trainer:
                 finite(loss, f"{name} decoder, {context}").backward()
                 optimiser.step()
                 averages.add({"train_loss": loss.detach(), **log}, len(frames) * processes())
+            finite.check()
             rate = averages.count / (time.monotonic() - started)
             self._settle_norms(name, order, generator)
             return {**averages.means(), **self._held_out(name), "frames_per_second": rate}

@@ -31,18 +31,19 @@ def main(args) -> None:
     if bool(args.scores) != bool(settings.feature_weight):
         raise InputError("--scores and distillation.feature_weight: expected both or neither")
     resolutions = section("maps", args.settings["maps"]).resolutions
-    maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device()
+    maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device(fixed_shapes=True)
     torch.manual_seed(settings.seed)
     held_out = args.settings["held_out_clips"]
     features = features_of_teachers(args.scores, settings.teachers, max(resolutions), held_out) if args.scores else None
     distiller = Distiller(network, settings, resolutions, device, features.channels if features else 0)
     inputs = [*args.frames, *args.maps, *args.scores, *args.validation, *args.boxes]
-    used = dict(args.settings)
+    used, shortened = dict(args.settings), []
     if settings.pretrained:
         pretrained = load_model(args.pretrained, "autoencoder")
         with fitting(args.pretrained):
             distiller.load_backbone(pretrained["weights"])
             used["pretraining"] = json.loads(pretrained["settings"])["pretraining"]
+        shortened += pretrained.get("shortened", [])
         inputs.append(args.pretrained)
         drop_state(args.pretrained)
     targets = {"maps": maps, "resolutions": resolutions, "features": features}
@@ -56,7 +57,7 @@ def main(args) -> None:
     used["training_data"] = data_fingerprint({store.clip: store.fingerprint for store in windows.stores})
     learned = [store for store in windows.stores if held_out.get(store.clip, 1.0) > 0]
     used[KEY] = Conditions.of(store for store in learned if store.split == "train").record()
-    used["warnings"] = complaints_of_training(training.records[-1])
+    used["warnings"] = [*complaints_of_training(training.records[-1]), *shortened, *training.shortened]
     weights = {key: value.cpu() for key, value in distiller.result.state_dict().items()}
     training.finish({"kind": "student", "settings": canonical(used), "weights": weights})
 

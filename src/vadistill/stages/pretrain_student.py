@@ -20,7 +20,7 @@ def main(args) -> None:
     """Train the auto-encoder."""
     student = section("student", args.settings["student"])
     settings = section("pretraining", args.settings["pretraining"])
-    device = pick_device()
+    device = pick_device(fixed_shapes=True)
     torch.manual_seed(settings.seed)
     network = in_layout(AutoEncoder(student).to(device), torch.channels_last)
     windows = windows_of(args.frames, student)

@@ -15,7 +15,7 @@ from vadistill.settings import canonical
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.training.checkpoint import drop_state
 from vadistill.training.device import pick_device
-from vadistill.windows.scoring import score_windows
+from vadistill.windows.scoring import score_clips
 from vadistill.windows.training_conditions import Conditions
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def unlike_training(paths: list[Path], settings: dict[str, Any]) -> list[str]:
 
 def main(args) -> None:
     """Score every frame of the given clips."""
-    device = pick_device()
+    device = pick_device(fixed_shapes=True)
     detector, network = load_network(args.model, device)
     drop_state(args.model)
     unlike = unlike_training(args.frames, detector.settings)
@@ -48,14 +48,13 @@ def main(args) -> None:
     warnings = [*detector.settings.get("warnings", []), *unlike]  # which auc.json repeats
     with writing(args.output) as file:
         write_attributes(file, model_settings=canonical({**detector.settings, "warnings": warnings}))
-        for path in args.frames:
-            started = time.monotonic()
-            windows = detector.windows([path])
-            score, made = score_windows(network, windows, device)
-            store, rate = windows.stores[0], len(score) / (time.monotonic() - started)
+        started = time.monotonic()
+        for store, (score, made) in score_clips(network, detector.windows(args.frames), device):
+            rate = len(score) / (time.monotonic() - started)
             kept = {"fingerprint": store.fingerprint, "repaired": np.array(store.repaired, np.int64)}
             maps.write_clip(file, store.clip, made, score, **kept)
             log.info("clip %s: %d frames, %.1f frames/s", store.clip, len(score), rate)
+            started = time.monotonic()
 
 
 if __name__ == "__main__":

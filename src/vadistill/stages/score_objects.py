@@ -20,7 +20,7 @@ from vadistill.teachers.base import Teacher
 from vadistill.teachers.loader import batches_of_clips
 from vadistill.teachers.registry import build
 from vadistill.training.checkpoint import drop_state, fitting, load_model
-from vadistill.training.device import pick_device
+from vadistill.training.device import moved, pick_device
 
 log = logging.getLogger(__name__)
 BATCH = 128  # objects
@@ -32,7 +32,7 @@ def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_sco
     outside: Counter[str] = Counter()
     for clip, batch in batches:
         if batch is not None:
-            batch = {key: value.to(device) for key, value in batch.items()}
+            batch = {key: moved(value, device) for key, value in batch.items()}
             judged[clip.clip].append([values.cpu().numpy() for values in teacher.predict(batch)])
             outside[clip.clip] += int(teacher.unseen_place(batch).sum())
             continue

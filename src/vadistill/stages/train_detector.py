@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def main(args) -> None:
     """Train the detector on the clips that are not held out."""
-    device, detector = pick_device(), untrained(args.detector, args.settings)
+    device, detector = pick_device(fixed_shapes=True), untrained(args.detector, args.settings)
     seed = args.settings[args.detector].get("seed", 0)
     torch.manual_seed(seed)
     held_out = args.settings["held_out_clips"]
@@ -31,6 +31,7 @@ def main(args) -> None:
         "training_data": data_fingerprint({store.clip: store.fingerprint for store in windows.stores}),
         KEY: Conditions.of(store for store in windows.stores if held_out.get(store.clip, 1.0) > 0).record(),
     }
+    used |= {"warnings": training.shortened} if training.shortened else {}
     weights = {key: value.cpu() for key, value in weights.items()}
     training.finish({"kind": args.detector, "settings": canonical(used), "weights": weights})
 

@@ -42,7 +42,7 @@ def main(args) -> None:
     share = section("held_out", args.settings["held_out"]).share
     clips = index_objects(args.detections, chosen, args.moving)
     scenes = sorted({clip.scene for clip in clips})
-    classes, device = class_names(args.detections[0]), pick_device()
+    classes, device = class_names(args.detections[0]), pick_device(fixed_shapes=True)
     teacher = build(args.teacher, settings, len(classes), len(scenes)).to(device)
     if args.image_pool:
         teacher.pool = torch.from_numpy(read_image_pool(args.image_pool, 2 * settings.crop))

@@ -19,7 +19,7 @@ from vadistill.student.losses import (
 )
 from vadistill.student.network import AnomalyMaps, Student
 from vadistill.training.device import autocast, in_layout
-from vadistill.training.meters import finite
+from vadistill.training.meters import FiniteLosses
 from vadistill.training.parallel import averaging, whole_batch_norms
 from vadistill.training.run import Stateful
 from vadistill.training.schedule import set_rate, stepped, warmed_cosine
@@ -30,6 +30,9 @@ class Distiller:
 
     With ``adversarial_weight`` 0 there are no discriminators; with ``average`` 0 there is no average of the weights.
     With ``features``, the number of the teachers' features, a 1x1 convolution predicts them, in training only.
+
+    Attributes:
+        finite: Checks the losses; asked once more behind the last step of an epoch (``check``).
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class Distiller:
         device: torch.device,
         features: int = 0,
     ) -> None:
-        self.settings, self.device = settings, device
+        self.settings, self.device, self.finite = settings, device, FiniteLosses(device)
         self.student = whole_batch_norms(in_layout(Student(network, resolutions).to(device), torch.channels_last))
         named = settings.teachers if settings.adversarial_weight else ()
         self.discriminators = {name: Discriminator(resolutions).to(device) for name in named}
@@ -122,7 +125,7 @@ class Distiller:
             Detached scalars to be logged.
 
         Raises:
-            InputError: A loss is not finite.
+            InputError: A loss is not finite, this one or, on a GPU, one of a step before.
         """
         settings = self.settings
         if settings.flip:
@@ -139,7 +142,7 @@ class Distiller:
             adversarial_term = adversarial_term + adversarial_loss(network, maps)
         loss = distilled + settings.adversarial_weight * adversarial_term + settings.feature_weight * hint_loss
         self.optimiser.zero_grad(set_to_none=True)
-        finite(loss, context).backward()
+        self.finite(loss, context).backward()
         self.optimiser.step()
         if self._average:
             self._update_average(self._average)
@@ -147,7 +150,7 @@ class Distiller:
         for name, network in self.discriminators.items():
             loss, judged = discriminator_loss(network, targets[name], maps, generator)
             self.discriminator_optimisers[name].zero_grad(set_to_none=True)
-            finite(loss, f"discriminator of {name}, {context}").backward()
+            self.finite(loss, f"discriminator of {name}, {context}").backward()
             self.discriminator_optimisers[name].step()
             log |= {f"discriminator_{key}_{name}": value for key, value in judged.items()}
         if self.discriminators:

@@ -9,7 +9,7 @@ from vadistill.settings import PretrainingConfig
 from vadistill.student.losses import reconstruction_loss
 from vadistill.student.network import AutoEncoder, scale_frames
 from vadistill.training.device import autocast, loader_workers
-from vadistill.training.meters import Averages, finite
+from vadistill.training.meters import Averages, FiniteLosses
 from vadistill.training.parallel import averaging, processes, share, whole_batch_norms
 from vadistill.training.run import Stateful, TrainingPhase
 from vadistill.training.schedule import set_rate, stepped
@@ -27,7 +27,7 @@ def pretraining_phase(
 
     def train_epoch(epoch: int, generator: torch.Generator) -> dict[str, float]:
         set_rate(optimiser, settings.learning_rate * stepped(epoch, settings.decay_every, settings.decay))
-        started, averages = time.monotonic(), Averages()
+        started, averages, finite = time.monotonic(), Averages(), FiniteLosses(device)
         order = windows.epoch_order(epoch, settings.frame_stride, generator, settings.frame_run)
         network.train()
         for step, (frames, *_) in enumerate(loader(windows, *share(order, settings.batch), loader_workers())):
@@ -39,6 +39,7 @@ def pretraining_phase(
             finite(loss, batch_name(windows, order, settings.batch, epoch, step)).backward()
             optimiser.step()
             averages.add({"train_loss": loss.detach()}, len(frames) * processes())
+        finite.check()
         return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}
 
     parts: dict[str, Stateful] = {"network": network, "optimiser": optimiser}

@@ -85,4 +85,5 @@ def train_epoch(
         context = batch_name(windows, order, settings.batch, epoch, step)
         teacher_features = teacher_features.to(device, non_blocking=True) if windows.features else None
         averages.add(distiller.step(scaled, targets, generator, context, teacher_features), len(frames) * processes())
+    distiller.finite.check()
     return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

@@ -12,8 +12,8 @@ from torch import Tensor
 from vadistill.errors import InputError
 from vadistill.teachers.base import Batch, Phase, Teacher
 from vadistill.teachers.loader import TrainingObjects
-from vadistill.training.device import autocast
-from vadistill.training.meters import Averages, finite
+from vadistill.training.device import autocast, moved
+from vadistill.training.meters import Averages, FiniteLosses
 from vadistill.training.parallel import Draws, averaging, check_batch, processes, spread, whole_batch_norms
 from vadistill.training.run import EarlyStopping, Stateful, TrainingPhase, TrainingRun
 from vadistill.training.schedule import set_rate
@@ -127,7 +127,7 @@ def train_one_epoch(
     teacher.eval()
     for module in phase.train:
         module.train()
-    averages = Averages()
+    averages, finite = Averages(), FiniteLosses(device)
     order, draws = torch.randperm(len(objects["box"]), generator=generator), Draws(generator, shared=True)
     for step, rows in enumerate(order.split(batch)):
         own = spread(rows)
@@ -139,6 +139,7 @@ def train_one_epoch(
         finite(losses["loss"], f"phase {phase.name}, epoch {epoch + 1}, batch {step + 1}").backward()
         phase.optimiser.step()
         averages.add({name: value.detach() for name, value in losses.items()}, len(own) * processes())
+    finite.check()
     return {f"train_{name}": value for name, value in averages.means().items()}
 
 
@@ -161,4 +162,4 @@ def held_out_losses(
 
 
 def _rows(objects: Batch, rows: torch.Tensor, device: torch.device) -> Batch:
-    return {name: values[rows].to(device, non_blocking=True) for name, values in objects.items()}
+    return {name: moved(values[rows], device) for name, values in objects.items()}

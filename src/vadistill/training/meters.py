@@ -5,6 +5,8 @@ import torch
 from vadistill.errors import InputError
 from vadistill.training.parallel import mean
 
+CHECKED_TOGETHER = 32  # losses, on a GPU
+
 
 def finite(loss: torch.Tensor, where: str) -> torch.Tensor:
     """Return the loss as it is.
@@ -15,6 +17,41 @@ def finite(loss: torch.Tensor, where: str) -> torch.Tensor:
     if not torch.isfinite(loss):
         raise InputError(f"the loss is {loss.item()} at {where}; lower the learning rate or check the frames")
     return loss
+
+
+class FiniteLosses:
+    """Checks that losses are finite: on a processor at once, on a GPU several together.
+
+    Whoever looks at a loss waits until the GPU has computed it, and the GPU then waits for what comes next. A step with
+    a loss that is not finite spoils the weights; ``check`` comes before they are kept.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._together = 1 if device.type == "cpu" else CHECKED_TOGETHER
+        self._waiting: list[tuple[torch.Tensor, str]] = []
+
+    def __call__(self, loss: torch.Tensor, where: str) -> torch.Tensor:
+        """Return the loss as it is; ``where`` names the batch.
+
+        Raises:
+            InputError: It, or one before it, is not finite.
+        """
+        self._waiting.append((loss.detach(), where))
+        if len(self._waiting) >= self._together:
+            self.check()
+        return loss
+
+    def check(self) -> None:
+        """Check those that were not yet, before the end of an epoch.
+
+        Raises:
+            InputError: One is not finite: the first is named.
+        """
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) > 1 and torch.stack([loss for loss, _ in waiting]).isfinite().all():
+            return
+        for loss, where in waiting:
+            finite(loss, where)
 
 
 class Averages:

@@ -17,7 +17,8 @@ import torch
 from vadistill.errors import InputError
 from vadistill.io.files import whole_file
 from vadistill.training.checkpoint import load_checked, save, state_of
-from vadistill.training.parallel import rank
+from vadistill.training.deadline import UNTIL, deadline, too_late
+from vadistill.training.parallel import processes, rank
 
 log = logging.getLogger(__name__)
 SHOWN = ("train_loss", "held_out_loss", "validation_auc")  # in the log; all metrics are in the metrics file
@@ -97,8 +98,12 @@ class TrainingRun:
         stamp: What the training depends on, for example its settings and inputs.
         seed: Each epoch draws from a generator of its own, seeded by this, the phase and the epoch.
 
+    Where ``VADISTILL_TRAIN_UNTIL`` is set, a phase ends before an epoch that would not be over by then; each phase has
+    at least one epoch.
+
     Attributes:
         records: The metrics of every finished epoch.
+        shortened: A line for each phase that ended for want of time, to be told with the results.
     """
 
     def __init__(self, output: Path, stamp: str, seed: int) -> None:
@@ -108,6 +113,8 @@ class TrainingRun:
         self._saved = self._load()
         # In the state and not read back from their file, which an orphan of a killed workflow may write, too.
         self.records: list[dict[str, Any]] = self._saved["records"] if self._saved else []
+        self.shortened: list[str] = self._saved.get("shortened", []) if self._saved else []
+        self._until = deadline()
         self._write_records()
         self._phase = -1
 
@@ -134,9 +141,12 @@ class TrainingRun:
             log.info("%s: resumed after epoch %d of %d", phase, start, total)
         if ended:
             return
-        epoch = start - 1
+        epoch, seconds = start - 1, 0.0
         for epoch in range(start, total):
             if early and early.stop:
+                break
+            if epoch and too_late(self._until, seconds, processes()):
+                self._shorten(f"{phase} ended after epoch {epoch} of {total}: there was no time for more ({UNTIL})")
                 break
             started = time.monotonic()
             yield epoch, self._generator(epoch)
@@ -172,9 +182,9 @@ class TrainingRun:
         self._write_records()
 
     def finish(self, content: dict[str, Any]) -> None:
-        """Write the model."""
+        """Write the model, and of what was shortened, if anything was."""
         if rank() == 0:
-            save(content, self.output)
+            save(content | ({"shortened": self.shortened} if self.shortened else {}), self.output)
 
     def _generator(self, epoch: int) -> torch.Generator:
         seed = int(np.random.SeedSequence([self.seed, self._phase, epoch]).generate_state(1)[0])
@@ -184,6 +194,10 @@ class TrainingRun:
         random.seed(own)
         return torch.Generator().manual_seed(seed)
 
+    def _shorten(self, line: str) -> None:
+        log.warning("%s", line)
+        self.shortened.append(line)
+
     def _line(self, seconds: float, left: int) -> str:
         shown = [key for key in self._last if key in SHOWN or key.endswith("_per_second")]
         values = ", ".join(f"{key.replace('_', ' ')} {self._last[key]:.4g}" for key in shown)
@@ -192,7 +206,7 @@ class TrainingRun:
     def _save(self, epoch: int, parts: dict[str, Stateful], ended: bool) -> None:
         states = {name: part.state_dict() for name, part in parts.items()}
         content = {"stamp": self.stamp, "phase": self._phase, "epoch": epoch, "ended": ended, "parts": states}
-        content["records"] = self.records
+        content |= {"records": self.records, "shortened": self.shortened}
         if rank() == 0:
             save(content, self.state_path)
 

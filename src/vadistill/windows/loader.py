@@ -171,10 +171,14 @@ def batch_name(windows: FrameWindows, order: Sequence[int], batch: int, epoch: i
 
 def loader(windows: FrameWindows, order: Sequence[int], batch: int, workers: int) -> DataLoader:
     """Return batches in the given order, read ahead by worker processes."""
+    return batch_loader(windows, [list(order[i : i + batch]) for i in range(0, len(order), batch)], workers)
+
+
+def batch_loader(windows: FrameWindows, batches: Sequence[list[int]], workers: int) -> DataLoader:
+    """Return the given batches, each read ahead by one of the worker processes."""
     return DataLoader(
         windows,
-        batch,
-        sampler=order,
+        batch_sampler=batches,
         num_workers=workers,
         worker_init_fn=_one_thread,
         prefetch_factor=2 if workers else None,
