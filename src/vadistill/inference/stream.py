@@ -1,13 +1,14 @@
-"""From a video to frame scores, in three threads: decoding, resizing and assembling (with the flow), inference.
+"""From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
+
+Where a window has flow, two more measure it, one a direction: on two cores it costs more than all else.
 
 Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
 in memory, however long the video is. Windows are those of ``vadistill.windows.loader.FrameWindows``.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,10 @@ from vadistill.io.files import checked_path
 from vadistill.io.formats import ending
 from vadistill.io.media.depth import Range
 from vadistill.io.media.video import Moments, frame_rate, frames_of, stated_length
+from vadistill.io.read_ahead import ReadAhead
 from vadistill.io.resize import resize
 from vadistill.io.window import window_indices
-from vadistill.windows.shape import NO_FLOW, window_shape
+from vadistill.windows.shape import NEIGHBOURS, NO_FLOW, window_shape
 
 if TYPE_CHECKING:  # what only some sources and students need
     from vadistill.io.frames import FrameStore
@@ -33,13 +35,6 @@ if TYPE_CHECKING:  # what only some sources and students need
 STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
 T = TypeVar("T")
-
-
-class _End:
-    """Stands for the end of a generator, which may yield None."""
-
-
-END = _End()
 
 
 @dataclass
@@ -231,34 +226,35 @@ def assemble(
     They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
     """
     behind, ahead = max(0, -min(offsets)), max(0, *offsets)
-    planes = _planes(flow)
-    ring = np.empty((behind + 1 + ahead, 4 if planes else 3, *size), np.uint8)
+    ring = np.empty((behind + 1 + ahead, 3 if flow == NO_FLOW else 4, *size), np.uint8)
     windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
     used = {offset % every for offset in (0, *offsets)}  # no other frame is part of a window
-    for t, known in _centres(frames, ring, ahead, times, planes, lambda t: t % every in used):
-        if t % every:
-            continue
-        with times.measured("assembling"):
-            window = [ring[index % len(ring)] for index in window_indices(t, known, offsets)]
-            for place, frame in enumerate(window):
-                windows[turn, filled, 3 * place : 3 * place + 3] = frame[:3]
-            if planes:
-                windows[turn, filled, 3 * len(window) :] = planes([frame[3] for frame in window])
-        filled += 1
-        if filled == batch:
-            yield windows[turn]
-            turn, filled = 1 - turn, 0
+    with ThreadPoolExecutor(len(NEIGHBOURS)) as beside:  # begins no thread where there is no flow
+        planes = _planes(flow, beside)
+        for t, known in _centres(frames, ring, ahead, times, planes, lambda t: t % every in used):
+            if t % every:
+                continue
+            with times.measured("assembling"):
+                window = [ring[index % len(ring)] for index in window_indices(t, known, offsets)]
+                for place, frame in enumerate(window):
+                    windows[turn, filled, 3 * place : 3 * place + 3] = frame[:3]
+                if planes:
+                    windows[turn, filled, 3 * len(window) :] = planes([frame[3] for frame in window])
+            filled += 1
+            if filled == batch:
+                yield windows[turn]
+                turn, filled = 1 - turn, 0
     if filled:
         yield windows[turn, :filled]
 
 
-def _planes(flow: str) -> "FlowPlanes | None":
+def _planes(flow: str, beside: ThreadPoolExecutor) -> "FlowPlanes | None":
     if flow == NO_FLOW:
         return None
     from vadistill.windows.flow_planes import FlowPlanes
 
-    return FlowPlanes(flow)
+    return FlowPlanes(flow, beside.map)
 
 
 def _centres(
@@ -293,41 +289,11 @@ def _centres(
         yield t, known
 
 
-class ReadAhead(Iterator[T]):
-    """The items of a generator, made in a thread of their own, a few ahead of who asks for them.
-
-    What the generator raises is raised here, in its turn. To be closed from the thread that made it.
-
-    Args:
-        items: The generator.
-        depth: How many items are made ahead.
-    """
-
-    def __init__(self, items: Generator[T, None, None], depth: int) -> None:
-        self._items = items
-        self._thread = ThreadPoolExecutor(1)
-        self._coming = deque(self._order() for _ in range(depth))
-
-    def _order(self) -> Future[T | _End]:
-        return self._thread.submit(next, self._items, END)
-
-    def __next__(self) -> T:
-        item = self._coming.popleft().result()
-        self._coming.append(self._order())
-        if isinstance(item, _End):
-            raise StopIteration
-        return item
-
-    def close(self) -> None:
-        """End the thread, after at most one more item, and the generator."""
-        self._thread.shutdown(cancel_futures=True)
-        self._items.close()
-
-
 def _timed(items: Iterator[T], times: StreamTimes, part: str) -> Generator[T, None, None]:
     while True:
         with times.measured(part):
-            item = next(items, END)
-        if isinstance(item, _End):
-            return
+            try:
+                item = next(items)
+            except StopIteration:
+                return
         yield item
