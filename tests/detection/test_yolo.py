@@ -11,10 +11,12 @@ import torch
 from torchvision.ops import box_iou
 
 from vadistill.datasets.demo.clips import render_clip
+from vadistill.detection.letterbox import Letterbox
 from vadistill.detection.yolo import Detector
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
 from vadistill.settings import DemoConfig, DetectionConfig
+from vadistill.stages.detect_objects import detected
 
 WEIGHTS = Path(__file__).parents[2] / "resources/weights/demo.pt"
 CPU = torch.device("cpu")
@@ -80,6 +82,36 @@ def test_thresholds(tmp_path):
     (few,) = trusting(path, DetectionConfig(confidence=0.01, max_objects=2))(frames)
     np.testing.assert_allclose(few.confidence, [0.9, 0.73], atol=1e-6)
     assert len(trusting(path, DetectionConfig(confidence=0.95))(frames)[0].box) == 0
+
+
+@pytest.mark.parametrize("size", [(50, 128), (128, 50), (64, 128), (37, 41), (180, 320)])
+def test_a_letterbox_lays_frames_out_as_resized_padded_and_scaled_one_after_the_other(size):
+    frames = np.random.default_rng(0).integers(0, 256, (5, *size, 3), np.uint8)
+    scale = 128 / max(size)
+    height, width = (-(-round(side * scale) // 32) * 32 for side in size)
+    inner = round(size[0] * scale), round(size[1] * scale)
+    expected = np.full((5, height, width, 3), 114, np.uint8)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    for frame, target in zip(frames, expected, strict=True):
+        target[top : top + inner[0], left : left + inner[1]] = cv2.resize(frame, inner[::-1])
+    expected = torch.from_numpy(expected[..., ::-1].transpose(0, 3, 1, 2).copy()).float() / 255
+    letterbox = Letterbox(size, (height, width, scale), 3)
+    assert torch.equal(letterbox(frames[:3]), expected[:3])
+    before = letterbox(frames[3:])
+    letterbox(frames[:1])
+    assert torch.equal(before, expected[3:]), "it holds until the next but one call"
+
+
+def test_frames_read_ahead_have_the_boxes_of_their_own_batch(tmp_path):
+    detector = Detector(WEIGHTS, DetectionConfig(image_size=160, confidence=0.05, batch=4), CPU)
+    drawn = render_clip(DemoConfig(height=90, width=160, frames=11), "train", "train_01")
+    frames = np.stack([frame for frame, *_ in drawn])
+    made = detected(iter(frames), (90, 160), detector)
+    expected = [boxes for start in (0, 4, 8) for boxes in detector(frames[start : start + 4])]
+    assert len(made) == 11 and sum(len(boxes.box) for boxes in made) > 11
+    for one, other in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(one.box, other.box)
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
 @pytest.mark.parametrize("shape", [(1, 300, 6), (1, 6, 6), (1, 3, 100), (1, 100)])
