@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from vadistill.inference.backend import Backend, BatchScores
 from vadistill.io.files import checked_path
 from vadistill.io.formats import ending
 from vadistill.io.media.depth import Range
-from vadistill.io.media.video import Moments, frame_rate, frames_of, stated_length
+from vadistill.io.media.video import Moments, frame_rate, stated_length, wanted_frames_of
 from vadistill.io.read_ahead import ReadAhead
 from vadistill.io.resize import resize
 from vadistill.io.window import window_indices
@@ -35,6 +35,18 @@ if TYPE_CHECKING:  # what only some sources and students need
 STORED = ".h5"  # ending of a clip stored by vadistill.io.frames
 FRAMES_AHEAD = 8  # decoded ones that wait to be resized
 T = TypeVar("T")
+
+
+class Look(Protocol):
+    """Somebody who looks at the frames of a video as they are decoded."""
+
+    def wants(self, t: int) -> bool:
+        """Return whether it needs the picture of frame t; asked when it has taken the one before."""
+        ...
+
+    def __call__(self, frame: np.ndarray | None) -> None:
+        """Take the next frame (H, W, 3) uint8 BGR; None for one that neither it nor anybody else needs."""
+        ...
 
 
 @dataclass
@@ -89,7 +101,7 @@ def score_video(
     moments: Moments | None = None,
     offsets: Sequence[int] | None = None,
     every: int = 1,
-    look: Callable[[np.ndarray], None] | None = None,
+    look: Look | None = None,
 ) -> Generator[BatchScores, None, None]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
@@ -105,7 +117,7 @@ def score_video(
             times are unknown.
         offsets: Of a window's frames from the judged one, in place of the backend's own.
         every: Every so many frames one is scored, the first one first; those behind it have its score and maps.
-        look: Gets every frame (H, W, 3) as it is decoded, in the first thread.
+        look: Gets every frame as it is decoded, in the first thread.
 
     Raises:
         InputError: The source cannot be read to its end (see ``vadistill.io.media.video.frames_of``), or a number is
@@ -115,11 +127,13 @@ def score_video(
         raise InputError(f"every {every}, batch {batch}: expected at least 1 of both")
     times = times or StreamTimes()
     depth = backend.conditions.depth if backend.conditions else None
-    decoded = read_source(Path(source), decoders, moments, depth)
+    offsets = offsets or backend.offsets
+    used = _used(offsets, every)
+    wanted = used if look is None else lambda t: used(t) or look.wants(t)
+    decoded = read_wanted(Path(source), decoders, moments, depth, wanted)
     if look:
         decoded = _looked_at(decoded, look)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
-    offsets = offsets or backend.offsets
     windows = ReadAhead(assemble(frames, backend.size, offsets, batch, times, backend.flow, every), 1)
     # The frames are closed first, so that the thread that waits for them ends at once and not after a whole batch.
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
@@ -127,9 +141,15 @@ def score_video(
         yield from scored if every == 1 else _held(scored, every, times)
 
 
+def _used(offsets: Sequence[int], every: int) -> Callable[[int], bool]:
+    """Return what says whether frame t is part of a window, where every so many frames one is scored."""
+    used = {offset % every for offset in (0, *offsets)}
+    return lambda t: t % every in used
+
+
 def _looked_at(
-    frames: Generator[np.ndarray, None, None], look: Callable[[np.ndarray], None]
-) -> Generator[np.ndarray, None, None]:
+    frames: Generator[np.ndarray | None, None, None], look: Look
+) -> Generator[np.ndarray | None, None, None]:
     with closing(frames):
         for frame in frames:
             look(frame)
@@ -166,10 +186,22 @@ def _repeated(part: BatchScores, count: int) -> BatchScores:
     return BatchScores(part.score.repeat(count), {g: grid.repeat(count, 0) for g, grid in part.maps.items()})
 
 
-def read_source(
-    source: Path, decoders: int = 1, moments: Moments | None = None, depth: Range | None = None
-) -> Generator[np.ndarray, None, None]:
-    """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip; see ``score_video``.
+def read_source(source: Path) -> Generator[np.ndarray, None, None]:
+    """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip; see ``score_video``."""
+    with closing(read_wanted(source)) as frames:
+        for frame in frames:
+            if frame is not None:
+                yield frame
+
+
+def read_wanted(
+    source: Path,
+    decoders: int = 1,
+    moments: Moments | None = None,
+    depth: Range | None = None,
+    wanted: Callable[[int], bool] = lambda _: True,
+) -> Generator[np.ndarray | None, None, None]:
+    """Yield frames as ``read_source``, or None for those of a video that are not ``wanted``.
 
     Of a stored clip without times, frame t is at t divided by the frames a second, where they are known. ``depth`` are
     the values of images of more than 8 bits that become 0 and 255, as in training; None for the full range of 16 bits.
@@ -180,7 +212,7 @@ def read_source(
         yield from (image.frame for image in images_of(source, depth))
         return
     if ending(source) != STORED:
-        yield from frames_of(source, decoders, moments)
+        yield from wanted_frames_of(source, wanted, decoders, moments)
         return
     with closing(_stored(source)) as store:
         times = store.times
@@ -213,7 +245,7 @@ def source_length(source: str | Path) -> int | None:
 
 
 def assemble(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[np.ndarray | None],
     size: tuple[int, int],
     offsets: Sequence[int],
     batch: int,
@@ -223,16 +255,16 @@ def assemble(
 ) -> Generator[np.ndarray, None, None]:
     """Yield the windows of all frames, or of every so many, (batch, C, H, W) uint8 and at last what is left.
 
-    They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
+    They lie in two arrays by turns: one that was yielded holds until the next but one is asked for. None may stand for
+    a frame that is part of no window.
     """
     behind, ahead = max(0, -min(offsets)), max(0, *offsets)
     ring = np.empty((behind + 1 + ahead, 3 if flow == NO_FLOW else 4, *size), np.uint8)
     windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
-    used = {offset % every for offset in (0, *offsets)}  # no other frame is part of a window
     with ThreadPoolExecutor(len(NEIGHBOURS)) as beside:  # begins no thread where there is no flow
         planes = _planes(flow, beside)
-        for t, known in _centres(frames, ring, ahead, times, planes, lambda t: t % every in used):
+        for t, known in _centres(frames, ring, ahead, times, planes, _used(offsets, every)):
             if t % every:
                 continue
             with times.measured("assembling"):
@@ -258,7 +290,7 @@ def _planes(flow: str, beside: ThreadPoolExecutor) -> "FlowPlanes | None":
 
 
 def _centres(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[np.ndarray | None],
     ring: np.ndarray,
     ahead: int,
     times: StreamTimes,
@@ -274,8 +306,8 @@ def _centres(
     """
     known = 0
     for frame in frames:
-        times.size = times.size or (frame.shape[1], frame.shape[0])
-        if used(known):
+        if frame is not None and used(known):
+            times.size = times.size or (frame.shape[1], frame.shape[0])
             with times.measured("resizing"):
                 resized, place = resize(frame, ring.shape[2:]), ring[known % len(ring)]
                 place[:3] = resized.transpose(2, 0, 1)
