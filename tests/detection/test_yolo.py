@@ -11,6 +11,7 @@ import torch
 from torchvision.ops import box_iou
 
 from vadistill.datasets.demo.clips import render_clip
+from vadistill.detection import yolo
 from vadistill.detection.letterbox import Letterbox
 from vadistill.detection.yolo import Detector
 from vadistill.errors import InputError
@@ -147,6 +148,25 @@ def test_the_remedy_for_an_export_that_drops_probabilities_is_the_right_one(tmp_
         return
     with pytest.raises(InputError, match=rf"best\.onnx: .* \(1, \d+, 6\); .*: {told}$"):
         Detector(path, DetectionConfig(image_size=64), CPU)
+
+
+@pytest.mark.slow
+def test_onnx_runtime_takes_no_more_threads_than_the_process_may(tmp_path, monkeypatch):
+    """Equal boxes with one and with three; what it has of its own would be a thread a core."""
+    from ultralytics import YOLO
+
+    shutil.copy(WEIGHTS, tmp_path)
+    path = Path(YOLO(str(tmp_path / "demo.pt")).export(format="onnx", imgsz=160, dynamic=True, simplify=False))
+    drawn = render_clip(DemoConfig(height=90, width=160, frames=4), "train", "train_01")
+    frames, found = np.stack([frame for frame, *_ in drawn]), []
+    for threads in (1, 3):
+        monkeypatch.setattr(yolo, "cores", lambda: threads)  # noqa: B023
+        detector = Detector(path, DetectionConfig(image_size=160, confidence=0.05), CPU)
+        assert detector.network.session.get_session_options().intra_op_num_threads == threads
+        found.append(detector(frames))
+    assert sum(len(boxes.box) for boxes in found[0]) > 4
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.box, other.box)
 
 
 def test_an_export_that_tells_nothing_gets_both_remedies(tmp_path):

@@ -29,6 +29,7 @@ from vadistill.detection.letterbox import Letterbox
 from vadistill.errors import InputError, in_one_line
 from vadistill.io.files import checked_path, sha256
 from vadistill.io.formats import ending
+from vadistill.processors import cores
 from vadistill.quiet import quiet_ultralytics
 from vadistill.settings import DetectionConfig
 
@@ -85,7 +86,9 @@ class Detector:
 
         try:
             # The one-to-many head gives raw boxes; a head that picks its boxes itself keeps no class probabilities.
-            return AutoBackend(str(copy), device=self.device, verbose=False, end2end=False).eval()
+            network = AutoBackend(str(copy), device=self.device, verbose=False, end2end=False).eval()
+            _limit_threads(network, copy)
+            return network
         except Exception as error:  # each backend has exceptions of its own
             if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(copy):
                 raise untrusted(self.weights, self.sha256) from error
@@ -166,6 +169,21 @@ class Detector:
     def _class_names(self, count: int) -> list[str]:
         names: Any = self.network.names
         return [str(names[index]) if index in names else f"class{index}" for index in range(count)]
+
+
+def _limit_threads(network: Any, copy: Path) -> None:
+    """Give ONNX Runtime as many threads as this process may use.
+
+    Left alone it takes one a core, whatever the scheduler says, and those that wait for work keep their cores busy.
+    """
+    session = getattr(network, "session", None)
+    if session is None or session.get_providers() != ["CPUExecutionProvider"]:
+        return
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    network.backend.session = onnxruntime.InferenceSession(str(copy), options, providers=session.get_providers())
 
 
 @contextmanager
