@@ -304,7 +304,7 @@ def test_growth_measures_every_stage_and_leaves_nothing(tmp_path):
 
 def test_a_record_weighs_the_stage_against_its_parts(monkeypatch):
     seconds = {"path": [1.0, 1.25, 2.0], "network": [0.5] * 3, "reading": [0.25] * 3, "other": [9.0] * 3}
-    monkeypatch.setattr(slow_half, "by_turns", lambda tasks, budget: {name: np.array(seconds[name]) for name in tasks})
+    monkeypatch.setattr(slow_half, "by_turns", lambda tasks, *_: {name: np.array(seconds[name]) for name in tasks})
     tasks = dict.fromkeys(seconds, lambda: None)
     made = slow_half.record("stage", "things", 10, tasks, ("network", "reading"), 1.0)
     assert made["per_second"] == 8

@@ -33,6 +33,7 @@ from vadistill.maps.rasterize import map_pyramid
 from vadistill.processors import cores
 from vadistill.settings import DetectionConfig, section
 from vadistill.stages import build_maps
+from vadistill.stages.detect_objects import detected
 from vadistill.stages.score_objects import BATCH
 from vadistill.student import training as student_training
 from vadistill.student.distillation import Distiller
@@ -51,7 +52,15 @@ FRAMES, OBJECTS = 48, 512  # of each clip and for training: enough for a rate
 Task = Callable[[], Any]
 
 
-def record(what: str, unit: str, count: int, tasks: dict[str, Task], parts: tuple[str, ...], budget: float) -> dict:
+def record(
+    what: str,
+    unit: str,
+    count: int,
+    tasks: dict[str, Task],
+    parts: tuple[str, ...],
+    budget: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict:
     """Time tasks by turns and return one record.
 
     Args:
@@ -61,8 +70,9 @@ def record(what: str, unit: str, count: int, tasks: dict[str, Task], parts: tupl
         tasks: The first one is the stage's own way, the others are parts of it or alternatives.
         parts: The tasks that, together, the stage cannot do without.
         budget: Seconds for each task.
+        clock: Gives these seconds.
     """
-    rates = {name: Spread.of(count / seconds) for name, seconds in by_turns(tasks, budget).items()}
+    rates = {name: Spread.of(count / seconds) for name, seconds in by_turns(tasks, budget, clock).items()}
     (_, path), *_ = rates.items()
     needed = [1 / rates[name].median for name in parts]
     allowed = 1 / (max(needed) if torch.cuda.is_available() else sum(needed))
@@ -91,28 +101,19 @@ def openvino_weights(weights: Path, settings: DetectionConfig, folder: Path) -> 
 
 
 def detection_record(what: str, detector: Detector, store: FrameStore, budget: float) -> dict:
-    """Return the record of one detector."""
+    """Return the record of one detector in processor seconds: the stage reads in a thread beside the network."""
     batch = detector.settings.batch
     frames = list(islice(store, FRAMES))
-    batches = [np.stack(frames[start : start + batch]) for start in range(0, len(frames), batch)]
-    bare, seen = detector._raw, []
-    detector._raw = lambda images: (seen.append(images), bare(images))[1]
-    for part in batches:
-        detector(part)
-    detector._raw = bare
-
-    def path() -> None:
-        waiting = islice(store, FRAMES)
-        while part := list(islice(waiting, batch)):
-            detector(np.stack(part))
-
+    size = store.height, store.width
+    letterbox = detector.letterbox(*size, batch)
+    seen = [letterbox(frames[start : start + batch]).clone() for start in range(0, len(frames), batch)]
     tasks = {
-        "path": path,
-        "network": lambda: [bare(images) for images in seen],
-        "frames in memory": lambda: [detector(part) for part in batches],
+        "path": lambda: detected(islice(store, FRAMES), size, detector),
+        "network": lambda: [detector._raw(images) for images in seen],
+        "boxes": lambda: [detector.boxes(images, letterbox, *size) for images in seen],
         "reading": lambda: list(islice(store, FRAMES)),
     }
-    return record(what, "frames", len(frames), tasks, ("network",), budget)
+    return record(what, "frames", len(frames), tasks, ("network",), budget, time.process_time)
 
 
 def scoring(results: Path, name: str, device: torch.device, budget: float) -> tuple[dict, float]:

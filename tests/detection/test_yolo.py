@@ -11,10 +11,13 @@ import torch
 from torchvision.ops import box_iou
 
 from vadistill.datasets.demo.clips import render_clip
+from vadistill.detection import yolo
+from vadistill.detection.letterbox import Letterbox
 from vadistill.detection.yolo import Detector, usable
 from vadistill.errors import InputError
 from vadistill.io.files import sha256
 from vadistill.settings import DemoConfig, DetectionConfig
+from vadistill.stages.detect_objects import detected
 
 WEIGHTS = Path(__file__).parents[2] / "resources/weights/demo.pt"
 CPU = torch.device("cpu")
@@ -82,6 +85,36 @@ def test_thresholds(tmp_path):
     assert len(trusting(path, DetectionConfig(confidence=0.95))(frames)[0].box) == 0
 
 
+@pytest.mark.parametrize("size", [(50, 128), (128, 50), (64, 128), (37, 41), (180, 320)])
+def test_a_letterbox_lays_frames_out_as_resized_padded_and_scaled_one_after_the_other(size):
+    frames = np.random.default_rng(0).integers(0, 256, (5, *size, 3), np.uint8)
+    scale = 128 / max(size)
+    height, width = (-(-round(side * scale) // 32) * 32 for side in size)
+    inner = round(size[0] * scale), round(size[1] * scale)
+    expected = np.full((5, height, width, 3), 114, np.uint8)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    for frame, target in zip(frames, expected, strict=True):
+        target[top : top + inner[0], left : left + inner[1]] = cv2.resize(frame, inner[::-1])
+    expected = torch.from_numpy(expected[..., ::-1].transpose(0, 3, 1, 2).copy()).float() / 255
+    letterbox = Letterbox(size, (height, width, scale), 3)
+    assert torch.equal(letterbox(frames[:3]), expected[:3])
+    before = letterbox(frames[3:])
+    letterbox(frames[:1])
+    assert torch.equal(before, expected[3:]), "it holds until the next but one call"
+
+
+def test_frames_read_ahead_have_the_boxes_of_their_own_batch(tmp_path):
+    detector = Detector(WEIGHTS, DetectionConfig(image_size=160, confidence=0.05, batch=4), CPU)
+    drawn = render_clip(DemoConfig(height=90, width=160, frames=11), "train", "train_01")
+    frames = np.stack([frame for frame, *_ in drawn])
+    made = detected(iter(frames), (90, 160), detector)
+    expected = [boxes for start in (0, 4, 8) for boxes in detector(frames[start : start + 4])]
+    assert len(made) == 11 and sum(len(boxes.box) for boxes in made) > 11
+    for one, other in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(one.box, other.box)
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
 @pytest.mark.parametrize("shape", [(1, 300, 6), (1, 6, 6), (1, 3, 100), (1, 100)])
 def test_exports_with_suppression_inside_are_refused(tmp_path, shape):
     path = tmp_path / "nms.torchscript"
@@ -115,6 +148,25 @@ def test_the_remedy_for_an_export_that_drops_probabilities_is_the_right_one(tmp_
         return
     with pytest.raises(InputError, match=rf"best\.onnx: .* \(1, \d+, 6\); .*: {told}$"):
         Detector(path, DetectionConfig(image_size=64), CPU)
+
+
+@pytest.mark.slow
+def test_onnx_runtime_takes_no_more_threads_than_the_process_may(tmp_path, monkeypatch):
+    """Equal boxes with one and with three; what it has of its own would be a thread a core."""
+    from ultralytics import YOLO
+
+    shutil.copy(WEIGHTS, tmp_path)
+    path = Path(YOLO(str(tmp_path / "demo.pt")).export(format="onnx", imgsz=160, dynamic=True, simplify=False))
+    drawn = render_clip(DemoConfig(height=90, width=160, frames=4), "train", "train_01")
+    frames, found = np.stack([frame for frame, *_ in drawn]), []
+    for threads in (1, 3):
+        monkeypatch.setattr(yolo, "cores", lambda: threads)  # noqa: B023
+        detector = Detector(path, DetectionConfig(image_size=160, confidence=0.05), CPU)
+        assert detector.network.session.get_session_options().intra_op_num_threads == threads
+        found.append(detector(frames))
+    assert sum(len(boxes.box) for boxes in found[0]) > 4
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.box, other.box)
 
 
 def test_an_export_that_tells_nothing_gets_both_remedies(tmp_path):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vadistill.geometry.flow import LEAST_SIDE, dis_flow
+from vadistill.geometry.flow import LEAST_SIDE, dis_flow, one_thread
 
 PRESETS = (cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
@@ -22,3 +22,18 @@ def test_larger_ones_have_that_of_opencv(preset):
     start, end = np.random.default_rng(0).integers(0, 256, (2, LEAST_SIDE, 50), np.uint8)
     expected = cv2.DISOpticalFlow.create(preset).calc(start, end, None)
     np.testing.assert_array_equal(dis_flow(preset)(start, end), expected)
+
+
+def test_opencv_has_one_thread_until_the_last_of_those_who_need_it_is_done():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        first, second = one_thread(), one_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 1, "another thread still measures"
+        second.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)

@@ -131,7 +131,11 @@ def test_an_unusual_view_is_over_when_the_usual_one_is_back(odd, state):
     for frame in (*usual[:100], *between, *usual[100:]):
         watch(frame)
     (found,) = watch.intervals()
-    assert found.state == state
+    seldom = ViewWatch(NormalView.of(normal_frames()), 3 * RATE)
+    for t, frame in enumerate(frame for frame in (*usual[:100], *between, *usual[100:]) for _ in range(3)):
+        seldom(frame if seldom.wants(t) else None)
+    (thinned,) = seldom.intervals()
+    assert found.state == thinned.state == state and (thinned.start, thinned.end) == (3 * found.start, 3 * found.end)
     assert abs(found.start - 100) <= RATE and abs(found.end - 250) <= RATE
 
 

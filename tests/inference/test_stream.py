@@ -16,6 +16,7 @@ from vadistill.errors import InputError
 from vadistill.inference import stream
 from vadistill.inference.stream import FRAMES_AHEAD, StreamTimes, assemble, score_video
 from vadistill.io.frames import FrameStore, write_frames
+from vadistill.io.media import pictures as media_pictures
 from vadistill.io.media.video import frames_of
 from vadistill.io.resize import resize
 from vadistill.student.graph import ScoringNetwork
@@ -118,6 +119,32 @@ def test_every_frame_is_decoded_and_resized_once(tmp_path, monkeypatch):
     assert calls.count("resized") == 23 and [t for t in calls if t != "resized"] == list(range(23))
 
 
+class Looks:
+    """Wants every tenth frame."""
+
+    def __init__(self):
+        self.seen = []
+
+    def wants(self, t):
+        return t % 10 == 0
+
+    def __call__(self, frame):
+        self.seen.append(frame is not None)
+
+
+@pytest.mark.parametrize(("every", "look", "used"), [(1, False, 23), (5, False, 14), (6, False, 8), (6, True, 10)])
+def test_only_frames_of_windows_and_for_who_looks_are_converted(every, look, used, tmp_path, monkeypatch):
+    write_mp4(tmp_path / "a.mp4", noise(23))
+    write_frames(tmp_path / "a.h5", "a", "test", tmp_path / "a.mp4", "png")
+    converted, turned, looks = [], media_pictures._turned, Looks()
+    monkeypatch.setattr(media_pictures, "_turned", lambda *given: converted.append(0) or turned(*given))
+    made = joined(score_video(tmp_path / "a.mp4", Reference(), 4, every=every, look=looks if look else None))
+    assert len(converted) == used and len(made.score) == 23
+    np.testing.assert_array_equal(made.score, joined(score_video(tmp_path / "a.h5", Reference(), 4, every=every)).score)
+    if look:
+        assert len(looks.seen) == 23 and looks.seen[::10] == [True] * 3
+
+
 def endless(asked):
     for t in range(10**9):
         asked.append(t)
@@ -125,7 +152,7 @@ def endless(asked):
 
 
 def given(monkeypatch, frames):
-    monkeypatch.setattr(stream, "read_source", lambda *_: frames)
+    monkeypatch.setattr(stream, "read_wanted", lambda *_: frames)
 
 
 def test_the_threads_work_ahead_and_no_further_than_they_may(monkeypatch, alone):

@@ -20,7 +20,8 @@ from films import (
 
 from vadistill.errors import InputError
 from vadistill.io.frames import FrameStore, write_frames
-from vadistill.io.media.video import frame_rate, frames_of
+from vadistill.io.media import pictures
+from vadistill.io.media.video import frame_rate, frames_of, wanted_frames_of
 
 TABLE = [
     ("libx264", ".mp4", "yuv420p"),
@@ -251,6 +252,32 @@ def test_a_film_that_changes_in_the_middle(first, tmp_path, caplog):
     # What the decoder says of the frames at the change itself is off by one.
     assert len(frames) >= 39 and set(same[:18]) == {kinds[order[0]]} and set(same[-18:]) == {kinds[order[1]]}
     assert sum("interlaced" in text for text in warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize("kind", ["progressive", "interlaced", "progressive interlaced"])
+def test_frames_that_nobody_wants_are_decoded_and_not_converted(kind, tmp_path, monkeypatch):
+    options = {"options": {"qmax": "3"}}
+    films = {
+        "progressive": write_film(tmp_path / "p.m2v", "mpeg2video", scenes(20), **options),
+        "interlaced": write_film(tmp_path / "i.m2v", "mpeg2video", woven(20), prepare=interlaced, **options),
+    }
+    path = tmp_path / "a.m2v"
+    path.write_bytes(b"".join(films[name].read_bytes() for name in kind.split()))
+    moments, again, converted = [], [], []
+    expected = list(frames_of(path, moments=moments))
+    turned = pictures._turned
+    monkeypatch.setattr(pictures, "_turned", lambda picture, *turn: converted.append(0) or turned(picture, *turn))
+    given = list(wanted_frames_of(path, lambda t: t % 5 == 0, moments=again))
+    assert len(given) == len(expected) and again == moments
+    assert all(given[t] is not None for t in range(0, len(given), 5))
+    for frame, other in zip(given, expected, strict=True):
+        assert frame is None or np.array_equal(frame, other)
+    if kind == "progressive":
+        assert len(converted) == 4 == sum(frame is not None for frame in given)
+    elif kind == "interlaced":
+        assert len(converted) == len(given), "each needs its neighbours"
+    else:
+        assert len(converted) < 26 and all(frame is not None for frame in given[21:])
 
 
 # What is taken for a film.

@@ -52,6 +52,16 @@ def quick(monkeypatch):
         monkeypatch.setattr(module, name, value)
 
 
+def test_only_frames_that_are_wanted_are_converted(tmp_path, monkeypatch):
+    converted, plain = [], stream.Frame.image
+    monkeypatch.setattr(stream.Frame, "image", property(lambda frame: converted.append(0) or plain.fget(frame)))
+    monkeypatch.setattr(Taker, "take", lambda taker, frame: taker.taken.append(frame.image.shape))
+    write_film(tmp_path / "a.mp4", "libx264", scenes(20))
+    made, _, taker = started(File(kind="file", path=tmp_path / "a.mp4", real_time=False))
+    made.join(20)
+    assert taker.asked == 20 and len(converted) == 10 and taker.taken == [(48, 64, 3)] * 10
+
+
 def test_a_file_is_over_and_not_begun_again(tmp_path):
     write_film(tmp_path / "a.mp4", "libx264", scenes(20))
     made, status, taker = started(File(kind="file", path=tmp_path / "a.mp4", real_time=False))

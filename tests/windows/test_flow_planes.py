@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -39,9 +41,15 @@ def test_planes_are_dis_flow_to_a_step_of_a_byte():
 
 def test_faster_than_an_eighth_of_the_height_is_an_eighth(monkeypatch):
     planes = FlowPlanes("medium")
-    monkeypatch.setattr(planes, "_flow", lambda *_: np.full((40, 50, 2), (900.0, -900.0), np.float32))
+    monkeypatch.setattr(planes, "_flows", [lambda *_: np.full((40, 50, 2), (900.0, -900.0), np.float32)] * 2)
     made = planes([np.zeros((40, 50), np.uint8)] * 3)
     assert made[0].min() == 255 and made[1].max() == 0
+
+
+def test_directions_measured_side_by_side_are_the_same():
+    window = [texture((-2, 2)), texture(), texture((5, 0))]
+    with ThreadPoolExecutor(2) as pool:
+        np.testing.assert_array_equal(FlowPlanes("medium", pool.map)(window), FlowPlanes("medium")(window))
 
 
 def test_nothing_moves_in_frames_that_are_the_same():

@@ -23,19 +23,19 @@ from typing import Any
 # Read once, when ultralytics is imported.
 os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "true")
 
-import cv2
 import numpy as np
 import torch
 
+from vadistill.detection.letterbox import Letterbox
 from vadistill.errors import InputError, in_one_line
 from vadistill.io.files import checked_path, sha256
 from vadistill.io.formats import ending
+from vadistill.processors import cores
 from vadistill.quiet import quiet_ultralytics
 from vadistill.settings import DetectionConfig
 
 log = logging.getLogger(__name__)
 STRIDE = 32
-PADDING_GREY = 114
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ class Detector:
 
         try:
             # The one-to-many head gives raw boxes; a head that picks its boxes itself keeps no class probabilities.
-            return AutoBackend(str(copy), device=self.device, verbose=False, end2end=False).eval()
+            network = AutoBackend(str(copy), device=self.device, verbose=False, end2end=False).eval()
+            _limit_threads(network, copy)
+            return network
         except Exception as error:  # each backend has exceptions of its own
             if isinstance(error.__cause__, pickle.UnpicklingError) and zipfile.is_zipfile(copy):
                 raise untrusted(self.weights, self.sha256) from error
@@ -100,17 +102,20 @@ class Detector:
 
     def __call__(self, frames: np.ndarray) -> list[Boxes]:
         """Detect objects in a batch of equally large frames (N, H, W, 3) uint8 BGR."""
-        height, width = frames.shape[1:3]
-        input_height, input_width, scale = self._input_size(height, width)
-        resized = (round(height * scale), round(width * scale))
-        top, left = (input_height - resized[0]) // 2, (input_width - resized[1]) // 2
-        batch = np.full((len(frames), input_height, input_width, 3), PADDING_GREY, np.uint8)
-        for frame, target in zip(frames, batch, strict=True):
-            target[top : top + resized[0], left : left + resized[1]] = cv2.resize(frame, resized[::-1])
-        images = torch.from_numpy(np.ascontiguousarray(batch[..., ::-1].transpose(0, 3, 1, 2)))
-        raw = self._raw(images.to(self.device).float() / 255)
+        count, height, width, _ = frames.shape
+        letterbox = self.letterbox(height, width, count)
+        return self.boxes(letterbox(list(frames)), letterbox, height, width)
+
+    def letterbox(self, height: int, width: int, batch: int) -> Letterbox:
+        """Return what makes the network's input of at most ``batch`` frames of one height and width."""
+        return Letterbox((height, width), self._input_size(height, width), batch)
+
+    def boxes(self, images: torch.Tensor, letterbox: Letterbox, height: int, width: int) -> list[Boxes]:
+        """Detect objects in images (N, 3, h, w) that a letterbox made of frames of this height and width."""
+        raw = self._raw(images.to(self.device))
         # Most anchors see nothing: only the others are worth turning into boxes.
         seen = raw[:, 4:].amax(1) >= self.settings.confidence
+        scale, left, top = letterbox.scale, letterbox.left, letterbox.top
         return [self._boxes(row[:, kept], scale, left, top, height, width) for row, kept in zip(raw, seen, strict=True)]
 
     def _raw(self, images: torch.Tensor) -> torch.Tensor:
@@ -184,6 +189,21 @@ def usable(weights: Path, device: torch.device) -> torch.device:
         "is installed in place of onnxruntime", weights,
     )  # fmt: skip
     return torch.device("cpu")
+
+
+def _limit_threads(network: Any, copy: Path) -> None:
+    """Give ONNX Runtime as many threads as this process may use.
+
+    Left alone it takes one a core, whatever the scheduler says, and those that wait for work keep their cores busy.
+    """
+    session = getattr(network, "session", None)
+    if session is None or session.get_providers() != ["CPUExecutionProvider"]:
+        return
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    network.backend.session = onnxruntime.InferenceSession(str(copy), options, providers=session.get_providers())
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Dense optical flow from one image to another, by OpenCV."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,21 +24,45 @@ LEAST_SIDE = 32  # pixels: smaller pictures make DIS crash, so that their border
 _NO_GUESS: Any = None  # of the flow; OpenCV's types do not say that it may be missing
 
 
+class _Single:
+    """Counts who needs OpenCV to use one thread: it has many again when the last of them is done."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = threading.Lock(), 0, 1
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = cv2.getNumThreads()
+                self._set(1)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._set(self._before)
+
+    def _set(self, threads: int) -> None:
+        # Where there is one, it is left alone: a process that was forked off would wait for threads that are not there.
+        if self._before != 1:
+            cv2.setNumThreads(threads)
+
+
+_single = _Single()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Have OpenCV use one thread: DIS cuts its picture into as many stripes as there are, each with its own result.
 
-    Where it has one, it is left alone: in a process that was forked off it would wait for threads that are not there.
+    The number is the process's, so that several threads may ask for it at the same time.
     """
-    before = cv2.getNumThreads()
-    if before == 1:
-        yield
-        return
-    cv2.setNumThreads(1)
+    _single.enter()
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        _single.leave()
 
 
 def dis_flow(preset: int) -> DenseFlow:

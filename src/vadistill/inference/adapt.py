@@ -214,17 +214,27 @@ def _rate(video: Path) -> float:
     return rate
 
 
+class _Samplers:
+    """Gives every frame of a video to several samplers of a view."""
+
+    def __init__(self, samplers: Sequence[ViewSampler]) -> None:
+        self._samplers = samplers
+
+    def wants(self, t: int) -> bool:
+        return True
+
+    def __call__(self, frame: np.ndarray | None) -> None:
+        if frame is not None:
+            for sampler in self._samplers:
+                sampler(frame)
+
+
 def _maps(
     video: Path, rate: float, model: Backend, scoring: ScoringDefaults, samplers: Sequence[ViewSampler]
 ) -> Iterator[dict[int, np.ndarray]]:
     """Yield maps {g: (N, g, g)} of successive frames; the samplers get every frame."""
-
-    def look(frame: np.ndarray) -> None:
-        for sampler in samplers:
-            sampler(frame)
-
     times, offsets = StreamTimes(), matched_offsets(video, rate, model) if scoring.match_rate else model.offsets
-    parts = score_video(video, model, times=times, offsets=offsets, every=scoring.every, look=look)
+    parts = score_video(video, model, times=times, offsets=offsets, every=scoring.every, look=_Samplers(samplers))
     for part in with_progress(with_warning(parts, video, model, times, None if scoring.match_rate else rate), video):
         if not all(np.isfinite(grid).all() for grid in part.maps.values()):
             raise InputError(f"{video}: the detector gives maps that are not finite")

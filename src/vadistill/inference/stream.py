@@ -1,17 +1,18 @@
-"""From a video to frame scores, in three threads: decoding, resizing and assembling (with the flow), inference.
+"""From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
+
+Where a window has flow, two more measure it, one a direction: on two cores it costs more than all else.
 
 Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
 in memory, however long the video is. Windows are those of ``vadistill.windows.loader.FrameWindows``.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from vadistill.inference.backend import Backend, BatchScores
 from vadistill.io.files import checked_path
 from vadistill.io.formats import ending
 from vadistill.io.media.depth import Range
-from vadistill.io.media.video import Moments, frame_rate, frames_of, stated_length
+from vadistill.io.media.video import Moments, frame_rate, stated_length, wanted_frames_of
+from vadistill.io.read_ahead import ReadAhead
 from vadistill.io.resize import resize
 from vadistill.io.window import window_indices
-from vadistill.windows.shape import NO_FLOW, window_shape
+from vadistill.windows.shape import NEIGHBOURS, NO_FLOW, window_shape
 
 if TYPE_CHECKING:  # what only some sources and students need
     from vadistill.io.frames import FrameStore
@@ -35,11 +37,16 @@ FRAMES_AHEAD = 8  # decoded ones that wait to be resized
 T = TypeVar("T")
 
 
-class _End:
-    """Stands for the end of a generator, which may yield None."""
+class Look(Protocol):
+    """Somebody who looks at the frames of a video as they are decoded."""
 
+    def wants(self, t: int) -> bool:
+        """Return whether it needs the picture of frame t; asked when it has taken the one before."""
+        ...
 
-END = _End()
+    def __call__(self, frame: np.ndarray | None) -> None:
+        """Take the next frame (H, W, 3) uint8 BGR; None for one that neither it nor anybody else needs."""
+        ...
 
 
 @dataclass
@@ -94,7 +101,7 @@ def score_video(
     moments: Moments | None = None,
     offsets: Sequence[int] | None = None,
     every: int = 1,
-    look: Callable[[np.ndarray], None] | None = None,
+    look: Look | None = None,
 ) -> Generator[BatchScores, None, None]:
     """Yield the scores of successive frames, ``batch`` of them at a time and at last what is left.
 
@@ -110,7 +117,7 @@ def score_video(
             times are unknown.
         offsets: Of a window's frames from the judged one, in place of the backend's own.
         every: Every so many frames one is scored, the first one first; those behind it have its score and maps.
-        look: Gets every frame (H, W, 3) as it is decoded, in the first thread.
+        look: Gets every frame as it is decoded, in the first thread.
 
     Raises:
         InputError: The source cannot be read to its end (see ``vadistill.io.media.video.frames_of``), or a number is
@@ -120,11 +127,13 @@ def score_video(
         raise InputError(f"every {every}, batch {batch}: expected at least 1 of both")
     times = times or StreamTimes()
     depth = backend.conditions.depth if backend.conditions else None
-    decoded = read_source(Path(source), decoders, moments, depth)
+    offsets = offsets or backend.offsets
+    used = _used(offsets, every)
+    wanted = used if look is None else lambda t: used(t) or look.wants(t)
+    decoded = read_wanted(Path(source), decoders, moments, depth, wanted)
     if look:
         decoded = _looked_at(decoded, look)
     frames = ReadAhead(_timed(decoded, times, "decoding"), FRAMES_AHEAD)
-    offsets = offsets or backend.offsets
     windows = ReadAhead(assemble(frames, backend.size, offsets, batch, times, backend.flow, every), 1)
     # The frames are closed first, so that the thread that waits for them ends at once and not after a whole batch.
     with times.measured("total"), closing(decoded), closing(windows), closing(frames):
@@ -132,9 +141,15 @@ def score_video(
         yield from scored if every == 1 else _held(scored, every, times)
 
 
+def _used(offsets: Sequence[int], every: int) -> Callable[[int], bool]:
+    """Return what says whether frame t is part of a window, where every so many frames one is scored."""
+    used = {offset % every for offset in (0, *offsets)}
+    return lambda t: t % every in used
+
+
 def _looked_at(
-    frames: Generator[np.ndarray, None, None], look: Callable[[np.ndarray], None]
-) -> Generator[np.ndarray, None, None]:
+    frames: Generator[np.ndarray | None, None, None], look: Look
+) -> Generator[np.ndarray | None, None, None]:
     with closing(frames):
         for frame in frames:
             look(frame)
@@ -171,10 +186,22 @@ def _repeated(part: BatchScores, count: int) -> BatchScores:
     return BatchScores(part.score.repeat(count), {g: grid.repeat(count, 0) for g, grid in part.maps.items()})
 
 
-def read_source(
-    source: Path, decoders: int = 1, moments: Moments | None = None, depth: Range | None = None
-) -> Generator[np.ndarray, None, None]:
-    """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip; see ``score_video``.
+def read_source(source: Path) -> Generator[np.ndarray, None, None]:
+    """Yield the frames (H, W, 3) uint8 BGR of a video, a folder of images or a stored clip; see ``score_video``."""
+    with closing(read_wanted(source)) as frames:
+        for frame in frames:
+            if frame is not None:
+                yield frame
+
+
+def read_wanted(
+    source: Path,
+    decoders: int = 1,
+    moments: Moments | None = None,
+    depth: Range | None = None,
+    wanted: Callable[[int], bool] = lambda _: True,
+) -> Generator[np.ndarray | None, None, None]:
+    """Yield frames as ``read_source``, or None for those of a video that are not ``wanted``.
 
     Of a stored clip without times, frame t is at t divided by the frames a second, where they are known. ``depth`` are
     the values of images of more than 8 bits that become 0 and 255, as in training; None for the full range of 16 bits.
@@ -185,7 +212,7 @@ def read_source(
         yield from (image.frame for image in images_of(source, depth))
         return
     if ending(source) != STORED:
-        yield from frames_of(source, decoders, moments)
+        yield from wanted_frames_of(source, wanted, decoders, moments)
         return
     with closing(_stored(source)) as store:
         times = store.times
@@ -218,7 +245,7 @@ def source_length(source: str | Path) -> int | None:
 
 
 def assemble(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[np.ndarray | None],
     size: tuple[int, int],
     offsets: Sequence[int],
     batch: int,
@@ -228,41 +255,42 @@ def assemble(
 ) -> Generator[np.ndarray, None, None]:
     """Yield the windows of all frames, or of every so many, (batch, C, H, W) uint8 and at last what is left.
 
-    They lie in two arrays by turns: one that was yielded holds until the next but one is asked for.
+    They lie in two arrays by turns: one that was yielded holds until the next but one is asked for. None may stand for
+    a frame that is part of no window.
     """
     behind, ahead = max(0, -min(offsets)), max(0, *offsets)
-    planes = _planes(flow)
-    ring = np.empty((behind + 1 + ahead, 4 if planes else 3, *size), np.uint8)
+    ring = np.empty((behind + 1 + ahead, 3 if flow == NO_FLOW else 4, *size), np.uint8)
     windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
-    used = {offset % every for offset in (0, *offsets)}  # no other frame is part of a window
-    for t, known in _centres(frames, ring, ahead, times, planes, lambda t: t % every in used):
-        if t % every:
-            continue
-        with times.measured("assembling"):
-            window = [ring[index % len(ring)] for index in window_indices(t, known, offsets)]
-            for place, frame in enumerate(window):
-                windows[turn, filled, 3 * place : 3 * place + 3] = frame[:3]
-            if planes:
-                windows[turn, filled, 3 * len(window) :] = planes([frame[3] for frame in window])
-        filled += 1
-        if filled == batch:
-            yield windows[turn]
-            turn, filled = 1 - turn, 0
+    with ThreadPoolExecutor(len(NEIGHBOURS)) as beside:  # begins no thread where there is no flow
+        planes = _planes(flow, beside)
+        for t, known in _centres(frames, ring, ahead, times, planes, _used(offsets, every)):
+            if t % every:
+                continue
+            with times.measured("assembling"):
+                window = [ring[index % len(ring)] for index in window_indices(t, known, offsets)]
+                for place, frame in enumerate(window):
+                    windows[turn, filled, 3 * place : 3 * place + 3] = frame[:3]
+                if planes:
+                    windows[turn, filled, 3 * len(window) :] = planes([frame[3] for frame in window])
+            filled += 1
+            if filled == batch:
+                yield windows[turn]
+                turn, filled = 1 - turn, 0
     if filled:
         yield windows[turn, :filled]
 
 
-def _planes(flow: str) -> "FlowPlanes | None":
+def _planes(flow: str, beside: ThreadPoolExecutor) -> "FlowPlanes | None":
     if flow == NO_FLOW:
         return None
     from vadistill.windows.flow_planes import FlowPlanes
 
-    return FlowPlanes(flow)
+    return FlowPlanes(flow, beside.map)
 
 
 def _centres(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[np.ndarray | None],
     ring: np.ndarray,
     ahead: int,
     times: StreamTimes,
@@ -278,8 +306,8 @@ def _centres(
     """
     known = 0
     for frame in frames:
-        times.size = times.size or (frame.shape[1], frame.shape[0])
-        if used(known):
+        if frame is not None and used(known):
+            times.size = times.size or (frame.shape[1], frame.shape[0])
             with times.measured("resizing"):
                 resized, place = resize(frame, ring.shape[2:]), ring[known % len(ring)]
                 place[:3] = resized.transpose(2, 0, 1)
@@ -293,41 +321,11 @@ def _centres(
         yield t, known
 
 
-class ReadAhead(Iterator[T]):
-    """The items of a generator, made in a thread of their own, a few ahead of who asks for them.
-
-    What the generator raises is raised here, in its turn. To be closed from the thread that made it.
-
-    Args:
-        items: The generator.
-        depth: How many items are made ahead.
-    """
-
-    def __init__(self, items: Generator[T, None, None], depth: int) -> None:
-        self._items = items
-        self._thread = ThreadPoolExecutor(1)
-        self._coming = deque(self._order() for _ in range(depth))
-
-    def _order(self) -> Future[T | _End]:
-        return self._thread.submit(next, self._items, END)
-
-    def __next__(self) -> T:
-        item = self._coming.popleft().result()
-        self._coming.append(self._order())
-        if isinstance(item, _End):
-            raise StopIteration
-        return item
-
-    def close(self) -> None:
-        """End the thread, after at most one more item, and the generator."""
-        self._thread.shutdown(cancel_futures=True)
-        self._items.close()
-
-
 def _timed(items: Iterator[T], times: StreamTimes, part: str) -> Generator[T, None, None]:
     while True:
         with times.measured(part):
-            item = next(items, END)
-        if isinstance(item, _End):
-            return
+            try:
+                item = next(items)
+            except StopIteration:
+                return
         yield item

@@ -181,9 +181,14 @@ class ViewWatch:
         self._check, self._rate = ViewCheck(view, HOLD, STILL), rate
         self._states: list[State] = []
 
-    def __call__(self, frame: np.ndarray) -> None:
-        """Look at the next frame (H, W, 3) uint8 BGR."""
-        self._states.append(self._check.update(frame, len(self._states) / self._rate))
+    def wants(self, t: int) -> bool:
+        """Return whether frame t is looked at: a few each second are."""
+        return self._check.due(t / self._rate)
+
+    def __call__(self, frame: np.ndarray | None) -> None:
+        """Take the next frame (H, W, 3) uint8 BGR; None for one that was not wanted."""
+        t = len(self._states)
+        self._states.append(self._check.state if frame is None else self._check.update(frame, t / self._rate))
 
     def intervals(self) -> list[ViewInterval]:
         """Return where the view was not usual: from when it began to when it was over, not from when that was said."""

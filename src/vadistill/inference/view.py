@@ -229,9 +229,9 @@ class ViewCheck:
         Raises:
             InputError: It is no such frame.
         """
-        last = self._looks[-1][0] if self._looks else -math.inf
-        if 0 <= seconds - last < LOOK_EVERY - MOMENT:
+        if not self.due(seconds):
             return self.state
+        last = self._looks[-1][0] if self._looks else -math.inf
         if not 0 <= seconds - last <= self._hold:
             self._looks.clear()
             self._reference = None
@@ -241,6 +241,11 @@ class ViewCheck:
         if self._looks[0][0] <= seconds - self._hold + MOMENT:
             self._vote()
         return self.state
+
+    def due(self, seconds: float) -> bool:
+        """Return whether a frame of this time is looked at; others change nothing."""
+        last = self._looks[-1][0] if self._looks else -math.inf
+        return not 0 <= seconds - last < LOOK_EVERY - MOMENT
 
     def _look(self, picture: np.ndarray, seconds: float) -> State:
         """Return what a picture looks like: the first state whose sign is there."""

@@ -36,6 +36,9 @@ from vadistill.io.window import window_indices
 VERSION = 1
 # About one encoded frame: a larger chunk would be read, and checked, whole for every frame.
 CHUNK_BYTES = 1 << 16
+CACHE_BYTES = (
+    2 * CHUNK_BYTES
+)  # neighbouring frames share chunks; hundreds of clips are open in a loader, each with its own
 JPEG_MAGIC = b"\xff\xd8\xff"
 
 
@@ -183,6 +186,7 @@ class FrameStore:
         """
         self.path = Path(path)
         self._file: h5py.File | None = None
+        self._bytes: h5py.Dataset | None = None
         self._process: int | None = None
         with reading(self.path) as file:
             attributes = file.attrs
@@ -224,7 +228,7 @@ class FrameStore:
         if not 0 <= t < len(self):
             raise IndexError(f"{self.path}: frame {t} of {len(self)}")
         with damage_named(self.path, f"frame {t}"):
-            data = self._opened()["bytes"][self._offsets[t] : self._offsets[t + 1]]
+            data = self._opened()[self._offsets[t] : self._offsets[t + 1]]
             if self._sums is not None and crc(data) != self._sums[t]:
                 raise OSError("it differs from its checksum")
         frame = decode_image(data, f"{self.path}: frame {t}")
@@ -255,16 +259,18 @@ class FrameStore:
         """Let go of the file; the next frame that is read opens it again."""
         if self._file is not None:
             self._file.close()
-        self._file, self._process = None, None
+        self._file = self._bytes = self._process = None
 
-    def _opened(self) -> h5py.File:
-        if self._process != os.getpid():
+    def _opened(self) -> h5py.Dataset:
+        """Return the encoded frames; looking them up for every frame would cost a third of decoding it."""
+        if self._bytes is None or self._process != os.getpid():
             # A handle from before a fork shares its position with the parent's. It must be closed first: HDF5 would
             # hand the same one out again.
             if self._file is not None:
                 self._file.close()
-            self._file, self._process = opened(self.path), os.getpid()
-        return self._file
+            self._file, self._process = opened(self.path, CACHE_BYTES), os.getpid()
+            self._bytes = self._file["bytes"]
+        return self._bytes
 
 
 def frame_stores(paths: Sequence[Path]) -> dict[str, FrameStore]:

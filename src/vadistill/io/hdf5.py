@@ -63,8 +63,8 @@ def _created(stream: Stream) -> _Written:
     return _Written(h5py.h5f.create(repr(stream).encode(), h5py.h5f.ACC_TRUNC, creation, access))
 
 
-def opened(path: str | Path) -> h5py.File:
-    """Open an HDF5 file for reading.
+def opened(path: str | Path, cache: int | None = None) -> h5py.File:
+    """Open an HDF5 file for reading; ``cache`` are the bytes of an array that it holds, by default HDF5's own number.
 
     Raises:
         InputError: The file is missing or is no HDF5 file.
@@ -72,7 +72,7 @@ def opened(path: str | Path) -> h5py.File:
     if not checked_path(path).is_file():
         raise InputError(f"{path}: missing; expected an HDF5 file written by an earlier stage")
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", rdcc_nbytes=cache)
     except OSError as error:
         _refuse_the_system(path, error)
         raise InputError(f"{path}: not a readable HDF5 file ({in_one_line(error)}); {REMEDY}") from error

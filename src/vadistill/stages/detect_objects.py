@@ -3,14 +3,18 @@
 import logging
 import os
 import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
+import torch
 
 from vadistill.detection.yolo import Boxes, Detector
 from vadistill.io import detections
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, write_attributes, writing
+from vadistill.io.read_ahead import ReadAhead
 from vadistill.settings import TRUSTED_WEIGHTS, canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.training.device import pick_device
@@ -32,6 +36,22 @@ def joined(store: FrameStore, found: list[Boxes], classes: int) -> detections.De
     )
 
 
+def detected(frames: Iterable[np.ndarray], size: tuple[int, int], detector: Detector) -> list[Boxes]:
+    """Return the boxes of frames (H, W, 3) uint8 BGR of one height and width.
+
+    While the network sees a batch, the next one is read and laid out in another thread.
+    """
+    letterbox = detector.letterbox(*size, detector.settings.batch)
+
+    def images() -> Generator[torch.Tensor, None, None]:
+        waiting = iter(frames)
+        while batch := list(islice(waiting, detector.settings.batch)):
+            yield letterbox(batch)
+
+    with closing(ReadAhead(images(), 1)) as batches:
+        return [boxes for batch in batches for boxes in detector.boxes(batch, letterbox, *size)]
+
+
 def main(args) -> None:
     """Detect objects in every frame of the given clips."""
     settings = section("detection", args.settings["detection"])
@@ -47,10 +67,7 @@ def main(args) -> None:
         write_attributes(file, settings=canonical({**args.settings, "frames": stored}))
         for path in args.frames:
             store, started = FrameStore(path), time.monotonic()
-            found: list[Boxes] = []
-            frames = iter(store)
-            while batch := list(islice(frames, settings.batch)):
-                found += detector(np.stack(batch))
+            found = detected(store, (store.height, store.width), detector)
             table = joined(store, found, len(detector.classes))
             detections.write_clip(file, table)
             rate = len(found) / (time.monotonic() - started)

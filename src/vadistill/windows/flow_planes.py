@@ -1,12 +1,13 @@
 """The dense flow within a window of frames, as planes of bytes beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from vadistill.extras import extra
 from vadistill.geometry.flow import PRESETS, dis_flow, one_thread
-from vadistill.windows.shape import NEIGHBOURS
+from vadistill.windows.shape import NEIGHBOURS, plane_count
 
 with extra("opencv"):
     import cv2
@@ -16,11 +17,17 @@ MOST = 1 / 8  # highest speed that a byte tells, in heights of the frame
 
 
 class FlowPlanes:
-    """DIS flow from a window's middle frame to its neighbours in the window, whatever OpenCV's threads."""
+    """DIS flow from a window's middle frame to its neighbours in the window, whatever OpenCV's threads.
 
-    def __init__(self, preset: str) -> None:
-        """Take the preset of DIS."""
-        self._flow = dis_flow(PRESETS[preset])
+    Args:
+        preset: Of DIS.
+        apply: Calls a function for every neighbour as ``map`` does; an executor's ``map`` measures them side by side.
+    """
+
+    def __init__(self, preset: str, apply: Callable[..., Iterable[Any]] = map) -> None:
+        self._apply, self._preset = apply, preset
+        # What one object works on is its own: two of them may work at the same time.
+        self._flows = [dis_flow(PRESETS[preset]) for _ in NEIGHBOURS]
 
     @staticmethod
     def gray(frame: np.ndarray) -> np.ndarray:
@@ -33,11 +40,21 @@ class FlowPlanes:
         Where the middle frame stands for a missing one, at a clip's ends, there is no flow.
         """
         middle = len(gray) // 2
+        planes = np.empty((plane_count(self._preset), *gray[middle].shape), np.uint8)
+
+        def measure(number: int) -> None:
+            flow = self._flows[number](gray[middle], gray[middle + NEIGHBOURS[number]])
+            cv2.split(_bytes(flow), [planes[2 * number], planes[2 * number + 1]])
+
         with one_thread():
-            found = [self._flow(gray[middle], gray[middle + step]) for step in NEIGHBOURS]
-        return np.concatenate([_bytes(flow).transpose(2, 0, 1) for flow in found])
+            for _ in self._apply(measure, range(len(NEIGHBOURS))):
+                pass
+        return planes
 
 
 def _bytes(flow: np.ndarray) -> np.ndarray:
     """Return flow (H, W, 2) in pixels as bytes."""
-    return np.clip(np.rint(flow * (STEPS / MOST / len(flow))) + STILL, 0, 255).astype(np.uint8)
+    steps = flow * (STEPS / MOST / len(flow))
+    np.rint(steps, out=steps)
+    steps += STILL
+    return np.clip(steps, 0, 255, out=steps).astype(np.uint8)

@@ -41,15 +41,23 @@ class Pictures:
         self._before: VideoFrame | None = None
         self._turn = (False, False, False)
 
-    def of(self, frame: VideoFrame) -> Iterator[np.ndarray]:
-        """Take a frame and yield the pictures (H, W, 3) uint8 BGR that are ready: none, one, or more after a change."""
+    def of(self, frame: VideoFrame, wanted: bool = True) -> Iterator[np.ndarray | None]:
+        """Take a frame and yield the pictures (H, W, 3) uint8 BGR that are ready: none, one, or more after a change.
+
+        Of a frame that is not wanted there is None, where that saves its conversion: interlaced ones need each other.
+        """
         if self._kind is None:  # the first frame
             self._turn = _turn(frame)
             say_film_depth(self._path, frame)
         starts = not self._interlaced and bool(frame.interlaced_frame or self._first_field)
         kind = (frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
         graph = self._graph
-        if graph is None or starts or kind != self._kind:
+        changes = graph is None or starts or kind != self._kind
+        if not (wanted or changes or self._interlaced):
+            self._before = frame
+            yield None
+            return
+        if graph is None or changes:
             yield from self.rest()
             same = kind == self._kind
             self._interlaced, self._kind = self._interlaced or starts, kind

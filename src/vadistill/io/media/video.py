@@ -54,7 +54,28 @@ def frames_of(source: str | Path, threads: int = 1, moments: Moments | None = No
         from vadistill.io.media.image_folder import images_of  # OpenCV's, which videos do not need
 
         return (image.frame for image in images_of(source))
-    return _video_frames(source, threads, deque(maxlen=0) if moments is None else moments)
+    frames = wanted_frames_of(source, lambda _: True, threads, moments)
+    return (frame for frame in frames if frame is not None)
+
+
+def wanted_frames_of(
+    video: Path, wanted: Callable[[int], bool], threads: int = 1, moments: Moments | None = None
+) -> Iterator[np.ndarray | None]:
+    """Yield the frames of a video as ``frames_of`` does, and None for those that nobody looks at.
+
+    All are decoded, since others are made from them; half the time of a large frame goes into its colours, and that is
+    saved.
+
+    Args:
+        video: The file.
+        wanted: Whether frame t is looked at; asked for each when the one before it has been taken.
+        threads: As ``frames_of``.
+        moments: As ``frames_of``; of every frame.
+
+    Raises:
+        InputError: As ``frames_of``.
+    """
+    return _video_frames(video, threads, deque(maxlen=0) if moments is None else moments, wanted)
 
 
 def frame_rate(source: str | Path) -> float | None:
@@ -86,7 +107,9 @@ def stated_length(path: Path) -> int | None:
         return round(seconds * film.average_rate) if seconds and film.average_rate else None
 
 
-def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.ndarray]:
+def _video_frames(
+    path: Path, threads: int, moments: Moments, wanted: Callable[[int], bool]
+) -> Iterator[np.ndarray | None]:
     with closing(opened(path)) as container:
         film = film_of(container, path)
         if len(container.streams.video) > 1:
@@ -98,9 +121,10 @@ def _video_frames(path: Path, threads: int, moments: Moments) -> Iterator[np.nda
             if frame is not None:
                 times.append(clock.time(frame))
                 evidence.shown(times[-1])
-            for picture in pictures.rest() if frame is None else pictures.of(frame):
-                size = size or picture.shape
-                check_size(picture, size, f"{path}: frame {count}")
+            for picture in pictures.rest() if frame is None else pictures.of(frame, wanted(count)):
+                if picture is not None:
+                    size = size or picture.shape
+                    check_size(picture, size, f"{path}: frame {count}")
                 count += 1
                 moments.append(times.popleft())
                 yield picture
