@@ -65,6 +65,7 @@ def test_float32_is_float32():
 
 def test_convolutions_are_tuned_for_one_shape_where_nobody_asks_for_determinism(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     for fixed, deterministic, tuned in ((True, False, True), (False, False, False), (True, True, False)):
