@@ -18,10 +18,12 @@ KINDS = {
     **{name: teacher for name, (teacher, _) in training_together.TEACHERS.items()},
 }
 
+HANGS = 1200  # seconds, only so that what hangs ends: the two commands take a minute each, on a busy machine some more
+
 
 def run(*command):
     made = subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=HANGS, check=False
     )
     assert made.returncode == 0, made.stderr[-3000:]
 
