@@ -54,7 +54,7 @@ def test_config_lists_every_setting_with_its_default(name):
 
 def test_presets_fit_the_schema():
     datasets = dict(CONFIG["datasets"])
-    for name in ("two_cores", "starter", "teacher_study", "student_study", "speed_study"):
+    for name in ("two_cores", "gpu_day", "starter", "teacher_study", "student_study", "speed_study"):
         more = yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text())["datasets"]
         assert not datasets.keys() & more.keys(), "two presets would make one variant of two"
         datasets |= more
@@ -64,7 +64,8 @@ def test_presets_fit_the_schema():
         found = {variant: all_settings(config, variant, student=name != "teacher_study") for variant in known}
         assert len(set(found.values())) == len(found), f"{name}: variants that differ in nothing"
     presets = {path.stem for path in (ROOT / "workflow/presets").iterdir()}
-    assert presets == {"two_cores", "teacher_study", "student_study", "speed_study", "paper", "fast", "starter"}
+    studies = {"teacher_study", "student_study", "speed_study"}
+    assert presets == {"two_cores", "gpu_day", "paper", "fast", "starter", *studies}
 
 
 def test_the_paper_preset_is_the_papers_student():

@@ -58,4 +58,5 @@ def test_every_stage_runs_on(device, tmp_path, forks, monkeypatch):
         assert 0 <= score["micro_auc"] <= 1
     for path in results.rglob("*.metrics.jsonl"):
         records = [json.loads(line) for line in path.read_text().splitlines()]
-        assert records and all(math.isfinite(record["train_loss"]) for record in records), path
+        assert bool(records) == (path.parent.name != "flow_neighbours"), "this one keeps objects and learns nothing"
+        assert all(math.isfinite(record["train_loss"]) for record in records), path
