@@ -23,16 +23,13 @@ FLOWS = ("none", "fast", "medium")
 
 def watched(film: Path, until: str, flow: str = "none") -> tuple[int, int]:
     """Follow a film as a camera up to a part, and return how many frames were wanted, and windows made."""
-    maker, wanted, windows = WindowMaker(INPUT, OFFSETS, STEP, RATE, flow), 0, 0
+    size = INPUT if until == "windows" else (1, 1)
+    maker, wanted, windows, nothing = WindowMaker(size, OFFSETS, STEP, RATE, flow), 0, 0, np.zeros((1, 1, 3), np.uint8)
     for seconds, frame in _frames(film):
-        if not maker.wants(seconds):
-            continue
-        wanted += 1
-        if until == "decoding":
-            continue
-        picture = frame.image
-        if until == "windows":
-            windows += len(maker.take(seconds, seconds, picture))
+        if maker.wants(seconds):
+            wanted += 1
+            picture = nothing if until == "decoding" else frame.image
+            windows += len(maker.take(seconds, seconds, picture if until == "windows" else nothing))
     return wanted, windows
 
 

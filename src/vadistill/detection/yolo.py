@@ -113,10 +113,11 @@ class Detector:
     def boxes(self, images: torch.Tensor, letterbox: Letterbox, height: int, width: int) -> list[Boxes]:
         """Detect objects in images (N, 3, h, w) that a letterbox made of frames of this height and width."""
         raw = self._raw(images.to(self.device))
-        # Most anchors see nothing: only the others are worth turning into boxes.
-        seen = raw[:, 4:].amax(1) >= self.settings.confidence
+        # Most anchors see nothing: only the others are worth turning into boxes, and taken by number, not by mask.
+        seen = [confident.nonzero()[:, 0] for confident in raw[:, 4:].amax(1) >= self.settings.confidence]
         scale, left, top = letterbox.scale, letterbox.left, letterbox.top
-        return [self._boxes(row[:, kept], scale, left, top, height, width) for row, kept in zip(raw, seen, strict=True)]
+        rows = (row.index_select(1, kept) for row, kept in zip(raw, seen, strict=True))
+        return [self._boxes(row, scale, left, top, height, width) for row in rows]
 
     def _raw(self, images: torch.Tensor) -> torch.Tensor:
         """Run the network: (N, 3, H, W) RGB in [0, 1] to (N, 4 + C, A): cx, cy, w, h in pixels, class scores."""

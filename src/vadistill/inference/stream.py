@@ -1,6 +1,6 @@
 """From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
 
-Where a window has flow, two more measure it, one a direction: on two cores it costs more than all else.
+The flow `medium` of a window costs more than all else, so that two more threads measure it, one a direction.
 
 Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
 in memory, however long the video is. Windows are those of ``vadistill.windows.loader.FrameWindows``.
@@ -262,7 +262,7 @@ def assemble(
     ring = np.empty((behind + 1 + ahead, 3 if flow == NO_FLOW else 4, *size), np.uint8)
     windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
-    with ThreadPoolExecutor(len(NEIGHBOURS)) as beside:  # begins no thread where there is no flow
+    with ThreadPoolExecutor(len(NEIGHBOURS)) as beside:  # begins no thread where nothing is measured side by side
         planes = _planes(flow, beside)
         for t, known in _centres(frames, ring, ahead, times, planes, _used(offsets, every)):
             if t % every:
@@ -286,7 +286,8 @@ def _planes(flow: str, beside: ThreadPoolExecutor) -> "FlowPlanes | None":
         return None
     from vadistill.windows.flow_planes import FlowPlanes
 
-    return FlowPlanes(flow, beside.map)
+    # Cheaper presets are done before another thread has begun.
+    return FlowPlanes(flow, beside.map if flow == "medium" else map)
 
 
 def _centres(

@@ -63,7 +63,7 @@ def wanted_frames_of(
 ) -> Iterator[np.ndarray | None]:
     """Yield the frames of a video as ``frames_of`` does, and None for those that nobody looks at.
 
-    All are decoded, since others are made from them; half the time of a large frame goes into its colours, and that is
+    All are decoded, since others are made from them; a quarter of a frame's time goes into its colours, and that is
     saved.
 
     Args:
