@@ -41,17 +41,33 @@ def test_one_rule_at_a_time_has_the_gpu(name):
     assert PROFILES[name]["resources"] == ["gpu=1"]
 
 
-def test_without_a_gpu_jobs_run_side_by_side_with_one_thread_each():
-    if has_gpu():
-        pytest.skip("this machine has a GPU")
-    target = "results/demo/student/distilled.pt"
+@pytest.fixture(scope="module")
+def planned():
+    """All jobs of the demo, as Snakemake lists them, by the files that they make."""
     options = ["-n", "-F", "--cores", "4", "--nolock", "--resources", "gpu=1"]
-    command = [sys.executable, "-m", "snakemake", target, *options]
+    command = [sys.executable, "-m", "snakemake", "results/demo/auc.json", *options]
     done = subprocess.run(command, cwd=WORKFLOW.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = done.stdout + done.stderr
-    learning = re.findall(r"rule (?:train_teacher|distill_student):\n(?:    .*\n)*", told)
-    assert len(learning) == 4 and all("gpu=0" in job and "threads:" not in job for job in learning), told
+    jobs = re.findall(r"rule \w+:\n(?:    .*\n)*", done.stdout + done.stderr)
+    return {re.search("output: results/demo/(.*)", job)[1]: job for job in jobs}
+
+
+def test_without_a_gpu_jobs_run_side_by_side_with_one_thread_each(planned):
+    if has_gpu():
+        pytest.skip("this machine has a GPU")
+    learning = [job for job in planned.values() if re.match("rule (train_teacher|distill_student)", job)]
+    assert len(learning) == 4 and all("gpu=0" in job and "threads:" not in job for job in learning), learning
+
+
+def test_what_the_student_waits_for_starts_before_what_is_only_tested(planned):
+    def priority(made):
+        found = re.search(r"priority: (\d+)", planned[made])
+        return int(found[1]) if found else 0
+
+    order = [f"teachers/{teacher}/model.pt" for teacher in ("background_agnostic", "multi_task")]
+    order += [f"detections/{split}/0.h5" for split in ("synthetic", "train", "test")]
+    assert [priority(made) for made in order] == sorted({priority(made) for made in order}, reverse=True)
+    assert priority("object_scores/multi_task/train/0.h5") > priority("object_scores/multi_task/test/0.h5") == 0
 
 
 def test_slurm_jobs_have_limits_and_few_threads():

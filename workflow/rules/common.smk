@@ -28,6 +28,17 @@ def network_threads(wildcards):
     return workflow.cores if gpu(wildcards) else max(1, workflow.cores // 4)
 
 
+def urgency(wildcards):
+    """The priority of a job: what the student's training waits for starts before what is only tested or looked at.
+
+    First the teachers' trainings, in the order of their table, which begins with the longest; then synthetic clips, which
+    have the longest way to go. What asks for no priority has 0.
+    """
+    if "split" in wildcards.keys():
+        return {"train": 1, "synthetic": 2}.get(wildcards.split, 0)
+    return len(TEACHERS) - list(TEACHERS).index(wildcards.teacher) if "teacher" in wildcards.keys() else 1
+
+
 wildcard_constraints:
     dataset=r"[^/]+",
     split="train|synthetic|validation|test",

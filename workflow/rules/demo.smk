@@ -4,6 +4,7 @@ rule generate_train_clip:
         video="results/{dataset}/clips/train/{clip}.avi",
     log:
         "results/{dataset}/logs/generate/{clip}.log",
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     params:

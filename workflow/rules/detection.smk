@@ -12,6 +12,7 @@ rule detect_objects:
         "results/{dataset}/logs/detect_objects/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/detect_objects/{split}/{shard}.tsv"
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     threads: network_threads
@@ -35,6 +36,7 @@ rule find_moving:
         "results/{dataset}/logs/find_moving/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/find_moving/{split}/{shard}.tsv"
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     resources:

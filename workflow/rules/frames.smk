@@ -8,6 +8,7 @@ rule measure_depth:
         "results/{dataset}/logs/measure_depth.log",
     benchmark:
         "results/{dataset}/benchmarks/measure_depth.tsv"
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     resources:
@@ -32,6 +33,7 @@ rule extract_frames:
         "results/{dataset}/benchmarks/extract_frames/{split}/{clip}.tsv"
     wildcard_constraints:
         split="train|test",
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     resources:
@@ -58,6 +60,7 @@ rule make_synthetic_clip:
         "results/{dataset}/benchmarks/make_synthetic_clip/{split}/{clip}.tsv"
     wildcard_constraints:
         split="validation|synthetic",
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     resources:

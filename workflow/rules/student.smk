@@ -8,6 +8,7 @@ rule pretrain_student:
         "results/{dataset}/logs/pretrain_student.log",
     benchmark:
         "results/{dataset}/benchmarks/pretrain_student.tsv"
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     threads: network_threads
@@ -39,6 +40,7 @@ rule distill_student:
         "results/{dataset}/logs/distill_student.log",
     benchmark:
         "results/{dataset}/benchmarks/distill_student.tsv"
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     threads: network_threads

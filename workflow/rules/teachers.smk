@@ -14,6 +14,7 @@ rule train_teacher:
         "results/{dataset}/benchmarks/train_teacher/{teacher}.tsv"
     wildcard_constraints:
         teacher="|".join(teachers_of("boxes")),
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     threads: network_threads
@@ -43,6 +44,7 @@ rule score_objects:
         "results/{dataset}/benchmarks/score_objects/{teacher}/{split}/{shard}.tsv"
     wildcard_constraints:
         teacher="|".join(teachers_of("boxes")),
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     threads: network_threads
@@ -68,6 +70,7 @@ rule train_cells:
         "results/{dataset}/benchmarks/train_cells/{teacher}.tsv"
     wildcard_constraints:
         teacher="|".join(teachers_of("cells")),
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     resources:
@@ -91,6 +94,7 @@ rule score_cells:
         "results/{dataset}/benchmarks/score_cells/{teacher}/{split}/{shard}.tsv"
     wildcard_constraints:
         teacher="|".join(teachers_of("cells")),
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     threads: workflow.cores
@@ -112,6 +116,7 @@ rule calibrate_teacher:
         "results/{dataset}/logs/calibrate_teacher/{teacher}.log",
     benchmark:
         "results/{dataset}/benchmarks/calibrate_teacher/{teacher}.tsv"
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     params:
@@ -131,6 +136,7 @@ rule build_maps:
         "results/{dataset}/logs/build_maps/{teacher}/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/build_maps/{teacher}/{split}/{shard}.tsv"
+    priority: urgency
     conda:
         "../../envs/vadistill.yaml"
     resources:
