@@ -1,3 +1,4 @@
+import mmap
 from itertools import pairwise
 
 import cv2
@@ -12,6 +13,7 @@ from vadistill.io.frames import FrameStore, write_frames, write_images
 from vadistill.io.hdf5 import writing
 from vadistill.io.maps import MapStore
 from vadistill.io.resize import resize
+from vadistill.windows import shared_frames
 from vadistill.windows.loader import FrameWindows, loader
 
 LENGTHS = {"a": 9, "b": 2, "c": 5}
@@ -114,6 +116,35 @@ def test_each_frame_of_a_run_is_decoded_once(tmp_path, monkeypatch):
     made = [windows[t][0][::3, 0, 0].tolist() for t in range(10, 26)]
     assert made == [[t - 3, t, t + 3] for t in range(10, 26)]
     assert sorted(read) == list(range(7, 29)), "22 frames for 16 windows"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kept_frames_are_decoded_once_in_all_processes_and_epochs(stores, workers, monkeypatch):
+    plain = FrameWindows(stores[0], (24, 30), (-3, 0, 3))
+    windows, read = FrameWindows(stores[0], (24, 30), (-3, 0, 3), keep=True), np.frombuffer(mmap.mmap(-1, 16), np.uint8)
+    original = FrameStore.read
+
+    def counted(store, t):
+        read[sum(list(LENGTHS.values())[: NAMES.index(store.clip)]) + t] += 1
+        return original(store, t)
+
+    expected_frames = torch.stack([plain[t][0] for t in range(16)])
+    monkeypatch.setattr(FrameStore, "read", counted)
+    first = None
+    for order in (range(15, -1, -1), range(16)):
+        found = torch.cat([frames for frames, *_ in loader(windows, list(order), 4, workers)])
+        assert torch.equal(found, expected_frames[list(order)])
+        # Of two processes both may want a frame before it is there.
+        assert read.min() == 1 and read.max() <= max(1, workers)
+        first = read.copy() if first is None else first
+    assert (read == first).all(), "the second epoch decodes nothing"
+
+
+def test_more_frames_than_fit_are_not_kept(stores, monkeypatch):
+    monkeypatch.setattr(shared_frames, "MOST_BYTES", 16 * 3 * 24 * 30 - 1)
+    assert shared_frames.shared_frames(16, (24, 30)) is None
+    windows = FrameWindows(stores[0], (24, 30), (-3, 0, 3), keep=True)
+    assert torch.equal(windows[4][0], FrameWindows(stores[0], (24, 30), (-3, 0, 3))[4][0])
 
 
 def test_missing_or_short_maps_name_the_clip(stores, tmp_path):

@@ -79,7 +79,7 @@ class FrameTrainedDetector(NetworkDetector):
 
     def training_windows(self, paths: Sequence[Path], held_out: Mapping[str, float]) -> FrameWindows:
         """Return what it learns from: its windows of stored clips, unless it needs more."""
-        return self.windows(paths, held_out=held_out)
+        return self.windows(paths, held_out=held_out, keep=True)
 
     @abstractmethod
     def fit(self, training: TrainingRun, windows: FrameWindows, device: torch.device) -> dict[str, Tensor]:

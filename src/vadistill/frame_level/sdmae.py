@@ -39,7 +39,7 @@ class SdmaeDetector(FrameTrainedDetector):
 
     def training_windows(self, paths: Sequence[Path], held_out: Mapping[str, float]) -> FrameWindows:
         """Return windows that also have the frames that tell what changes."""
-        return FrameWindows(paths, self.size, training_offsets(self.layout), held_out=held_out)
+        return FrameWindows(paths, self.size, training_offsets(self.layout), held_out=held_out, keep=True)
 
     def fit(self, training: TrainingRun, windows: FrameWindows, device: torch.device) -> dict[str, Tensor]:
         """Train encoder, first decoder and classifier, then the second decoder.

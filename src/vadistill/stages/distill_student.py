@@ -46,7 +46,7 @@ def main(args) -> None:
         inputs.append(args.pretrained)
         drop_state(args.pretrained)
     targets = {"maps": maps, "resolutions": resolutions, "features": features}
-    windows = windows_of(args.frames, network, held_out=held_out, **targets)
+    windows = windows_of(args.frames, network, held_out=held_out, keep=True, **targets)
     validation = (
         validation_windows(args.validation, args.boxes, network) if settings.selection == "validation" else None
     )

@@ -23,7 +23,7 @@ def main(args) -> None:
     device = pick_device()
     torch.manual_seed(settings.seed)
     network = in_layout(AutoEncoder(student).to(device), torch.channels_last)
-    windows = windows_of(args.frames, student)
+    windows = windows_of(args.frames, student, keep=True)
     log.info("pre-training on %s, %d frames of %d clips", device, len(windows), len(windows.stores))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), args.frames), settings.seed)
     training.fit([pretraining_phase(network, settings, windows, device)])

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from vadistill.io.resize import resize
 from vadistill.io.window import window_indices
 from vadistill.windows.flow_planes import FlowPlanes
 from vadistill.windows.shape import NO_FLOW
+from vadistill.windows.shared_frames import shared_frames
 
 OPEN_CLIPS = 64  # file handles a process keeps
 HELD_OUT_FRAMES = 256  # of them at most are looked at after an epoch of a training
@@ -50,6 +52,7 @@ class FrameWindows(Dataset):
         held_out: Clips of which only the frames before this share of them are drawn in an epoch.
         features: What the teachers saw of the objects.
         flow: Preset of the flow, or ``none``.
+        keep: Frames are drawn many times: they stay in memory where all together are few (``shared_frames``).
 
     Raises:
         InputError: A teacher has no maps, or too few, of a clip; objects of a clip were not scored.
@@ -65,6 +68,7 @@ class FrameWindows(Dataset):
         held_out: Mapping[str, float] | None = None,
         features: FrameFeatures | None = None,
         flow: str = NO_FLOW,
+        keep: bool = False,
     ) -> None:
         self.size, self.offsets, self.features = size, offsets, features
         self.flow = flow
@@ -72,6 +76,7 @@ class FrameWindows(Dataset):
         self.stores = [FrameStore(path) for path in paths]
         self.lengths = [len(store) for store in self.stores]
         self._ends = np.cumsum(self.lengths)
+        self._shared = shared_frames(sum(self.lengths), size) if keep else None
         self._open: OrderedDict[int, FrameStore] = OrderedDict()
         self._recent: dict[tuple[int, int], np.ndarray] = {}  # resized, (3, H, W), by clip and number
         kept = [
@@ -114,13 +119,20 @@ class FrameWindows(Dataset):
     def _window(self, clip: int, t: int) -> list[np.ndarray]:
         """Return the resized frames (3, H, W) around frame t; those that the next item may share are kept."""
         indices = window_indices(t, self.lengths[clip], self.offsets, border="repeat")
-        store, reach = self._store(clip), max(map(abs, self.offsets))
+        if self._shared:
+            start = int(self._ends[clip]) - self.lengths[clip]
+            return [self._shared(start + index, partial(self._resized, clip, index)) for index in indices]
+        reach = max(map(abs, self.offsets))
         kept = {key: frame for key, frame in self._recent.items() if key[0] == clip and abs(key[1] - t) <= reach}
         for index in indices:
             if (clip, index) not in kept:
-                kept[clip, index] = np.stack(cv2.split(resize(store.read(index), self.size)))
+                kept[clip, index] = self._resized(clip, index)
         self._recent = kept
         return [kept[clip, index] for index in indices]
+
+    def _resized(self, clip: int, index: int) -> np.ndarray:
+        """Return a frame of a clip, decoded and resized, (3, H, W)."""
+        return np.stack(cv2.split(resize(self._store(clip).read(index), self.size)))
 
     def _flow_planes(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         # Made where it is used: it cannot be sent to another process.
