@@ -35,7 +35,7 @@ def scale_frames(frames: Tensor) -> Tensor:
     """
     if frames.dtype != torch.uint8:
         raise TypeError(f"expected uint8 frames, got {frames.dtype}")
-    return ((frames.float() - 127) / 128).contiguous(memory_format=torch.channels_last)
+    return (frames.contiguous(memory_format=torch.channels_last).float() - 127) / 128
 
 
 def frame_scores(maps: AnomalyMaps) -> Tensor:
@@ -49,7 +49,9 @@ def with_positions(frames: Tensor) -> Tensor:
     rows, columns = (torch.linspace(-1, 1, side, device=frames.device, dtype=frames.dtype) for side in (height, width))
     row = rows[None, None, :, None].expand(count, 1, height, width)
     column = columns[None, None, None, :].expand(count, 1, height, width)
-    return torch.cat([frames, row, column], 1)
+    # In the layout of the frames: else the result is copied once more before the first convolution.
+    places = torch.cat([row, column], 1).contiguous(memory_format=torch.channels_last)
+    return torch.cat([frames, places], 1)
 
 
 class ChannelNorm(nn.LayerNorm):
