@@ -179,7 +179,10 @@ def main() -> int:
         parts, values = chosen(args)
         output, work = args.output.resolve(), args.output.resolve() / "work"
         if not work.exists():
-            unpack(args.kit, work)
+            part = work.with_name("work.part")
+            shutil.rmtree(part, ignore_errors=True)
+            unpack(args.kit, part)
+            part.rename(work)
     except InputError as error:
         sys.exit(f"error: {error}")
     records = spend(parts, {**values, "device": args.device}, work, output, args.minutes)

@@ -21,24 +21,26 @@ from pathlib import Path
 from benchmarks.gpu_plan import Part, Step, add_plan, chosen, environment
 
 from vadistill.errors import InputError, in_one_line
+from vadistill.io.files import whole_file
 
 MOST = 64 << 20  # bytes
 DEEP = 4  # folders of a path that are told apart when sizes are told
 
 
-def check_size(kit: Path, sizes: Mapping[str, int] | None = None, most: int = MOST) -> None:
+def check_size(kit: Path, sizes: Mapping[str, int] | None = None, most: int = MOST, size: int | None = None) -> None:
     """Refuse a kit that is too large.
 
     Args:
         kit: The archive.
         sizes: In bytes, of the folders in it, where they are known.
         most: Bytes.
+        size: Of the archive in bytes, where it is not there yet.
 
     Raises:
         InputError: It is.
     """
-    if (total := kit.stat().st_size) > most:
-        told = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in Counter(sizes or {}).most_common())
+    if (total := kit.stat().st_size if size is None else size) > most:
+        told = ", ".join(f"{name} {part / 2**20:.1f}" for name, part in Counter(sizes or {}).most_common())
         raise InputError(
             f"{kit}: {total / 2**20:.1f} MiB; expected at most {most / 2**20:.0f}: carry fewer clips, splits or "
             f"teachers{f' (in MiB: {told})' if told else ''}"
@@ -87,12 +89,13 @@ def carry(parts: Sequence[Part], values: dict[str, str], project: Path, kit: Pat
     """
     needed = {name for part in parts for step in part.steps if step.make for name in read_by(step, values, project)}
     sizes: Counter[str] = Counter()
-    with kit.open("xb") as stream, tarfile.open(fileobj=stream, mode="w:xz") as archive:
-        for name in sorted(needed):
-            before = stream.tell()
-            archive.add((project / name).resolve(), name)
-            sizes["/".join(Path(name).parent.parts[:DEEP])] += stream.tell() - before
-    check_size(kit, sizes, most)
+    with whole_file(kit) as temporary:
+        with temporary.open("wb") as stream, tarfile.open(fileobj=stream, mode="w:xz") as archive:
+            for name in sorted(needed):
+                before = stream.tell()
+                archive.add((project / name).resolve(), name)
+                sizes["/".join(Path(name).parent.parts[:DEEP])] += stream.tell() - before
+        check_size(kit, sizes, most, temporary.stat().st_size)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ class Step:
     def words(self, values: dict[str, str]) -> list[str]:
         """Return the words of the command, run in the folder that holds what was carried."""
         if self.make:
-            return self.workflow(values, cores())
+            return self.workflow(values, cores(), "--nolock")  # one that was killed has left its lock
         words = shlex.split(self.run.format(**values))
         return [sys.executable, *words[1:]] if words[0] == "python" else words
 

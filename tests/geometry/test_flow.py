@@ -1,9 +1,12 @@
 """Dense flow of pictures so small that OpenCV's DIS would crash."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 
+from vadistill.geometry import flow
 from vadistill.geometry.flow import LEAST_SIDE, dis_flow, one_thread
 
 PRESETS = (cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -37,3 +40,15 @@ def test_opencv_has_one_thread_until_the_last_of_those_who_need_it_is_done():
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
+
+
+def test_a_process_that_is_forked_off_amid_it_counts_anew():
+    """A thread of its parent holds the lock at that moment, or is counted, and is not there to let go."""
+    threads = cv2.getNumThreads()
+    with one_thread():
+        child = os.fork()
+        if not child:
+            with one_thread():
+                os._exit(0 if flow._single._users == 1 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    assert cv2.getNumThreads() == threads

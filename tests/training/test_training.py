@@ -10,7 +10,7 @@ import torch
 
 from vadistill.errors import InputError
 from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
-from vadistill.training.deadline import UNTIL, too_late
+from vadistill.training.deadline import UNTIL
 from vadistill.training.meters import CHECKED_TOGETHER, Averages, FiniteLosses, finite
 from vadistill.training.run import EarlyStopping, TrainingRun
 
@@ -101,8 +101,13 @@ def test_a_training_ends_in_time_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv(UNTIL, "soon")
     with pytest.raises(InputError, match=f"{UNTIL} is 'soon'; expected seconds since 1970"):
         TrainingRun(tmp_path / "m.pt", "a", seed=5)
+    monkeypatch.setenv(UNTIL, "nan")
+    with pytest.raises(InputError, match=f"{UNTIL} is 'nan'"):
+        TrainingRun(tmp_path / "m.pt", "a", seed=5)
+    monkeypatch.setenv(UNTIL, "1050")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match=f"{UNTIL}: is for one process"):
-        too_late(1050, 1, processes=2)
+        TrainingRun(tmp_path / "m.pt", "a", seed=5)
 
 
 def told_of(phase, epoch):

@@ -32,7 +32,7 @@ def urgency(wildcards):
     """The priority of a job: what the student's training waits for starts before what is only tested or looked at.
 
     First the teachers' trainings, in the order of their table, which begins with the longest; then synthetic clips, which
-    have the longest way to go. What asks for no priority has 0.
+    have the longest way to go. What asks for no priority has 0, the split validation as well, which few students wait for.
     """
     if "split" in wildcards.keys():
         return {"train": 1, "synthetic": 2}.get(wildcards.split, 0)

@@ -33,8 +33,7 @@ def shell_prefix():
         lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     if trusted := config.get("trusted_weights"):
         lines.append(f"export {TRUSTED_WEIGHTS}={','.join(sorted(trusted.values()))}")
-    if (gpus := config.get("gpus", 1)) > 1:
-        lines.append(f"export {GPUS}={gpus}")
+    lines.append(f"export {GPUS}={config.get('gpus', 1)}")
     return "; ".join(lines) + "; "
 
 

@@ -181,8 +181,10 @@ def usable(weights: Path, device: torch.device) -> torch.device:
     if device.type == "cpu" or not (graph or weights.name.endswith("_openvino_model")):
         return device
     if graph:
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError:  # said when it is loaded
+            return device
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             return device
     log.warning(

@@ -86,5 +86,6 @@ class FrameTrainedDetector(NetworkDetector):
         """Train on normal clips, as phases of the run, and return the weights.
 
         ``windows``, those of ``training_windows``, holds the held-out frames, too: ``windows.epoch_order`` draws from
-        the others alone.
+        the others alone. Where the settings have a ``batch``, ``gpus`` starts it in several processes, which train one
+        network by ``training.parallel``: shares of batches, averaged gradients, norms of whole batches.
         """

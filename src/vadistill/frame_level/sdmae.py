@@ -12,6 +12,7 @@ from vadistill.sdmae.network import MaskedAutoEncoder
 from vadistill.sdmae.scoring import SdmaeScores, streamlined
 from vadistill.sdmae.training import Trainer, training_offsets
 from vadistill.settings import section
+from vadistill.training.parallel import rank
 from vadistill.training.run import TrainingRun
 from vadistill.windows.loader import FrameWindows
 
@@ -49,5 +50,6 @@ class SdmaeDetector(FrameTrainedDetector):
         """
         made = self.build().to(device)
         training.fit(Trainer(made.network, self.layout, windows, device).phases())
-        made.measure_usual(windows, [training_offsets(self.layout).index(offset) for offset in self.offsets])
+        if rank() == 0:  # which writes the file
+            made.measure_usual(windows, [training_offsets(self.layout).index(offset) for offset in self.offsets])
         return made.state_dict()

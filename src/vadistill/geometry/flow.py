@@ -1,5 +1,6 @@
 """Dense optical flow from one image to another, by OpenCV."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ class _Single:
 
 
 _single = _Single()
+# What a thread of its parent was about is no matter of a process that was forked off.
+os.register_at_fork(after_in_child=_single.__init__)  # type: ignore[misc]
 
 
 @contextmanager

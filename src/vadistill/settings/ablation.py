@@ -18,7 +18,9 @@ FRAMES = (1, 3, 5)
 _PAPER: dict[str, Any] = {
     "masked": True,
     "motion_weights": True,
+    "error_weight": 0.4,
     "gap_weight": 0.3,
+    "abnormal_weight": 0.3,
     "synthetic_share": 0.25,
     "classifier_weight": 1.0,
     "score": "paper",

@@ -66,8 +66,9 @@ class TeacherTraining:
         self._objects: Batch = samples.sample(0)
         if (count := len(self._objects["box"])) < processes():
             raise InputError(f"{count} objects to train on; expected no fewer than processes, {processes()}")
-        self._held = held_samples.sample(0) if len(held_samples) >= processes() else None
-        held = len(self._held["box"]) if self._held else 0
+        held_out: Batch = held_samples.sample(0) if len(held_samples) else {}
+        held = len(held_out["box"]) if held_out else 0
+        self._held = held_out if held >= processes() else None
         log.info("%s on %s: %d of %d objects, %d held out, read in %.0f s", teacher.name, device,
                  len(self._objects["box"]), len(samples), held, time.monotonic() - started)  # fmt: skip
         teacher.prepare(self._objects)

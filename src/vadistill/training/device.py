@@ -35,10 +35,9 @@ def pick_device(fixed_shapes: bool = False) -> torch.device:
     torch.set_num_threads(max(1, cores() // processes()))
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if torch.cuda.is_available():
-        if processes() > (there := torch.cuda.device_count()):
-            raise InputError(
-                f"{processes()} processes are to train on a GPU each, found {there}; expected gpus: {there}"
-            )
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", processes()))
+        if here > (there := torch.cuda.device_count()):
+            raise InputError(f"{here} processes are to train on a GPU each, found {there}; expected gpus: {there}")
         device = torch.device("cuda", join("nccl"))
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = fixed_shapes and not torch.are_deterministic_algorithms_enabled()

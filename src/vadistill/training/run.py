@@ -114,7 +114,7 @@ class TrainingRun:
         # In the state and not read back from their file, which an orphan of a killed workflow may write, too.
         self.records: list[dict[str, Any]] = self._saved["records"] if self._saved else []
         self.shortened: list[str] = self._saved.get("shortened", []) if self._saved else []
-        self._until = deadline()
+        self._until = deadline(processes())
         self._write_records()
         self._phase = -1
 
@@ -145,7 +145,7 @@ class TrainingRun:
         for epoch in range(start, total):
             if early and early.stop:
                 break
-            if epoch and too_late(self._until, seconds, processes()):
+            if epoch and too_late(self._until, seconds):
                 self._shorten(f"{phase} ended after epoch {epoch} of {total}: there was no time for more ({UNTIL})")
                 break
             started = time.monotonic()

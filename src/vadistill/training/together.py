@@ -37,7 +37,7 @@ def wanted(settings: Mapping[str, Any]) -> int:
         InputError: More than one, and there is no GPU, though none was hidden to train on processors.
     """
     count = int(os.environ.get(GPUS, 1))
-    if count == 1 or "batch" not in settings or "WORLD_SIZE" in os.environ:
+    if count == 1 or "batch" not in settings or int(os.environ.get("WORLD_SIZE", 1)) > 1:
         return 1
     if not has_gpu() and os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() not in ("", "-1"):
         raise InputError(
@@ -90,8 +90,9 @@ def run_together(command: Sequence[str], count: int) -> int:
 
 def _environment(number: int, count: int, port: int) -> dict[str, str]:
     """Return the environment by which torch.distributed finds the others; all are on this machine."""
-    own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, **{name: str(value) for name, value in own.items()}}
+    own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, **{name: str(value) for name, value in own.items()}, **meeting}
 
 
 def _free_port() -> int:
