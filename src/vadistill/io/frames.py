@@ -36,9 +36,8 @@ from vadistill.io.window import window_indices
 VERSION = 1
 # About one encoded frame: a larger chunk would be read, and checked, whole for every frame.
 CHUNK_BYTES = 1 << 16
-CACHE_BYTES = (
-    2 * CHUNK_BYTES
-)  # neighbouring frames share chunks; hundreds of clips are open in a loader, each with its own
+# Neighbouring frames share chunks; hundreds of clips are open in a loader, each with its own.
+CACHE_BYTES = 2 * CHUNK_BYTES
 JPEG_MAGIC = b"\xff\xd8\xff"
 
 

@@ -17,8 +17,8 @@ def ablation_plot(path: str | Path, table: pd.DataFrame) -> None:
 
     Args:
         path: Picture file.
-        table: Columns ``variant``, ``configured`` (whether it is what the config says), ``split``, and of each AUC
-            (fractions) its mean and deviation (``_std``, NaN for a single run).
+        table: Columns ``variant``, ``split``, of each AUC (fractions) its mean and deviation (``_std``, NaN for a
+            single run), and, where one of the variants is what the config says, ``configured``.
     """
     variants, splits = list(table["variant"].unique()), list(table["split"].unique())
     height = 0.9 + LINE_INCHES * len(variants)
@@ -34,7 +34,7 @@ def ablation_plot(path: str | Path, table: pd.DataFrame) -> None:
             axes.errorbar(100 * rows[key], np.arange(len(variants)) + offset, xerr=spread, **style)
         axes.set_title(f"split {split}", loc="left", fontsize=9, color=TEXT_COLOUR)
         axes.set_xlabel("AUC in %, mean and deviation over seeds", fontsize=8)
-    own = set(table.loc[table["configured"], "variant"])
+    own = set(table.loc[table["configured"], "variant"]) if "configured" in table else set()
     names = [title_of(name) + (" (as configured)" if name in own else "") for name in variants]
     grid[0].set_yticks(range(len(variants)), names)
     grid[0].invert_yaxis()

@@ -18,9 +18,8 @@ from torch import Tensor, distributed, nn
 from vadistill.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
-READING = timedelta(
-    days=1
-)  # that processes wait for what the others read; one that has gone is noticed by who started it
+# That processes wait for what the others read; one that has gone is noticed by who started it.
+READING = timedelta(days=1)
 
 
 def processes() -> int:

@@ -20,10 +20,8 @@ from vadistill.errors import InputError
 from vadistill.settings import GPUS
 from vadistill.training.driver import has_gpu
 
-MOMENT, GRACE = (
-    1.0,
-    10.0,
-)  # seconds: for the first process to say itself what is wrong, and for all to end when asked to
+# Seconds: for the first process to say itself what is wrong, and for all to end when asked to.
+MOMENT, GRACE = 1.0, 10.0
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
