@@ -35,7 +35,7 @@ def arguments(folder, areas=AREAS):
 def test_mean_and_deviation_of_every_variant(tmp_path):
     main(arguments(tmp_path))
     table = pd.read_csv(tmp_path / "ablation.csv").set_index("variant")
-    assert list(table.index) == list(AREAS) and (table.split == 'test').all()
+    assert list(table.index) == list(AREAS) and (table.split == "test").all()
     for variant, values in AREAS.items():
         assert table.micro_auc[variant] == pytest.approx(np.mean(values))
         assert table.micro_auc_std[variant] == pytest.approx(np.std(values, ddof=1), abs=1e-5)
