@@ -24,11 +24,11 @@ def normal_frames(count=60, seed=0, place=7):
 def write_results(results, training_clips=None):
     """What the workflow leaves of a small student, without labels; it may know how its training clips were filmed."""
     (results / "student").mkdir(parents=True)
-    write_student(results / "student/distilled.pt")
+    write_student(results / "student/student.pt")
     if training_clips:
-        content = torch.load(results / "student/distilled.pt", weights_only=True)
+        content = torch.load(results / "student/student.pt", weights_only=True)
         settings = {**json.loads(content["settings"]), "training_clips": training_clips}
-        torch.save({**content, "settings": json.dumps(settings)}, results / "student/distilled.pt")
+        torch.save({**content, "settings": json.dumps(settings)}, results / "student/student.pt")
     write_images(results / "frames/train/a.h5", "a", "train", normal_frames(), "png", fps=RATE)
     scores = np.random.default_rng(0).normal(1.0, 0.1, 4000)
     settings = AlarmsConfig(false_alarms_per_day=(24.0, 2000.0), smoothing=0.2, cool_down=1.0)

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", nargs="*", choices=["student", "slow_half", "scale", "estimate", "decoding"])
     parser.add_argument("--results", type=Path, default=Path("results/demo"), help="finished results of the demo")
-    parser.add_argument("--students", type=Path, nargs="*", help="distilled.pt of data sets; else the demo's")
+    parser.add_argument("--students", type=Path, nargs="*", help="student.pt of data sets; else the demo's")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="frames of a student's batch")
     parser.add_argument("--layouts", nargs="+", default=LAYOUTS, choices=LAYOUTS, help="untrained students")
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS), help="in which students are run")
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for each number")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    students = [given.results / "student" / "distilled.pt"] if given.students is None else given.students
+    students = [given.results / "student" / "student.pt"] if given.students is None else given.students
     given.output.mkdir(parents=True, exist_ok=True)
     parts = {
         "student": lambda: student(given.output, given.layouts, students, given.backends, given.batches, given.budget),

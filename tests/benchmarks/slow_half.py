@@ -270,7 +270,7 @@ class Waiting:
 
 def student_loader(results: Path, device: torch.device, budget: float) -> tuple[dict, float]:
     """Return the record of an epoch of distillation, and the share of its time in which the network was busy."""
-    used = json.loads(load_model(results / "student/distilled.pt", "student")["settings"])
+    used = json.loads(load_model(results / "student/student.pt", "student")["settings"])
     network, settings = section("student", used["student"]), section("distillation", used["distillation"])
     settings, resolutions = replace(settings, frame_stride=8), section("maps", used["maps"]).resolutions
     stores = {name: MapStore(sorted((results / "maps" / name / "train").glob("*.h5"))) for name in settings.teachers}

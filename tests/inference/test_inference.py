@@ -5,7 +5,7 @@ import numpy as np
 import openvino
 import pytest
 import torch
-from students import said_plainly, windows_of, write_student
+from students import SMALL, said_plainly, surprised_plainly, usual_places, windows_of, write_student
 from torch.nn import functional
 
 from vadistill.errors import InputError
@@ -14,8 +14,8 @@ from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.onnx_graph import to_onnx
 from vadistill.maps.grid_pool import GridPool
 from vadistill.processors import cores
-from vadistill.settings import StudentConfig
-from vadistill.student.graph import streamlined
+from vadistill.settings import StudentConfig, section
+from vadistill.student.graph import ScoringNetwork, streamlined
 from vadistill.student.network import Student
 
 # Highest difference of a score from the plain student's, whose scores go from 0.82 to 0.97 here.
@@ -177,6 +177,8 @@ def test_threads_are_those_that_were_asked_for(model, graph, monkeypatch):
 @pytest.mark.parametrize(
     "changes",
     [
+        {"surprise": 1.0, "stem": "half"},
+        {"surprise": 0.5, "flow": "fast", "resolutions": (2, 8)},
         {"stem": "half", "positions": True},
         {"stem": "quarter", "downsamplings": 1, "flow": "fast"},
         {"last_activation": "relu", "frames": 5, "resolutions": (2, 8)},
@@ -190,7 +192,11 @@ def test_layouts_of_the_network(tmp_path, changes):
     planes = 4 if "flow" in changes else 0
     shape = (changes.get("height", 50), changes.get("width", 70), 3 * changes.get("frames", 3) + planes)
     frames = windows_of(3, *shape)
-    expected, grids = said_plainly(student, frames)
+    if weight := changes.get("surprise"):
+        settings = section("student", {name: changes[name] for name in ("stem", "flow") if name in changes} | SMALL)
+        expected, grids = surprised_plainly(student, frames, usual_places(settings), weight)
+    else:
+        expected, grids = said_plainly(student, frames)
     for name, source in (("torch-fp32", path), ("onnx-fp32", exported), ("openvino-fp32", exported)):
         made = load_backend(name, source, threads=1)(frames)
         np.testing.assert_allclose(made.score, expected, atol=1e-5)
@@ -203,7 +209,7 @@ def test_the_official_layout_without_its_norms():
     student = Student(StudentConfig(), (1, 4, 16)).eval()
     frames = windows_of(1, 360, 640)
     expected, _ = said_plainly(student, frames)
-    network = streamlined(student, (9, 360, 640))
+    network = streamlined(ScoringNetwork(student), (9, 360, 640))
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in student.modules()), (
         "the student is left as it was"

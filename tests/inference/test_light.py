@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
     export_onnx(made / "with_flow.pt", made / "with_flow.onnx")
     (made / "graph").mkdir()
     (made / "results/student").mkdir(parents=True)
-    copy(made / "student.pt", made / "results/student/distilled.pt")
+    copy(made / "student.pt", made / "results/student/student.pt")
     pack(made / "results", made / "packed")
     write_film(made / "clip.mp4", "libx264", spots())
     numbered_clip(made, 4)

@@ -30,7 +30,7 @@ from vadistill.io.mp4 import write_mp4
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     results = write_results(tmp_path_factory.mktemp("results") / "street")
-    assert load_backend("torch-fp32", results / "student/distilled.pt", threads=1).size == (50, 70)
+    assert load_backend("torch-fp32", results / "student/student.pt", threads=1).size == (50, 70)
     return results
 
 
@@ -44,13 +44,13 @@ def packed(results, tmp_path_factory):
 
 def test_a_packed_detector_scores_as_the_trained_one(results, packed):
     frames = windows_of(5)
-    expected = load_backend("torch-fp32", results / "student/distilled.pt", threads=1)(frames)
+    expected = load_backend("torch-fp32", results / "student/student.pt", threads=1)(frames)
     for name in ("eager-fp32", "torch-fp32", "onnx-fp32", "openvino-fp32"):
         made = load_backend(name, packed, threads=1)(frames)
         np.testing.assert_allclose(made.score, expected.score, atol=1e-4)
         np.testing.assert_allclose(made.maps[16], expected.maps[16], atol=1e-4)
     assert backend_for(packed) == "openvino-fp32"
-    trained, kept = read_detector(results / "student/distilled.pt"), read_detector(packed)
+    trained, kept = read_detector(results / "student/student.pt"), read_detector(packed)
     assert kept.detector.settings == trained.detector.settings
     assert all(torch.equal(kept.weights[name], values) for name, values in trained.weights.items())
 
@@ -148,7 +148,7 @@ def test_images_without_a_rate_take_that_of_the_normal_video(packed, results, tm
     assert made["rate_is_assumed"] and made["frames_per_second"] == RATE
     assert "states no frames a second; those of the normal video are taken, 5" in caplog.text
     done = run(
-        *("score", tmp_path / "cam", "--model", results / "student/distilled.pt", "--output", tmp_path / "out"),
+        *("score", tmp_path / "cam", "--model", results / "student/student.pt", "--output", tmp_path / "out"),
         *("--threshold", "0.5"),
     )
     assert done.exit_code == 1 and "cam: states no frames a second; expected them, for events" in done.output

@@ -40,7 +40,15 @@ PARTS = {
         ["teachers_test.csv", "teacher_pictures", *(f"maps/{teacher}/train/0.h5" for teacher in TEACHERS)],
     ),
     "student": (
-        ["student/distilled.pt", "student/scores", "auc.json", "student_test.csv", "localisation.json", "report.html"],
+        [
+            "student/distilled.pt",
+            "student/student.pt",
+            "student/scores",
+            "auc.json",
+            "student_test.csv",
+            "localisation.json",
+            "report.html",
+        ],
         ["auc.json", "student_test.csv", "localisation.json", "report.html", "pictures", "overlays/test_01.mp4"],
     ),
 }

@@ -19,7 +19,7 @@ def table(finished, tmp_path_factory):
     results, output = finished.folder / "results/tiny", tmp_path_factory.mktemp("backends") / "backends.csv"
     settings = {"evaluation": {"smoothing_sigma": 2.0}, "layout": "folder", "path": "results/tiny/clips"}
     command = [sys.executable, "-m", "vadistill.stages.compare_backends", "--settings", json.dumps(settings)]
-    command += ["--model", results / "student/distilled.pt", "--output", output, "--backends", *BACKENDS]
+    command += ["--model", results / "student/student.pt", "--output", output, "--backends", *BACKENDS]
     for option, split in (("calibration", "train"), ("frames", "test")):
         command += [f"--{option}", *sorted((results / "frames" / split).glob("*.h5"))]
     done = subprocess.run(list(map(str, command)), cwd=finished.folder, capture_output=True, text=True, timeout=HANGS)

@@ -104,7 +104,7 @@ def test_every_part_leaves_its_results(day):
     assert 0 <= records["student"]["results"][f"{folder}/auc.json"]["student"]["micro_auc"] <= 1
     for name, epochs in (("pretrained", 2), ("distilled", 2)):
         assert records["student"]["results"][f"{folder}/student/{name}.metrics.jsonl"]["epoch"] == epochs - 1
-    assert (day / "student" / folder / "student/distilled.pt").exists()
+    assert (day / "student" / folder / "student/student.pt").exists()
     for teacher in ("background_agnostic", "multi_task"):
         made = records["teachers"]["results"][f"results/teachers/teachers/{teacher}/model.metrics.jsonl"]
         assert made["objects_per_second"] > 0

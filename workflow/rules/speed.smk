@@ -1,7 +1,7 @@
 # How fast the student is on this machine.
 rule measure_speed:
     input:
-        model="results/{dataset}/student/distilled.pt",
+        model="results/{dataset}/student/student.pt",
         frames=lambda wildcards: files("frames", "test")(wildcards)[0],
     output:
         "results/{dataset}/speed.json",
@@ -26,7 +26,7 @@ rule measure_speed:
 rule compare_backends:
     input:
         labels=raw("labels"),
-        model="results/{dataset}/student/distilled.pt",
+        model="results/{dataset}/student/student.pt",
         calibration=files("frames", "train"),
         frames=files("frames", "test"),
     output:

@@ -56,6 +56,31 @@ rule distill_student:
         " --boxes {input.boxes:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
+# What is usual at each place of the camera's picture, by the trained student's features.
+rule measure_usual:
+    input:
+        model="results/{dataset}/student/distilled.pt",
+        frames=files("frames", "train"),
+    output:
+        "results/{dataset}/student/student.pt",
+    log:
+        "results/{dataset}/logs/measure_usual.log",
+    benchmark:
+        "results/{dataset}/benchmarks/measure_usual.tsv"
+    priority: urgency
+    conda:
+        "../../envs/vadistill.yaml"
+    threads: network_threads
+    resources:
+        gpu=gpu,
+        mem_mb=memory(8000),
+    params:
+        settings=settings("measure_usual"),
+    shell:
+        "python -m vadistill.stages.measure_usual --settings {params.settings:q} --model {input.model:q}"
+        " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
 rule evaluate_student:
     input:
         labels=raw("labels"),

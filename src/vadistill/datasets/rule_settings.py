@@ -68,6 +68,11 @@ def _of_detector(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     return {"held_out_clips": data.held_out}
 
 
+def _of_usual(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
+    """The clips that nothing was learned from, and which scene each clip shows."""
+    return {"held_out_clips": data.held_out, "scene": data.section("objects").scene}
+
+
 def _of_distillation(data: Dataset, wildcards: Wildcards) -> dict[str, Any]:
     """The clips that it does not learn from, and how those with synthetic anomalies are made: for its provenance."""
     used = data.section("distillation")
@@ -128,6 +133,7 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "score_cells": _of_cells,
     "calibrate_teacher": _of_calibration,
     "distill_student": _of_distillation,
+    "measure_usual": _of_usual,
     "train_detector": _of_detector,
     "pack_cells": _of_detector,
     "evaluate_teachers": _of_labels,

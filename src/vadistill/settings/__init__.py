@@ -25,7 +25,7 @@ from vadistill.settings.detectors import DETECTORS, MODEL, calibrated_maps
 from vadistill.settings.evaluation import AblationConfig, AlarmsConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.sdmae import SdmaeConfig
 from vadistill.settings.sections import SECTIONS, canonical, section, told
-from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
+from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig, SurpriseConfig
 from vadistill.settings.teachers import (
     TASKS,
     TEACHERS,
@@ -71,6 +71,7 @@ __all__ = [
     "PretrainingConfig",
     "SdmaeConfig",
     "StudentConfig",
+    "SurpriseConfig",
     "SyntheticConfig",
     "ValidationConfig",
     "calibrated_maps",

@@ -19,7 +19,7 @@ from vadistill.settings.data import (
 )
 from vadistill.settings.detectors import DETECTORS
 from vadistill.settings.evaluation import AblationConfig, AlarmsConfig, EvaluationConfig, LocalisationConfig
-from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig
+from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig, SurpriseConfig
 from vadistill.settings.teachers import TEACHERS, CalibrationConfig, MapsConfig
 
 SECTIONS: dict[str, type] = {
@@ -38,6 +38,7 @@ SECTIONS: dict[str, type] = {
     "student": StudentConfig,
     "pretraining": PretrainingConfig,
     "distillation": DistillationConfig,
+    "surprise": SurpriseConfig,
     **DETECTORS,
     "evaluation": EvaluationConfig,
     "alarms": AlarmsConfig,

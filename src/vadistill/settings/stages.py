@@ -32,6 +32,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "draw_teachers": (1, ("evaluation",)),
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
+    "measure_usual": (1, ("surprise",)),
     "train_detector": (2, ("frames", "held_out", "maps", "{of}")),
     "pack_cells": (1, ("frames", "held_out", "motion", "maps")),
     "score_frames": (1, ()),
@@ -56,7 +57,7 @@ _DETECTED = ("generate_demo", "extract_frames", "detect_objects", "find_moving")
 _SCORED = (*_DETECTED, "train_teacher", "score_objects")
 _CELLS_SCORED = ("generate_demo", "extract_frames", "compute_motion", "train_cells", "score_cells")
 # The sections that only the student depends on.
-STUDENT = ("synthetic", "student", "pretraining", "distillation")
+STUDENT = ("synthetic", "student", "pretraining", "distillation", "surprise")
 # Those of frame-level detectors that are neither the student nor a teacher.
 OTHERS = tuple(name for name in DETECTORS if name not in (*STUDENT, *TEACHERS))
 PRODUCTS: dict[str, tuple[str, ...]] = {

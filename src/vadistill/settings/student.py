@@ -11,7 +11,7 @@ from vadistill.settings.fields import later, number, option
 class StudentConfig:
     """The frame-level network (arXiv 2211.15597); the defaults are the official layout."""
 
-    model: ClassVar[str] = "distilled.pt"
+    model: ClassVar[str] = "student.pt"
     calibrated_maps: ClassVar[bool] = True
 
     height: int = number(360, "input in pixels", 32)
@@ -100,3 +100,12 @@ class DistillationConfig:
         "auto", "bfloat16 where the hardware computes in it, or float32 everywhere"
     )
     seed: int = number(0, "initial weights and order")
+
+
+@dataclass(frozen=True)
+class SurpriseConfig:
+    """What is unusual at its place in the student's own features, beside what it learned of its teachers."""
+
+    weight: float = number(
+        1.0, "of what is unusual at its place, beside the maps that it learned, of one camera; 0: these alone"
+    )

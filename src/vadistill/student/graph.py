@@ -8,32 +8,39 @@ from torch.nn import functional
 
 from vadistill.maps.grid_pool import GridPool
 from vadistill.student.network import FrameHead, MapHead, Student, frame_scores, scale_frames
+from vadistill.student.surprise import Surprise
 from vadistill.training.folding import fold_norms
 
 
 class ScoringNetwork(nn.Module):
-    """A student with its pre-processing before it and the frame score behind it."""
+    """A student with its pre-processing before it, and what is unusual at its place and the frame score behind it."""
 
-    def __init__(self, student: Student, dtype: torch.dtype = torch.float32):
+    def __init__(self, student: Student, surprise: Surprise | None = None, dtype: torch.dtype = torch.float32):
         super().__init__()
-        self.student, self.dtype = student, dtype
+        self.student, self.surprise, self.dtype = student, surprise, dtype
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 windows (N, C, H, W)."""
-        maps = self.student(scale_frames(frames).to(self.dtype))
+        features, _ = self.student.backbone(scale_frames(frames).to(self.dtype))
+        maps = self.student.maps_of(features)
+        if self.surprise is not None:
+            maps = self.surprise(features, maps)
         return frame_scores(maps), *(grid[:, 0] for grid in maps.values())
 
 
-def streamlined(student: Student, window: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> ScoringNetwork:
-    """Return the scoring network of a copy of the student: batch norms folded, pooling of plain operations.
+def streamlined(
+    network: ScoringNetwork, window: tuple[int, int, int], dtype: torch.dtype = torch.float32
+) -> ScoringNetwork:
+    """Return a copy of the scoring network: batch norms folded, pooling of plain operations.
 
     Args:
-        student: In evaluation mode.
+        network: In evaluation mode.
         window: Shape (C, H, W) of its input.
         dtype: Of weights and features; the last layer of every head, and what follows, is float32 in any case: eight
             bits of mantissa would tie the scores of calm frames.
     """
-    student = fold_norms(copy.deepcopy(student))
+    network = copy.deepcopy(network)
+    student = fold_norms(network.student)
     with torch.no_grad():
         weight = next(student.parameters())
         features, _ = student.backbone(torch.zeros(1, *window, dtype=weight.dtype, device=weight.device))
@@ -45,7 +52,7 @@ def streamlined(student: Student, window: tuple[int, int, int], dtype: torch.dty
         elif isinstance(head, MapHead):
             head.output = _Float32(head.output)
             head.pool = GridPool(size, int(side))
-    return ScoringNetwork(student.to(weight.device), dtype).eval()
+    return ScoringNetwork(student.to(weight.device), network.surprise, dtype).eval()
 
 
 class _FrameHead(nn.Module):

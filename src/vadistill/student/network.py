@@ -54,6 +54,17 @@ def with_positions(frames: Tensor) -> Tensor:
     return torch.cat([frames, places], 1)
 
 
+def feature_grid(settings: StudentConfig) -> tuple[int, int]:
+    """Return height and width of the last features: a feature belongs to a square cell of the input."""
+    height, width = (-(-side // _cell(settings)) for side in settings.size)
+    return height, width
+
+
+def _cell(settings: StudentConfig) -> int:
+    """Return the pixels along a side of such a cell."""
+    return STEMS[settings.stem] << settings.downsamplings
+
+
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels at every position of (N, C, H, W)."""
 
@@ -200,9 +211,8 @@ class Backbone(nn.Module):
         )
 
         # Made last, so that everything else begins as it does without.
-        cell = STEMS[settings.stem] << settings.downsamplings
         planes = plane_count(settings.flow)
-        self.flow = FlowStem(planes, self.width, cell) if planes else None
+        self.flow = FlowStem(planes, self.width, _cell(settings)) if planes else None
 
     def forward(self, windows: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the last features of windows (N, C, H, W) and the encoder's convolution outputs."""

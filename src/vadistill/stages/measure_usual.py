@@ -1,0 +1,43 @@
+"""Rule measure_usual: the distilled student and training frames in, the student with what is usual at places out."""
+
+import json
+import logging
+
+from vadistill.datasets.splits import scene_of
+from vadistill.frame_level.student import StudentDetector
+from vadistill.io.frames import FrameStore
+from vadistill.settings import canonical, section
+from vadistill.stages._run import add_paths, parser, run
+from vadistill.training.checkpoint import drop_state, fitting, load_model, save
+from vadistill.training.device import pick_device
+
+log = logging.getLogger(__name__)
+
+
+def main(args) -> None:
+    """Measure what is usual at each place of the one camera, where that is asked for."""
+    model = load_model(args.model, "student")
+    drop_state(args.model)
+    used, weights = json.loads(model["settings"]), model["weights"]
+    scenes = {scene_of(FrameStore(path).clip, args.settings["scene"]) for path in args.frames}
+    wanted = section("surprise", args.settings["surprise"]).weight
+    if wanted and len(scenes) > 1:
+        line = (
+            f"surprise.weight: the training clips show {len(scenes)} scenes, and what is usual at a place is known of "
+            "one; frames are scored by the maps alone, as with 0"
+        )
+        log.warning(line)
+        used["warnings"] = [*used.get("warnings", []), line]  # which auc.json repeats
+    elif wanted:
+        used["surprise"] = args.settings["surprise"]
+        device = pick_device(fixed_shapes=True)
+        log.info("measuring what is usual on %s, in %d clips", device, len(args.frames))
+        with fitting(args.model):
+            weights = StudentDetector(used).with_usual(weights, args.frames, args.settings["held_out_clips"], device)
+    save({**model, "settings": canonical(used), "weights": weights}, args.output)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add_paths(arguments, "model", "output", many=("frames",))
+    run(main, arguments)

@@ -1,0 +1,124 @@
+"""What is usual at each place: measured against numpy, and from the stage to scores."""
+
+import json
+from argparse import Namespace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from students import SMALL, surprised_plainly, write_student
+
+from vadistill.io.frames import write_images
+from vadistill.settings import StudentConfig
+from vadistill.stages import measure_usual, score_frames
+from vadistill.student import surprise as measured
+from vadistill.student.network import Student, feature_grid, scale_frames
+from vadistill.student.scoring import windows_of
+from vadistill.student.surprise import COMMON, Surprise
+
+NETWORK = StudentConfig(**SMALL)
+CPU = torch.device("cpu")
+
+
+def store(folder, name, seed, frames=9, spot=None):
+    """A clip of noise that is nearly the same in every clip, and in one frame a white spot."""
+    scene = np.random.default_rng(0).integers(60, 190, (50, 70, 3))
+    images = scene + np.random.default_rng(seed).integers(-9, 10, (frames, 50, 70, 3))
+    if spot is not None:
+        images[spot, 20:34, 30:44] = 255
+    path = folder / f"{name}.h5"
+    write_images(path, name, "train", images.clip(0, 255).astype(np.uint8), "png", fps=25.0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    return [store(folder, name, seed) for seed, name in enumerate(["a", "b", "held"], start=1)]
+
+
+def features_of(student, clips):
+    windows = windows_of(clips, NETWORK)
+    with torch.no_grad():
+        made = [student.backbone(scale_frames(windows[i][0][None]))[0][0].numpy() for i in range(len(windows))]
+        maps = [student(scale_frames(windows[i][0][None]))[16][0, 0].numpy() for i in range(len(windows))]
+    return np.stack(made).astype(np.float64), np.stack(maps)
+
+
+def test_what_is_usual_is_measured_on_drawn_frames_and_its_scale_on_others(tmp_path, clips, monkeypatch):
+    monkeypatch.setattr(measured, "BATCH", 4)  # 18 frames are no whole number of batches
+    student = write_student(tmp_path / "student.pt")
+    made = Surprise((13, 18), 16, (1, 4, 16), 1.0)
+    made.measure(student, windows_of(clips, NETWORK, held_out={"held": 0.0}), CPU)
+    features, maps = features_of(student, clips)
+    usual, held = features[:18], features[18:]
+    mean, variance = usual.mean(0), usual.var(0)
+    spread = np.sqrt((variance + COMMON * variance.mean((1, 2), keepdims=True)) / (1 + COMMON))
+    np.testing.assert_allclose(made.mean, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(1 / made.inverse_spread, spread, rtol=1e-3)
+    far = np.sqrt((((held - mean) / spread) ** 2).mean(1))
+    far -= far.mean((1, 2), keepdims=True)
+    cells = np.array([
+        [[one[i * 13 // 16 : -(-(i + 1) * 13 // 16), j * 18 // 16 : -(-(j + 1) * 18 // 16)].max() for j in range(16)]
+         for i in range(16)] for one in far
+    ])  # fmt: skip
+    calm, rare = np.sort(cells.ravel())[(cells.size - 1) // 2], np.quantile(cells.max((1, 2)), 0.99)
+    highest = np.quantile(maps[18:].max((1, 2)), 0.99)
+    np.testing.assert_allclose(made.scale, [calm, rare - calm, highest], rtol=1e-3)
+
+
+def test_where_nothing_is_held_out_the_scale_is_of_the_same_frames(tmp_path, clips):
+    student = write_student(tmp_path / "student.pt")
+    made, held = Surprise((13, 18), 16, (1, 16), 1.0), Surprise((13, 18), 16, (1, 16), 1.0)
+    made.measure(student, windows_of(clips, NETWORK), CPU)
+    held.measure(student, windows_of(clips, NETWORK, held_out={"held": 0.0}), CPU)
+    assert torch.isfinite(made.scale).all() and (made.scale[1:] > 0).all() and made.scale[1] < held.scale[1]
+
+
+def stage(model, frames, output, weight=1.0, scene=""):
+    settings = {"surprise": {"weight": weight}, "held_out_clips": {"held": 0.0}, "scene": scene}
+    measure_usual.main(Namespace(settings=settings, model=model, frames=frames, output=output))
+    return torch.load(output)
+
+
+def test_the_stage_makes_a_student_that_sees_what_is_new_at_its_place(tmp_path, clips):
+    path, output = tmp_path / "distilled.pt", tmp_path / "student.pt"
+    student = write_student(path)
+    content = stage(path, clips, output, weight=2.0)
+    assert json.loads(content["settings"])["surprise"] == {"weight": 2.0}
+    spotted = store(tmp_path, "spotted", 7, spot=4)
+    score_frames.main(Namespace(model=output, frames=[spotted], output=tmp_path / "scores.h5"))
+    windows = windows_of([spotted], NETWORK)
+    frames = np.stack([windows[i][0].numpy() for i in range(9)])
+    usual = {name.removeprefix("surprise."): value for name, value in content["weights"].items() if "surpr" in name}
+    expected, grids = surprised_plainly(student, frames, usual, 2.0)
+    with h5py.File(tmp_path / "scores.h5") as file:
+        scores, finest = file["spotted/score"][:], file["spotted/16x16"][:]
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    np.testing.assert_allclose(finest, grids[16], atol=2e-3)
+    assert scores[4] > scores[[0, 8]].max() + 0.1, "frames 0 and 8 do not see the spot"
+
+
+def test_without_weight_the_student_stays_as_it_is(tmp_path, clips):
+    write_student(tmp_path / "distilled.pt")
+    before = torch.load(tmp_path / "distilled.pt")
+    content = stage(tmp_path / "distilled.pt", clips, tmp_path / "student.pt", weight=0.0)
+    assert content["settings"] == before["settings"] and content["weights"].keys() == before["weights"].keys()
+
+
+def test_of_several_scenes_the_maps_alone_are_scored_and_auc_json_says_so(tmp_path, clips, caplog):
+    write_student(tmp_path / "distilled.pt")
+    content = stage(tmp_path / "distilled.pt", clips, tmp_path / "student.pt", scene="(a|b|held)")
+    settings = json.loads(content["settings"])
+    assert "surprise" not in settings and not any(name.startswith("surprise") for name in content["weights"])
+    assert "surprise.weight: the training clips show 3 scenes" in settings["warnings"][0]
+    assert settings["warnings"][0] in caplog.text
+
+
+def test_the_grid_is_that_of_the_features():
+    for changes in ({}, {"stem": "half"}, {"stem": "quarter", "downsamplings": 3}, {"height": 97, "width": 131}):
+        settings = StudentConfig(**{**SMALL, **changes})
+        frames = torch.zeros(1, 9, *settings.size)
+        features, _ = Student(settings, (1,)).eval().backbone(frames)
+        assert features.shape[2:] == feature_grid(settings)
