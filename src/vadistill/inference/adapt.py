@@ -104,6 +104,11 @@ def adapt(
     )
     if model.detector != STUDENT:
         raise InputError(f"{packed}: holds the detector '{model.detector}'; expected a student: no other one adapts")
+    if source.detector().settings.get("surprise", {}).get("weight"):
+        raise InputError(
+            f"{packed}: knows what is usual at each place of its own camera, which tells nothing of another; expected "
+            "a student that was trained with surprise.weight 0 (or the starter)"
+        )
     check_rate(model, scoring.match_rate)
     found = watched(videos, model, scoring, folder.absolute().parent)
     alarms = fit_alarms(model.detector, found.scores, found.rate, _settings(source.alarms()))

@@ -113,7 +113,7 @@ def load(model: str | Path, backend: str | None = None) -> FrameDetector:
     """Load a trained student.
 
     Args:
-        model: The folder that ``vadistill pack`` wrote, ``distilled.pt``, what ``vadistill export`` made of it, or
+        model: The folder that ``vadistill pack`` wrote, ``student.pt``, what ``vadistill export`` made of it, or
             ``starter``, the detector that comes with the package.
         backend: A key of ``inference.backends.BACKENDS``; by default what runs the model best as it is stored.
 
