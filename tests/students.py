@@ -78,7 +78,9 @@ def surprised_plainly(student, frames, usual, weight):
         for y in range(height):
             for x in range(width):
                 far[y, x] = np.sqrt(np.mean(((features[:, y, x] - mean[:, y, x]) * inverse[:, y, x]) ** 2))
-        far -= far.mean()
+        far = far - [
+            [far[max(0, y - 7) : y + 8, max(0, x - 7) : x + 8].mean() for x in range(width)] for y in range(height)
+        ]
         g = max(maps)
         finest = np.empty((g, g))
         for i in range(g):

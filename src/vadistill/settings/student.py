@@ -107,5 +107,5 @@ class SurpriseConfig:
     """What is unusual at its place in the student's own features, beside what it learned of its teachers."""
 
     weight: float = number(
-        1.0, "of what is unusual at its place, beside the maps that it learned, of one camera; 0: these alone"
+        0.5, "of what is unusual at its place, beside the maps that it learned, of one camera; 0: these alone"
     )

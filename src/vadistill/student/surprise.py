@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vadistill.maps.grid_pool import GridPool
 from vadistill.student.network import AnomalyMaps, Student, scale_frames
@@ -16,6 +17,7 @@ from vadistill.training.device import loader_workers
 from vadistill.windows.loader import FrameWindows, loader
 
 COMMON = 0.25  # weight of a channel's mean variance over all places beside a place's own: some hardly ever change
+AROUND = 15  # features along a side of the square whose mean distance is subtracted
 BATCH = 16  # frames
 USUAL_FRAMES = 4000  # at most, by which it is measured what is usual
 SCALE_FRAMES = 2000  # at most, by which it is measured how far normal frames are from that
@@ -27,9 +29,9 @@ class Surprise(nn.Module):
     """What is usual at each place of one camera, and a student's maps with what is not.
 
     The distance of features f is sqrt(mean over the channels of ((f - mean) / spread)^2), with mean and spread at their
-    place in normal frames, less the mean distance of the frame, since other light is no anomaly. Of a map's cell it is
-    the greatest one, d. With the finest map m that the student learned, the finest map is
-    (tanh(m / M) + w tanh(max(0, (d - D1) / (D2 - D1)))) / (1 + w), and the others are its maxima: M and D2 are the
+    place in normal frames, less the mean distance around it, since what changes far and wide, as light does, is no
+    anomaly. Of a map's cell it is the greatest one, d. With the finest map m that the student learned, the finest map
+    is (tanh(m / M) + w tanh(max(0, (d - D1) / (D2 - D1)))) / (1 + w), and the others are its maxima: M and D2 are the
     highest cells of m and d in all but one of a hundred normal frames, D1 is the median of d.
 
     Args:
@@ -57,7 +59,8 @@ class Surprise(nn.Module):
         """Return the distances (N, 1, g, g) of features (N, C, H, W) by the cells of the finest map."""
         away = (features.float() - self.mean) * self.inverse_spread
         distances = away.square().mean(1, keepdim=True).sqrt()
-        return self.pool(distances - distances.mean((2, 3), keepdim=True))
+        around = functional.avg_pool2d(distances, AROUND, 1, AROUND // 2, count_include_pad=False)
+        return self.pool(distances - around)
 
     def forward(self, features: Tensor, maps: AnomalyMaps) -> AnomalyMaps:
         """Return the maps of all resolutions, given the last features (N, C, H, W) and the student's maps."""
