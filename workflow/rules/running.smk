@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import snakemake.benchmark
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
@@ -38,6 +39,10 @@ def shell_prefix():
 
 
 shell.prefix(shell_prefix())
+
+
+# Seconds between two looks at a job's memory for its benchmark. Half a second, Snakemake's own, takes a tenth of a core on two.
+snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 2
 
 
 HELD, TO_HOLD = [], set()
