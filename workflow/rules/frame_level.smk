@@ -155,7 +155,7 @@ rule evaluate_detector_regions:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=settings("evaluate_regions"),
+        settings=settings("evaluate_detector_regions"),
     shell:
         "python -m vadistill.stages.evaluate_regions --settings {params.settings:q} --detector {wildcards.detector}"
         " --frames {input.frames:q} --scores {input.scores:q} --normal {input.normal:q} --output {output:q}"

@@ -39,6 +39,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
     "evaluate_regions": (3, ("localisation",)),
+    "evaluate_detector_regions": (4, ("localisation",)),
     "fit_alarms": (1, ("alarms",)),
     "evaluate": (3, ("evaluation",)),
     "evaluate_detector": (1, ("evaluation",)),
