@@ -220,3 +220,16 @@ def test_the_config_that_is_given_stays_as_it_is():
     config = copy.deepcopy(CONFIG)
     Catalogue(config)
     assert config == CONFIG
+
+
+def test_detectors_that_differ_in_their_score_share_one_training():
+    sections = {"score": {"score": "places"}, "maps": {}, "seed": {"seed": 1, "gap_weight": 0.0}}
+    own = {name: {"variant_of": "demo", "sdmae": section} for name, section in sections.items()}
+    own["maps"]["maps"] = {"resolutions": [2]}
+    own["scene"] = {"variant_of": "demo", "objects": {"scene": "(.)"}}
+    known = Catalogue({"datasets": {**CONFIG["datasets"], **own}})
+    homes = {name: known[name].files("trained", teachers=["sdmae"]) for name in ("demo", *own)}
+    shared = {name: "demo" if name in ("demo", "score", "maps") else name for name in homes}
+    assert homes == {name: [f"results/{home}/sdmae/trained.pt"] for name, home in shared.items()}
+    runs = known.ablations["sdmae"]["demo"]
+    assert len(runs) == 24 and len({known[run].path("trained", teacher="sdmae") for run in runs}) == 15

@@ -1,5 +1,6 @@
 import copy
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,12 +8,14 @@ import torch
 from torch.nn import functional
 from trees import write_images
 
+from vadistill.errors import InputError
 from vadistill.frame_level.registry import load_network, untrained
 from vadistill.io.frames import write_frames
 from vadistill.sdmae.network import MaskedAutoEncoder, patches_of, scale_pixels
 from vadistill.sdmae.scoring import SdmaeScores, masks_of
 from vadistill.sdmae.training import Trainer, optimiser_of, samples, training_offsets
 from vadistill.settings import SdmaeConfig, canonical
+from vadistill.stages import fit_score, train_detector
 from vadistill.training.checkpoint import save
 from vadistill.training.run import TrainingRun
 from vadistill.windows.loader import FrameWindows
@@ -156,7 +159,8 @@ def trained(tmp_path, windows, name, stop=None, settings=SETTINGS):
                 raise KeyboardInterrupt
 
         training.record = interrupted
-    return detector, detector.fit(training, windows, CPU)
+    weights = detector.fit(training, windows, CPU)
+    return detector, detector.with_score(weights, detector.windows([tmp_path / "clip.h5"], held_out={"clip": 0.8}), CPU)
 
 
 @pytest.mark.parametrize("stop", [("first", 1), ("second", 1)])
@@ -268,10 +272,57 @@ def test_the_score_of_places_measures_a_token_by_what_is_usual_there(tmp_path, w
     np.testing.assert_allclose(maps.max((1, 2)), scores, atol=1e-6)
 
 
-def test_where_nothing_ever_changes_no_place_divides_by_nothing(windows):
+def test_where_nothing_ever_changes_no_place_divides_by_nothing(tmp_path, windows):
+    windows = FrameWindows([tmp_path / "clip.h5"], LAYOUT.size, LAYOUT.offsets)
     made = SdmaeScores(MaskedAutoEncoder(LAYOUT).eval(), SdmaeConfig(**{**SETTINGS, "score": "places"}), (4,))
     windows.drawn = np.full(5, 3)  # five times the same frame
-    made.measure_usual(windows, [0, 2, 4])
-    frames = torch.stack([windows[t][0] for t in (3, 9)]).unflatten(1, (-1, 3))[:, [0, 2, 4]].flatten(1, 2)
+    made.measure_usual(windows)
+    frames = torch.stack([windows[t][0] for t in (3, 9)])
     usual, other = made(frames)[0].detach()
     assert usual == pytest.approx(0, abs=0.01) and 0.1 < other <= 1
+
+
+OTHER_SCORES = [
+    {"score": "released"},
+    {"score": "places", "gap_weight": 0.0},
+    {"error_weight": 1.0, "abnormal_weight": 0.0},
+    {"filter_tokens": 1, "masks": 3},
+]
+
+
+@pytest.mark.parametrize("changes", OTHER_SCORES)
+def test_another_score_of_the_same_training_is_that_of_a_training_with_it(tmp_path, windows, changes):
+    """By the stages: the first training knows nothing of the score; the file of the second one is whole at once."""
+    held_out, short = {"clip": 0.8}, {**SETTINGS, "epochs": 1, "second_epochs": 1}
+    frames = [tmp_path / "clip.h5"]
+
+    def made(name, trained, given):
+        output = tmp_path / f"{name}.trained.pt"
+        settings = {"sdmae": trained, "held_out_clips": held_out}
+        train_detector.main(SimpleNamespace(settings=settings, detector="sdmae", frames=frames, output=output))
+        settings = {"sdmae": given, "maps": {"resolutions": [4]}}
+        given = {"settings": settings, "detector": "sdmae", "frames": frames, "trained": output}
+        fit_score.main(SimpleNamespace(**given, output=tmp_path / f"{name}.pt"))
+        detector, network = load_network(tmp_path / f"{name}.pt", CPU)
+        assert detector.settings["sdmae"] == {**short, **changes} and detector.resolutions == (4,)
+        return network(batch(detector.windows(frames)))
+
+    one, other = made("one", short, changes), made("other", {**short, **changes}, {})
+    assert all(map(torch.equal, one, other))
+    network = load_network(tmp_path / "one.pt", CPU)[1].network
+    frames = batch(FrameWindows(frames, LAYOUT.size, LAYOUT.offsets))
+    assert not torch.allclose(one[0], SdmaeScores(network, LAYOUT, (4,)).eval()(frames)[0], atol=1e-3)
+
+
+def test_a_detector_can_be_given_another_score_and_without_any_it_is_refused(tmp_path, windows):
+    frames, held_out = [tmp_path / "clip.h5"], {"clip": 0.8}
+    settings = {"sdmae": {**SETTINGS, "epochs": 1, "second_epochs": 1}, "held_out_clips": held_out}
+    trained, first, second = (tmp_path / f"{name}.pt" for name in ("trained", "first", "second"))
+    train_detector.main(SimpleNamespace(settings=settings, detector="sdmae", frames=frames, output=trained))
+    with pytest.raises(InputError, match=r"trained\.pt: expected .*, found 'sdmae without its score'"):
+        load_network(trained, CPU)
+    for source, score, output in ((trained, "places", first), (first, "released", second)):
+        given = {"settings": {"sdmae": {"score": score}, "maps": {}}, "detector": "sdmae", "frames": frames}
+        fit_score.main(SimpleNamespace(**given, trained=source, output=output))
+    assert "usual" in load_network(first, CPU)[1].state_dict()
+    assert "usual" not in load_network(second, CPU)[1].state_dict()

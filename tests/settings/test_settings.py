@@ -12,7 +12,7 @@ from students import detector_of
 
 from vadistill.benchmark.costs import cost_of
 from vadistill.errors import InputError
-from vadistill.settings import SECTIONS, TEACHERS, StudentConfig, documents, section
+from vadistill.settings import SECTIONS, TEACHERS, StudentConfig, documents, score_keys, section, told
 from vadistill.settings.check import check
 from vadistill.settings.schema import schema
 from vadistill.settings.stages import PRODUCTS, STAGES, all_settings, dataset_section, shared_from, stage_settings
@@ -203,8 +203,17 @@ def test_a_whole_float_is_the_same_setting_as_the_integer():
 
 def test_a_stage_sees_its_sections_only():
     for stage, (_, names) in STAGES.items():
-        made = json.loads(stage_settings(CONFIG, "avenue", stage, of="multi_task"))
-        assert set(made) == {"version", *(name.format(of="multi_task") for name in names)}
+        made = json.loads(stage_settings(CONFIG, "avenue", stage, of="sdmae"))
+        assert set(made) == {"version", *(name.format(of="sdmae").split(".")[0] for name in names)}
+
+
+def test_what_a_score_alone_reads_is_no_part_of_a_training():
+    training, score = (
+        json.loads(stage_settings(CONFIG, "avenue", stage, of="sdmae"))["sdmae"]
+        for stage in ("train_detector", "fit_score")
+    )
+    assert set(score) == set(score_keys("sdmae")) and not training.keys() & score.keys()
+    assert {**training, **score} == told(dataset_section(CONFIG, "avenue", "sdmae"))
 
 
 VARIED = {**CONFIG, "datasets": {
@@ -229,7 +238,7 @@ VARIED = {**CONFIG, "datasets": {
     ],
 )
 def test_a_variant_shares_what_it_does_not_change(dataset, own):
-    for product in PRODUCTS:
+    for product in PRODUCTS.keys() - {"trained"}:  # which is of a detector
         for teacher in TEACHERS:
             expected = dataset if (product, teacher) in own else "base"
             assert shared_from(VARIED, dataset, product, "train", teacher) == expected, (product, teacher)
@@ -368,5 +377,5 @@ def test_a_later_setting_is_told_only_where_it_is_not_the_default():
     expected = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert stage_settings(config, "own", "extract_frames", fingerprint="abc") == expected
     assert json.loads(all_settings(config, "own", student=True))["frames"] == known
-    for told in (stage_settings(config, "deep", "extract_frames"), all_settings(config, "deep", student=False)):
-        assert json.loads(told)["frames"] == {**known, "depth": "percentiles"}
+    for text in (stage_settings(config, "deep", "extract_frames"), all_settings(config, "deep", student=False)):
+        assert json.loads(text)["frames"] == {**known, "depth": "percentiles"}

@@ -6,11 +6,14 @@ import shutil
 import pytest
 from conftest import Project
 
+from vadistill.settings import score_keys
+
 pytestmark = pytest.mark.workflow
 TARGET = "results/tiny/auc.json"
 EVALUATED = {"evaluate"}
 DISTILLED = {"distill_student", "score_frames", "fit_alarms", *EVALUATED}
 MAPPED = {"build_maps", *DISTILLED}
+OF_SDMAE = {"fit_score", "score_frames", "fit_alarms", "evaluate_detector"}
 
 
 def override(section, **values):
@@ -50,8 +53,30 @@ def test_sdmae_has_speed_and_backends_as_the_student_has(finished):
 
 
 def test_an_ablation_of_sdmae_trains_and_judges_it_alone(finished):
-    rules = {"train_detector", "score_frames", "fit_alarms", "evaluate_detector", "compare_detector_ablation"}
+    rules = {"train_detector", *OF_SDMAE, "compare_detector_ablation"}
     assert finished.planned("results/tiny/sdmae/ablation.csv") == rules
+
+
+OTHER_SCORE = {"score": "places", "error_weight": 1.0, "gap_weight": 0.0, "abnormal_weight": 0.0, "filter_tokens": 1}
+OTHER_SCORE |= {"masks": 4}
+
+
+def test_every_setting_that_a_score_alone_reads_is_tried():
+    assert OTHER_SCORE.keys() == set(score_keys("sdmae"))
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "rules"),
+    [
+        *(("sdmae", {key: value}, OF_SDMAE) for key, value in OTHER_SCORE.items()),
+        ("maps", {"resolutions": "[2, 8]"}, OF_SDMAE),
+        ("sdmae", {"classifier_weight": 0.5}, {"train_detector", *OF_SDMAE}),
+        ("held_out", {"share": 0.3}, {"train_detector", *OF_SDMAE}),
+    ],
+)
+def test_another_score_of_a_detector_trains_nothing(finished, section, values, rules):
+    config = finished.changed(override(section, **values))
+    assert finished.planned("results/tiny/sdmae/auc.json", config=[config]) == rules
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ rule train_detector:
     input:
         frames=files("frames", "train"),
     output:
-        "results/{dataset}/{detector}/model.pt",
+        "results/{dataset}/{detector}/trained.pt",
     log:
         "results/{dataset}/logs/train_detector/{detector}.log",
     benchmark:
@@ -22,6 +22,31 @@ rule train_detector:
     shell:
         "python -m vadistill.stages.train_detector --settings {params.settings:q} --detector {wildcards.detector}"
         " --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule fit_score:
+    input:
+        trained=files("trained", teachers=lambda wildcards: wildcards.detector),
+        frames=files("frames", "train"),
+    output:
+        "results/{dataset}/{detector}/model.pt",
+    log:
+        "results/{dataset}/logs/fit_score/{detector}.log",
+    benchmark:
+        "results/{dataset}/benchmarks/fit_score/{detector}.tsv"
+    wildcard_constraints:
+        detector="|".join(TRAINED_DETECTORS) or "(?!)",
+    conda:
+        "../../envs/vadistill.yaml"
+    threads: network_threads
+    resources:
+        gpu=gpu,
+        mem_mb=memory(8000),
+    params:
+        settings=settings("fit_score"),
+    shell:
+        "python -m vadistill.stages.fit_score --settings {params.settings:q} --detector {wildcards.detector}"
+        " --trained {input.trained:q} --frames {input.frames:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule pack_cells:
@@ -130,7 +155,7 @@ rule evaluate_detector_regions:
     resources:
         mem_mb=memory(4000),
     params:
-        settings=settings("evaluate_regions"),
+        settings=settings("evaluate_detector_regions"),
     shell:
         "python -m vadistill.stages.evaluate_regions --settings {params.settings:q} --detector {wildcards.detector}"
         " --frames {input.frames:q} --scores {input.scores:q} --normal {input.normal:q} --output {output:q}"

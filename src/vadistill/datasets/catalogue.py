@@ -32,6 +32,7 @@ FILES = {
     "flow_by_row": "trivial/flow_by_row.json",
     "trivial": "trivial/{split}/{shard}.h5",
     "pretrained": "student/pretrained.pt",
+    "trained": "{teacher}/trained.pt",
 }
 
 

@@ -143,6 +143,7 @@ EXTRA: dict[str, Callable[[Dataset, Wildcards], dict[str, Any]]] = {
     "evaluate": _of_evaluation,
     "evaluate_detector": _of_evaluation,
     "evaluate_regions": _of_regions,
+    "evaluate_detector_regions": _of_regions,
     "compare_detectors": _of_labels,
     "write_report": _of_labels,
     "draw_pictures": _of_labels,

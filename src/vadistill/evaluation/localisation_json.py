@@ -29,7 +29,10 @@ class LocalisationResult(JsonRecord):
     )
     alpha: float = key("share of a track's regions that finds it")
     beta: float = key("overlap (IoU) that finds a region")
-    map_threshold: float = key("map value above which the maps of the frame-level detector make regions")
+    map_threshold: float = key(
+        "above which the maps of the frame-level detector make regions; of maps without a zero, what lies above the "
+        "median of a cell in training frames"
+    )
     settings: dict[str, Any] = key("of the section `localisation`")
     detectors: dict[str, DetectorRegions] = key(
         "the numbers of the detector, of its teachers and of their mean, see below"

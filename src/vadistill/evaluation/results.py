@@ -109,14 +109,14 @@ def map_maxima(maps: MapStore, resolutions: tuple[int, ...]) -> dict[int, FrameS
     return made
 
 
-def highest_cells(maps: MapStore, side: int) -> np.ndarray:
-    """Return the highest value (T,) of the maps of one resolution in every frame, all clips joined."""
-    return np.concatenate([part.max((1, 2)) for part in (maps.read(clip, (side,))[side] for clip in maps.clips())])
+def highest_cells(maps: MapStore, side: int, usual: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return how far the maps of one resolution rise above what is usual in every frame (T,), all clips joined."""
+    return np.concatenate([(maps.read(clip, (side,))[side] - usual).max((1, 2)) for clip in maps.clips()])
 
 
-def usual_cell(maps: MapStore, side: int) -> float:
-    """Return the median value of all cells of the maps of one resolution."""
-    return float(np.median(np.concatenate([maps.read(clip, (side,))[side].ravel() for clip in maps.clips()])))
+def usual_cells(maps: MapStore, side: int) -> np.ndarray:
+    """Return the median (g, g) of each cell of the maps of one resolution."""
+    return np.median(np.concatenate([maps.read(clip, (side,))[side] for clip in maps.clips()]), axis=0)
 
 
 def read_calibrations(paths: list[Path]) -> dict[str, dict[str, Any]]:
@@ -195,12 +195,16 @@ class Detectors:
         self.objects = {name: teacher.objects for name, teacher in teachers.items()}
         self.maps = {detector: maps, **{name: teacher.maps for name, teacher in teachers.items()}}
         self.side = max(maps.resolutions(maps.clips()[0]))
-        usual = 0.0 if calibrated_maps(detector) else usual_cell(normal, self.side)
-        self.threshold = usual + low_threshold(highest_cells(normal, self.side) - usual, settings.map_share)
+        # Where maps have no zero, a cell is as high as its place is hard to draw, and the highest of normal frames say
+        # how badly a network may err. By the median normal frames have regions, too: the curve to one a frame is whole.
+        known = calibrated_maps(detector)
+        self.usual = 0.0 if known else usual_cells(normal, self.side)
+        maxima = highest_cells(normal, self.side, self.usual)
+        self.threshold = low_threshold(maxima, settings.map_share, 99 if known else 50)
 
     def regions(self, clip: str, size: tuple[int, int]) -> Iterator[tuple[str, Regions]]:
         """Yield the regions of a clip, whose frames have a height and width in pixels, by each detector."""
-        yield self.detector, map_regions(self._finest(self.detector, clip), size, self.threshold)
+        yield self.detector, map_regions(self._finest(self.detector, clip) - self.usual, size, self.threshold)
         for name, by_clip in self.objects.items():
             yield name, object_regions(by_clip[clip], *self.volume)
         if self.objects:

@@ -18,7 +18,8 @@ class FrameLevelDetector(ABC):
 
     Attributes:
         name: Name in config.yaml and in the registry, kind of its model files and folder of its results.
-        settings: By section, those that it is trained with; a trained one's tell more of its training.
+        settings: By section. While it is trained those of its maps and, in its own section, the ``score_keys`` are
+            missing; a trained one's tell more of its training.
         size: Height and width of its input in pixels.
         offsets: Of the frames in its input from the judged one, (-3, 0, 3) for three frames three apart.
         flow: Preset of the flow that it gets beside its frames (``windows.flow_planes``), or ``none``.
@@ -75,7 +76,7 @@ class NetworkDetector(FrameLevelDetector):
 
 
 class FrameTrainedDetector(NetworkDetector):
-    """A network that learns of frames alone: the rule train_detector trains it."""
+    """A network that learns of frames alone: the rule train_detector trains it, fit_score gives it its score."""
 
     def training_windows(self, paths: Sequence[Path], held_out: Mapping[str, float]) -> FrameWindows:
         """Return what it learns from: its windows of stored clips, unless it needs more."""
@@ -89,3 +90,15 @@ class FrameTrainedDetector(NetworkDetector):
         the others alone. Where the settings have a ``batch``, ``gpus`` starts it in several processes, which train one
         network by ``training.parallel``: shares of batches, averaged gradients, norms of whole batches.
         """
+
+    def with_score(
+        self, weights: Mapping[str, Tensor], windows: FrameWindows, device: torch.device
+    ) -> Mapping[str, Tensor]:
+        """Return weights of ``fit`` with what the score needs beside them: nothing, unless it measures normal frames.
+
+        Args:
+            weights: Of this training, under whatever score.
+            windows: Of the frames that it learned from, and of those held out, as it sees them when it scores.
+            device: Where to measure.
+        """
+        return weights

@@ -37,6 +37,22 @@ def detector_class(name: str) -> type[FrameLevelDetector]:
     return getattr(import_module(f"vadistill.frame_level.{name}"), f"{kind}Detector")
 
 
+def unscored(name: str) -> str:
+    """Return the kind of the files that the rule train_detector makes of a detector."""
+    return f"{name} without its score"
+
+
+def read_trained(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the settings and weights of a detector without its score, or of one that shall get another.
+
+    Raises:
+        InputError: The file is missing, damaged or of another detector.
+    """
+    model = load_model(path, unscored(name), name)
+    with fitting(path):
+        return json.loads(model["settings"]), model["weights"]
+
+
 def untrained(name: str, settings: dict[str, Any]) -> FrameTrainedDetector:
     """Return a frame-level detector that the rule train_detector trains.
 

@@ -1,4 +1,4 @@
-"""The self-distilled masked auto-encoder as a frame-level detector (arXiv 2306.12041); ``train_detector`` trains it."""
+"""The self-distilled masked auto-encoder as a frame-level detector (arXiv 2306.12041)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +12,10 @@ from vadistill.sdmae.network import MaskedAutoEncoder
 from vadistill.sdmae.scoring import SdmaeScores, streamlined
 from vadistill.sdmae.training import Trainer, training_offsets
 from vadistill.settings import section
-from vadistill.training.parallel import rank
 from vadistill.training.run import TrainingRun
 from vadistill.windows.loader import FrameWindows
+
+NETWORK = "network."  # before the names of the network's weights, in those of the network with its score
 
 
 class SdmaeDetector(FrameTrainedDetector):
@@ -26,7 +27,7 @@ class SdmaeDetector(FrameTrainedDetector):
         super().__init__(settings)
         self.layout = section("sdmae", settings["sdmae"])
         self.size, self.offsets = self.layout.size, self.layout.offsets
-        self.resolutions = tuple(section("maps", settings["maps"]).resolutions)
+        self.resolutions = tuple(section("maps", settings.get("maps", {})).resolutions)
 
     def build(self) -> SdmaeScores:
         """Return the network with its pre-processing before it and the score behind it, not trained."""
@@ -48,8 +49,16 @@ class SdmaeDetector(FrameTrainedDetector):
         Raises:
             InputError: A loss is not finite.
         """
+        network = MaskedAutoEncoder(self.layout).to(device)
+        training.fit(Trainer(network, self.layout, windows, device).phases())
+        return {NETWORK + name: values for name, values in network.state_dict().items()}
+
+    def with_score(
+        self, weights: Mapping[str, Tensor], windows: FrameWindows, device: torch.device
+    ) -> dict[str, Tensor]:
+        """Return the weights with what is usual at each place, where the score wants it."""
         made = self.build().to(device)
-        training.fit(Trainer(made.network, self.layout, windows, device).phases())
-        if rank() == 0:  # which writes the file
-            made.measure_usual(windows, [training_offsets(self.layout).index(offset) for offset in self.offsets])
+        own = {name.removeprefix(NETWORK): values for name, values in weights.items() if name.startswith(NETWORK)}
+        made.network.load_state_dict(own)
+        made.measure_usual(windows)
         return made.state_dict()

@@ -70,7 +70,7 @@ def read_trainings(scores: Path, calibrations: Sequence[Path] = ()) -> dict[str,
     """
     folder = scores.parents[1]
     paths = {name: folder / f"{name}.metrics.jsonl" for name in ("pretrained", "distilled")}
-    paths |= {folder.name: folder / "model.metrics.jsonl"}
+    paths |= {folder.name: folder / "trained.metrics.jsonl"}
     paths |= {path.parent.name: path.with_name("model.metrics.jsonl") for path in calibrations}
     found = {name: read_metrics(path) for name, path in paths.items()}
     return {name: records for name, records in found.items() if records}

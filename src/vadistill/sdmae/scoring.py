@@ -100,20 +100,14 @@ class SdmaeScores(nn.Module):
         return tokens, cells, abnormal.sigmoid().mean(0)
 
     @torch.no_grad()
-    def measure_usual(self, windows: FrameWindows, given: list[int]) -> None:
-        """Measure by the frames that are drawn from what is usual at each place, where the score needs it.
-
-        Args:
-            windows: Of normal clips.
-            given: Numbers of the three frames of its input among those of a window.
-        """
+    def measure_usual(self, windows: FrameWindows) -> None:
+        """Measure by the drawn frames of normal clips what is usual at each place, where the score needs it."""
         if self.settings.score != "places":
             return
         order = windows.drawn[np.linspace(0, len(windows.drawn) - 1, min(USUAL_FRAMES, len(windows.drawn))).astype(int)]
         parts = []
         for frames, *_ in loader(windows, order.tolist(), self.settings.batch, loader_workers()):
-            shown = frames.unflatten(1, (-1, 3))[:, given].flatten(1, 2)
-            parts.append(self.eval()._errors(shown.to(self.orders.device))[1][:, 0])
+            parts.append(self.eval()._errors(frames.to(self.orders.device))[1][:, 0])
         errors = torch.cat(parts)
         mean, variance = errors.mean(0), errors.var(0, correction=0)
         spread = ((variance + COMMON * variance.mean()) / (1 + COMMON)).sqrt().clamp(min=LEAST * float(mean.mean()))

@@ -21,7 +21,7 @@ from vadistill.settings.data import (
     SyntheticConfig,
     ValidationConfig,
 )
-from vadistill.settings.detectors import DETECTORS, MODEL, calibrated_maps
+from vadistill.settings.detectors import DETECTORS, MODEL, calibrated_maps, score_keys
 from vadistill.settings.evaluation import AblationConfig, AlarmsConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.sdmae import SdmaeConfig
 from vadistill.settings.sections import SECTIONS, canonical, section, told
@@ -76,6 +76,7 @@ __all__ = [
     "ValidationConfig",
     "calibrated_maps",
     "canonical",
+    "score_keys",
     "section",
     "teachers_of",
     "told",

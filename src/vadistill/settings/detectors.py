@@ -6,7 +6,7 @@ from vadistill.settings.sdmae import SdmaeConfig
 from vadistill.settings.student import StudentConfig
 from vadistill.settings.teachers import FlowCellsConfig
 
-MODEL = "model.pt"  # what the rule train_detector makes
+MODEL = "model.pt"  # what the rules train_detector and fit_score make
 
 
 class DetectorSettings(Protocol):
@@ -34,3 +34,8 @@ def calibrated_maps(detector: str) -> bool:
     Its settings say so by ``calibrated_maps = True``; maps of other detectors are judged by their own usual values.
     """
     return getattr(DETECTORS[detector], "calibrated_maps", False)
+
+
+def score_keys(detector: str) -> tuple[str, ...]:
+    """Return the settings of a detector that its score alone reads: another value of them trains nothing anew."""
+    return getattr(DETECTORS[detector], "score_keys", ())

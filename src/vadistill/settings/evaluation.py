@@ -41,7 +41,7 @@ class LocalisationConfig:
 
     tracks: str = path("", "folder of <clip>.txt with tracks of abnormal regions; empty: they follow from pixel masks")
     map_share: float = number(
-        0.6, "of the 99th percentile of training maps' maxima: the student's regions lie above it"
+        0.6, "of the 99th percentile of training maps' maxima (median, where maps have no zero): regions lie above it"
     )
     filter_cell: int = number(4, "side of the cells of the teachers' mean filter in pixels", 1)
     filter_cells: int = number(3, "rows and columns of cells that it averages; 1: none", 1)

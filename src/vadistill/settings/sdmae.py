@@ -11,6 +11,14 @@ class SdmaeConfig:
     """Frame-level detector: a masked auto-encoder with two decoders (arXiv 2306.12041), without teachers and boxes."""
 
     model: ClassVar[str] = "model.pt"
+    score_keys: ClassVar[tuple[str, ...]] = (
+        "score",
+        "error_weight",
+        "gap_weight",
+        "abnormal_weight",
+        "filter_tokens",
+        "masks",
+    )
 
     height: int = number(320, "input in pixels", 32)
     width: int = number(640, "input in pixels", 32)

@@ -7,10 +7,11 @@ param of its rule, so that a changed setting reruns exactly the stages that read
 from typing import Any
 
 from vadistill.errors import InputError
-from vadistill.settings import DETECTORS, SECTIONS, TEACHERS, canonical, section, teachers_of, told
+from vadistill.settings import DETECTORS, SECTIONS, TEACHERS, canonical, score_keys, section, teachers_of, told
 
-# What each stage reads; {of} is the name of the teacher, or frame-level detector, that it is run for. A version is
-# raised by an intended change of the stage's algorithm, which then reruns it.
+# What each stage reads; {of} is the name of the teacher, or frame-level detector, that it is run for, {of}.score its
+# ``score_keys`` and {of}.training all others. A version is raised by an intended change of the stage's algorithm, which
+# then reruns it.
 STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "generate_demo": (2, ("demo",)),
     "measure_depth": (1, ()),
@@ -33,11 +34,13 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
     "measure_usual": (1, ("surprise",)),
-    "train_detector": (2, ("frames", "held_out", "maps", "{of}")),
+    "train_detector": (2, ("frames", "held_out", "{of}.training")),
+    "fit_score": (1, ("maps", "{of}.score")),
     "pack_cells": (1, ("frames", "held_out", "motion", "maps")),
     "score_frames": (1, ()),
     "evaluate_student": (2, ("evaluation",)),
     "evaluate_regions": (3, ("localisation",)),
+    "evaluate_detector_regions": (4, ("localisation",)),
     "fit_alarms": (1, ("alarms",)),
     "evaluate": (3, ("evaluation",)),
     "evaluate_detector": (1, ("evaluation",)),
@@ -72,7 +75,9 @@ PRODUCTS: dict[str, tuple[str, ...]] = {
     "flow_by_row": ("generate_demo", "extract_frames", "compute_motion", "fit_flow_by_row"),
     "trivial": (*_DETECTED, "compute_motion", "fit_flow_by_row", "score_trivially"),
     "pretrained": ("generate_demo", "extract_frames", "pretrain_student"),
+    "trained": ("generate_demo", "extract_frames", "train_detector"),
 }
+OF_SCENES = ("flow_by_row", "trained")  # products for which it counts which scene a clip shows
 # The products of a teacher of cells, where they come from other stages.
 CELL_PRODUCTS: dict[str, tuple[str, ...]] = {
     "model": _CELLS_SCORED[:-1],
@@ -112,10 +117,17 @@ def stage_settings(config: dict[str, Any], dataset: str, stage: str, of: str = "
 
     ``of`` is the name of the teacher, or frame-level detector, that it is run for.
     """
-    version, names = STAGES[stage]
-    names = tuple(name.format(of=of) for name in names)
-    content = {name: told(dataset_section(config, dataset, name)) for name in names}
+    version, places = STAGES[stage]
+    content = dict(_read(config, dataset, *place.format(of=of).split(".")) for place in places)
     return canonical({"version": version, **content, **extra})
+
+
+def _read(config: dict[str, Any], dataset: str, name: str, part: str = "") -> tuple[str, dict[str, Any]]:
+    """Return the name of a section and its values: all, or those that only a detector's score or training reads."""
+    values = told(dataset_section(config, dataset, name))
+    if part:
+        values = {key: value for key, value in values.items() if (key in score_keys(name)) == (part == "score")}
+    return name, values
 
 
 def all_settings(config: dict[str, Any], dataset: str, student: bool, seeds: bool = True) -> str:
@@ -144,7 +156,7 @@ def shared_from(config: dict[str, Any], dataset: str, product: str, split: str =
         dataset: Data set that the result is for.
         product: Key of ``PRODUCTS``.
         split: Split of the result, where it has one.
-        teacher: Teacher of the result, where it has one.
+        teacher: Teacher, or frame-level detector, of the result, where it has one.
     """
     own = config["datasets"].get(dataset, {})
     if "variant_of" not in own:
@@ -159,7 +171,7 @@ def shared_from(config: dict[str, Any], dataset: str, product: str, split: str =
 
     def made_by(name: str) -> list[str]:
         # Which clips are held out, where an object is misplaced, and what is usual for a cell follows from the scenes.
-        scene = dataset_section(config, name, "objects").scene if made or cells or product == "flow_by_row" else ""
+        scene = dataset_section(config, name, "objects").scene if made or cells or product in OF_SCENES else ""
         return [scene, *(stage_settings(config, name, stage, teacher) for stage in stages)]
 
     mine = made_by(dataset)

@@ -47,7 +47,7 @@ def rules_of(detector: FrameLevelDetector) -> list[str]:
         return ["distill_student", *(["pretrain_student"] if "pretraining" in detector.settings else [])]
     if detector.name == "flow_cells":
         return ["train_cells", "pack_cells"]
-    return [f"train_detector/{detector.name}"]
+    return [f"{rule}/{detector.name}" for rule in ("train_detector", "fit_score")]
 
 
 def located(detectors: Iterable[str], paths: Sequence[Path]) -> dict[tuple[str, str], DetectorRegions]:

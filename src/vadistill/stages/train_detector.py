@@ -1,10 +1,10 @@
-"""Rule train_detector: training frames in, a frame-level detector that learns of frames alone out."""
+"""Rule train_detector: training frames in, a detector that learns of frames alone out, without its score."""
 
 import logging
 
 import torch
 
-from vadistill.frame_level.registry import untrained
+from vadistill.frame_level.registry import unscored, untrained
 from vadistill.io.provenance import data_fingerprint
 from vadistill.settings import canonical
 from vadistill.stages._run import add_paths, parser, run
@@ -33,7 +33,7 @@ def main(args) -> None:
     }
     used |= {"warnings": training.shortened} if training.shortened else {}
     weights = {key: value.cpu() for key, value in weights.items()}
-    training.finish({"kind": args.detector, "settings": canonical(used), "weights": weights})
+    training.finish({"kind": unscored(args.detector), "settings": canonical(used), "weights": weights})
 
 
 if __name__ == "__main__":
