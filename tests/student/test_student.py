@@ -17,6 +17,7 @@ from vadistill.student.network import (
     FrameHead,
     MapHead,
     Student,
+    attended,
     frame_scores,
     scale_frames,
     with_positions,
@@ -117,6 +118,32 @@ def test_rows_stay_rows():
     difference = (student(frames)[4] - student(changed)[4]).abs()[0, 0]
     assert difference[0, 3] > 0
     assert difference[2:].max() == 0 and difference[:, :2].max() == 0
+
+
+def test_attention_learned_in_bfloat16_is_that_of_float32_within_rounding(monkeypatch):
+    fused = []
+
+    def kernel(*given):
+        fused.append(given)
+        return exact(*given)
+
+    exact = functional.scaled_dot_product_attention
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", kernel)
+    given = [torch.randn(2, 3, tokens, 16, requires_grad=True) for tokens in (24, 6, 6)]
+    rounded = [part.detach().bfloat16().requires_grad_() for part in given]
+    made, expected = attended(*rounded), exact(*given)
+    assert not fused and made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), expected, atol=0.03, rtol=0.03)
+    towards = torch.randn_like(expected)
+    made.backward(towards.bfloat16())
+    expected.backward(towards)
+    for part, reference in zip(rounded, given, strict=True):
+        torch.testing.assert_close(part.grad.float(), reference.grad, atol=0.06, rtol=0.06)
+    with torch.no_grad():  # scores are those of the fused kernel
+        attended(*(part.detach() for part in rounded))
+    monkeypatch.setattr("vadistill.student.network.CACHED", 2 * 3 * 24 * 6 - 1)
+    attended(*rounded)
+    assert len(fused) == 2
 
 
 def test_block_equals_the_written_out_formula():

@@ -30,6 +30,8 @@ def shell_prefix():
     lines.append("export HDF5_USE_FILE_LOCKING=FALSE")
     # As many threads as the rule has been given, not one for each processor beside those of torch.
     lines.append("export OPENCV_FOR_THREADS_NUM=$OMP_NUM_THREADS")
+    # What a step of a training frees it wants again: glibc would give it back to the system, which clears it every time.
+    lines.append("export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296")
     if not workflow.deployment_settings.deployment_method:
         lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     if trusted := config.get("trusted_weights"):

@@ -22,6 +22,7 @@ STEMS = {"full": 1, "half": 2, "quarter": 4}  # stride of the first convolution
 FLOW_WIDTH = 16  # channels between the two convolutions of the flow
 AnomalyMaps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
 
+CACHED = 1 << 22  # weights of an attention that stay in a processor's cache where they are written out
 FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
 
 
@@ -117,6 +118,18 @@ class Encoder(nn.Module):
         return features, skips
 
 
+def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return softmax(Q K^T / sqrt(D)) V, (N, heads, L, D), of Q (N, heads, L, D), K and V (N, heads, M, D).
+
+    Where few tokens are learned from in bfloat16 on a processor it is written out: torch's fused kernel takes nearly
+    three times as long, forward and backward.
+    """
+    learned = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad
+    if learned and query.shape[:3].numel() * key.shape[2] <= CACHED:
+        return torch.softmax((query / math.sqrt(query.shape[3])) @ key.transpose(2, 3), 3) @ value
+    return functional.scaled_dot_product_attention(query, key, value)
+
+
 class Attention(nn.Module):
     """Multi-head attention with convolutional projections; keys and values lie on a grid of half the size."""
 
@@ -144,8 +157,8 @@ class Attention(nn.Module):
         """Return softmax(Q K^T / sqrt(D)) V of every head, concatenated and projected: (N, C, H, W) as given."""
         query = self._tokens(self.query(features))
         key, value = (self._tokens(half) for half in self.key_value(features).chunk(2, dim=1))
-        attended = functional.scaled_dot_product_attention(query, key, value)  # (N, heads, H * W, D)
-        grid = attended.transpose(1, 2).flatten(2).unflatten(1, features.shape[-2:])  # (N, H, W, heads * D)
+        seen = attended(query, key, value)  # (N, heads, H * W, D)
+        grid = seen.transpose(1, 2).flatten(2).unflatten(1, features.shape[-2:])  # (N, H, W, heads * D)
         return self.output(grid.permute(0, 3, 1, 2))
 
 
