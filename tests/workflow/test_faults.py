@@ -381,7 +381,7 @@ def test_damaged_frames_are_named_in_one_line_also_by_a_loaders_worker(finished,
         ("student/scores/test.h5", {"score_frames"}),
         (
             "teachers/multi_task/calibration.json",
-            {"calibrate_teacher", "build_maps", "distill_student", "score_frames", "fit_alarms"},
+            {"calibrate_teacher", "build_maps", "distill_student", "measure_usual", "score_frames", "fit_alarms"},
         ),
     ],
 )

@@ -11,7 +11,7 @@ from vadistill.settings import score_keys
 pytestmark = pytest.mark.workflow
 TARGET = "results/tiny/auc.json"
 EVALUATED = {"evaluate"}
-DISTILLED = {"distill_student", "score_frames", "fit_alarms", *EVALUATED}
+DISTILLED = {"distill_student", "measure_usual", "score_frames", "fit_alarms", *EVALUATED}
 MAPPED = {"build_maps", *DISTILLED}
 OF_SDMAE = {"fit_score", "score_frames", "fit_alarms", "evaluate_detector"}
 
@@ -42,7 +42,7 @@ def test_other_gpus_rerun_nothing(finished):
 
 
 def test_an_ablation_shares_what_lies_before_the_student(finished):
-    rules = {"build_maps", "pretrain_student", "distill_student", "score_frames", "evaluate_student"}
+    rules = {"build_maps", "pretrain_student", *DISTILLED - {"fit_alarms", *EVALUATED}, "evaluate_student"}
     assert finished.planned("results/tiny/ablation.csv") == {*rules, "compare_ablation"}
 
 
@@ -86,6 +86,7 @@ def test_another_score_of_a_detector_trains_nothing(finished, section, values, r
         ("distillation", {"feature_weight": 0.1}, DISTILLED),
         ("pretraining", {"epochs": 4}, {"pretrain_student", *DISTILLED}),
         ("student", {"depth": 2}, {"pretrain_student", *DISTILLED}),
+        ("surprise", {"weight": 0.2}, DISTILLED - {"distill_student"}),
         ("maps", {"resolutions": "[2, 8]"}, MAPPED),
         ("calibration", {"high_value": 0.7}, {"calibrate_teacher", *MAPPED}),
         ("calibration", {"low_value": 0.6, "high_value": 0.65}, {"calibrate_teacher", *MAPPED}),
