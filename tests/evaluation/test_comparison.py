@@ -46,10 +46,12 @@ def test_every_score_stands_beside_the_first_one(given):
 
 def test_table_and_page_say_the_same(given):
     rows = rows_of(given)
-    made = table(rows)
+    efforts = {"student": Effort(1234, 250_000_000, 61.0, 2.0), "flow_cells": Effort(9, None, None, None)}
+    made = table(rows, efforts, 240)
     assert tuple(made.name[:3]) == NAMES and made.ahead_micro_auc.isna().tolist() == [True] + [False] * 6
     assert made.micro_auc[1] - made.micro_auc[0] == pytest.approx(made.ahead_micro_auc[1])
-    efforts = {"student": Effort(1234, 250_000_000, 61.0, 2.0), "flow_cells": Effort(9, None, None, None)}
+    taken = made[["parameters", "products", "training", "frames_per_second"]]
+    assert taken.iloc[0].tolist() == [1234, 250_000_000, 61, 120] and taken.iloc[1:, 1:].isna().all(None)
     auc, effort = (section.tables[0] for section in page("demo", rows, efforts, 240, 0.0, ()).sections)
     assert auc.rows[1][1] == f"{100 * made.micro_auc[1]:.1f}" and auc.rows[0][3] == "\N{EN DASH}"
     assert auc.rows[0][-2:] == ["25.0", "\N{EN DASH}"] and made.rbdc[0] == 0.25 and made.rbdc[1:].isna().all()

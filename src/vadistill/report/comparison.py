@@ -36,6 +36,10 @@ class Effort:
     training: float | None
     scoring: float | None
 
+    def rate(self, frames: int) -> float | None:
+        """Return the frames a second that were scored, of so many test frames; None where unknown."""
+        return frames / self.scoring if self.scoring else None
+
 
 def page(
     dataset: str,
@@ -81,8 +85,14 @@ def training_pictures(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> S
     return Section("training", "Training", "One panel a quantity, one point an epoch.", figures=figures)
 
 
-def table(rows: Sequence[Compared]) -> pd.DataFrame:
-    """Return a row a score: fractions, intervals as two columns each."""
+def table(rows: Sequence[Compared], efforts: Mapping[str, Effort], frames: int) -> pd.DataFrame:
+    """Return a row a score: fractions, intervals as two columns each; of detectors also what they take.
+
+    Args:
+        rows: The scores.
+        efforts: Of the detectors, by name.
+        frames: Number of test frames.
+    """
     made = []
     for row in rows:
         line: dict[str, object] = {"group": row.group, "name": row.name}
@@ -91,8 +101,11 @@ def table(rows: Sequence[Compared]) -> pd.DataFrame:
                 value = getattr(part, f"{kind}_auc") if part else None
                 low, high = (getattr(part, f"{kind}_interval") if part else None) or (None, None)
                 line |= {f"{prefix}{kind}_auc": value, f"{prefix}{kind}_low": low, f"{prefix}{kind}_high": high}
-        made.append(line | {name: getattr(row.regions, name, None) for name in PLACES})
-    return pd.DataFrame(made)
+        line |= {name: getattr(row.regions, name, None) for name in PLACES}
+        effort = efforts.get(row.name) if row.group == "detector" else None
+        line |= {key: getattr(effort, key, None) for key in ("parameters", "products", "training")}
+        made.append(line | {"frames_per_second": effort and effort.rate(frames)})
+    return pd.DataFrame(made).convert_dtypes()
 
 
 def _auc_table(rows: Sequence[Compared]) -> Table:
@@ -125,14 +138,14 @@ def _effort_table(efforts: dict[str, Effort], frames: int) -> Table:
     columns = ("detector", "numbers learned", "GMAC a frame", "training in s", "test frames scored in s", "frames/s")
     lines = []
     for name, effort in efforts.items():
-        rate = DASH if not effort.scoring else f"{frames / effort.scoring:.0f}"
+        rate = effort.rate(frames)
         lines.append(
             (
                 title_of(name),
                 f"{effort.parameters:,}",
                 DASH if effort.products is None else f"{effort.products / 1e9:.2f}",
                 *(DASH if value is None else f"{value:.0f}" for value in (effort.training, effort.scoring)),
-                rate,
+                DASH if rate is None else f"{rate:.0f}",
             )
         )
     caption = (

@@ -44,7 +44,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "fit_alarms": (1, ("alarms",)),
     "evaluate": (3, ("evaluation",)),
     "evaluate_detector": (1, ("evaluation",)),
-    "compare_detectors": (1, ("evaluation",)),
+    "compare_detectors": (2, ("evaluation",)),
     "write_report": (1, ("evaluation",)),
     "draw_pictures": (1, ("evaluation",)),
     "draw_overlay": (1, ("evaluation",)),

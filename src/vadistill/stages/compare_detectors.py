@@ -77,15 +77,16 @@ def main(args) -> None:
     others = {("teacher", name): scores for name, scores in teachers.items()}
     others["teacher", "mean"] = mean_scores(teachers.values())
     others |= {("trivial", name): scores for name, scores in frame_scores.read_shards(args.trivial).items()}
+    frames = sum(first.frames.values())
     rows = compared(detectors, others, labels, sigma, located(efforts, args.localisations))
     with whole_file(args.table) as temporary:
-        table(rows).to_csv(temporary, index=False, float_format="%.5f")
+        table(rows, efforts, frames).to_csv(temporary, index=False, float_format="%.5f")
     ranks = {name: mean_ranks([scores]) for name, scores in detectors.items()}
     curves = {name: {clip: smooth(part, sigma) for clip, part in by_clip.items()} for name, by_clip in ranks.items()}
     trainings = {f"{name}, {part}": records for name, path in zip(efforts, args.scores, strict=True)
                  for part, records in read_trainings(path).items()}  # fmt: skip
     pictures = [curve_pictures(curves, labels), training_pictures(trainings)]
-    write_page(args.output, page(args.dataset, rows, efforts, sum(first.frames.values()), sigma, pictures))
+    write_page(args.output, page(args.dataset, rows, efforts, frames, sigma, pictures))
 
 
 if __name__ == "__main__":
