@@ -10,11 +10,12 @@ import training_together
 from torch.nn import functional
 
 from vadistill.errors import InputError
+from vadistill.frame_level.registry import unscored
 from vadistill.training import parallel
 from vadistill.training.checkpoint import load_model
 
 KINDS = {
-    **{"pretrained": "autoencoder", "distilled": "student", "model": "sdmae"},
+    **{"pretrained": "autoencoder", "distilled": "student", "model": unscored("sdmae")},
     **{name: teacher for name, (teacher, _) in training_together.TEACHERS.items()},
 }
 
