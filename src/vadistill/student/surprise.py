@@ -96,7 +96,7 @@ class Surprise(nn.Module):
         distances, learned = (torch.cat(parts).flatten(1) for parts in zip(*found, strict=True))
         calm = distances.median()
         far, high = (cells.amax(1).quantile(RARE) for cells in (distances, learned))
-        self.scale.copy_(torch.stack([calm, far - calm, high]).clamp(min=LEAST))
+        self.scale.copy_(torch.stack([calm, (far - calm).clamp(min=LEAST), high.clamp(min=LEAST)]))
 
 
 def _spread(numbers: np.ndarray, most: int) -> list[int]:
