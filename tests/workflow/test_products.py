@@ -18,6 +18,7 @@ PLACES = {
     "flow_by_row": "trivial/flow_by_row.json",
     "trivial": "trivial/train/{shard}.h5",
     "pretrained": "student/pretrained.pt",
+    "trained": "sdmae/trained.pt",
 }
 STAGES = {"generate_train_clip": "generate_demo"}
 
