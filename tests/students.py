@@ -88,7 +88,8 @@ def surprised_plainly(student, frames, usual, weight):
                 rows = slice(i * height // g, -(-(i + 1) * height // g))
                 cell = far[rows, j * width // g : -(-(j + 1) * width // g)].max()
                 surprise = np.tanh(max(0.0, (cell - calm) / rare))
-                finest[i, j] = (np.tanh(float(maps[g][0, 0, i, j]) / highest) + weight * surprise) / (1 + weight)
+                learned = np.tanh(float(maps[g][0, 0, i, j]) / highest)
+                finest[i, j] = highest / np.tanh(1) * (learned + weight * surprise) / (1 + weight)
         for side in maps:
             cells = [
                 [

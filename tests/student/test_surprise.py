@@ -124,3 +124,11 @@ def test_the_grid_is_that_of_the_features():
         frames = torch.zeros(1, 9, *settings.size)
         features, _ = Student(settings, (1,)).eval().backbone(frames)
         assert features.shape[2:] == feature_grid(settings)
+
+
+def test_maps_stay_on_the_scale_of_what_was_learned():
+    made = Surprise((4, 4), 2, (1, 4), 0.5)
+    made.scale.copy_(torch.tensor([-0.2, 1.5, 0.6]))
+    made.distances = lambda features: torch.full((1, 1, 4, 4), 1.3)  # D2
+    maps = made(torch.zeros(1, 2, 4, 4), {1: torch.zeros(1, 1, 1, 1), 4: torch.full((1, 1, 4, 4), 0.6)})  # M
+    assert maps[1].item() == pytest.approx(0.6) and torch.allclose(maps[4], torch.tensor(0.6))

@@ -43,7 +43,8 @@ def shell_prefix():
 shell.prefix(shell_prefix())
 
 
-# Seconds between two looks at a job's memory for its benchmark. Half a second, Snakemake's own, takes a tenth of a core on two.
+# Seconds between two of the first looks at a job's memory for its benchmark, of which each reads all of its page tables. With
+# half a second, Snakemake's own, runs of many short jobs spend a tenth of a core on them.
 snakemake.benchmark.BENCHMARK_INTERVAL_SHORT = 2
 
 

@@ -107,7 +107,7 @@ def adapt(
     if source.detector().settings.get("surprise", {}).get("weight"):
         raise InputError(
             f"{packed}: knows what is usual at each place of its own camera, which tells nothing of another; expected "
-            "a student that was trained with surprise.weight 0 (or the starter)"
+            "one with surprise.weight 0, which needs no new training, or the starter"
         )
     check_rate(model, scoring.match_rate)
     found = watched(videos, model, scoring, folder.absolute().parent)

@@ -3,7 +3,6 @@
 A score is made of the first decoder's errors, the gap between the decoders, and what the classifier says.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -104,9 +103,9 @@ class SdmaeScores(nn.Module):
         """Measure by the drawn frames of normal clips what is usual at each place, where the score needs it."""
         if self.settings.score != "places":
             return
-        order = windows.drawn[np.linspace(0, len(windows.drawn) - 1, min(USUAL_FRAMES, len(windows.drawn))).astype(int)]
+        order = windows.drawn_order(USUAL_FRAMES)
         parts = []
-        for frames, *_ in loader(windows, order.tolist(), self.settings.batch, loader_workers()):
+        for frames, *_ in loader(windows, order, self.settings.batch, loader_workers()):
             parts.append(self.eval()._errors(frames.to(self.orders.device))[1][:, 0])
         errors = torch.cat(parts)
         mean, variance = errors.mean(0), errors.var(0, correction=0)

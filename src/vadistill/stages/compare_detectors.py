@@ -44,7 +44,8 @@ def effort(model: Path, benchmarks: Path) -> tuple[str, Effort]:
 def rules_of(detector: FrameLevelDetector) -> list[str]:
     """Return where the times of the rules lie that train a detector alone."""
     if detector.name == "student":
-        return ["distill_student", *(["pretrain_student"] if "pretraining" in detector.settings else [])]
+        parts = {"pretrain_student": "pretraining", "measure_usual": "surprise"}
+        return ["distill_student", *(rule for rule, part in parts.items() if part in detector.settings)]
     if detector.name == "flow_cells":
         return ["train_cells", "pack_cells"]
     return [f"{rule}/{detector.name}" for rule in ("train_detector", "fit_score")]

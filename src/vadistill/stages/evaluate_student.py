@@ -23,8 +23,10 @@ Maxima = dict[int, FrameScores]  # of the maps, by resolution
 
 
 def entries(scores: FrameScores, maxima: Maxima, fitted: FrameScores | None) -> Iterator[Entry]:
-    """Yield the frame score, that of each map alone, and other fusions of the maps' maxima."""
+    """Yield the frame score, that of each map alone, and other fusions of the maps' maxima, where there are maxima."""
     yield Entry("student", "student", "map", scores)
+    if not maxima:
+        return
     for side, part in maxima.items():
         yield Entry("student", "student", f"{side}x{side}", part)
     yield Entry("student", "student", "ranks", mean_ranks(maxima.values()))
@@ -48,16 +50,20 @@ def fitted_without_itself(maxima: Maxima, truth: dict[str, np.ndarray]) -> Frame
 def main(args) -> None:
     """Write the table of one split."""
     settings = section("evaluation", args.settings["evaluation"])
-    resolutions = section("maps", json_attribute(args.student, "model_settings")["maps"]).resolutions
+    used = json_attribute(args.student, "model_settings")
+    # With surprise all maps are the finest one's maxima: there is nothing to fuse.
+    resolutions = () if "surprise" in used else section("maps", used["maps"]).resolutions
     store, truth = MapStore([args.student]), labels_of_boxes(args.boxes)
     maxima = map_maxima(store, resolutions)
     labels: dict[str, np.ndarray] | None
     if args.split == "validation":
         labels, kinds = truth, {clip: kind_of(clip) for clip in truth}
-        fitted = fitted_without_itself(maxima, truth)
+        fitted = fitted_without_itself(maxima, truth) if maxima else None
     else:
         labels, kinds = labels_of_clips(args.settings["layout"], args.settings["path"], store.frames), {}
-        fitted = fitted_sum(maxima, map_maxima(MapStore(args.validation), resolutions), truth) if truth else None
+        fitted = (
+            fitted_sum(maxima, map_maxima(MapStore(args.validation), resolutions), truth) if truth and maxima else None
+        )
     if labels is None:
         raise InputError(f"{args.settings['path']} has no labels for its test clips; expected them for a table of AUC")
     scores = {clip: store.score(clip) for clip in store.clips()}

@@ -22,7 +22,7 @@ STEMS = {"full": 1, "half": 2, "quarter": 4}  # stride of the first convolution
 FLOW_WIDTH = 16  # channels between the two convolutions of the flow
 AnomalyMaps = dict[int, Tensor]  # anomaly maps by resolution, the side g of the grid: (N, 1, g, g)
 
-CACHED = 1 << 22  # weights of an attention that stay in a processor's cache where they are written out
+CACHED = 1 << 18  # weights of a window's attention: those of a batch then stay in a processor's cache, written out
 FIRST_VALUE = 0.05  # of an untrained map cell: near the targets, which are mostly 0, and on the live side of a ReLU
 
 
@@ -125,7 +125,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     three times as long, forward and backward.
     """
     learned = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad
-    if learned and query.shape[:3].numel() * key.shape[2] <= CACHED:
+    if learned and query.shape[1:3].numel() * key.shape[2] <= CACHED:
         return torch.softmax((query / math.sqrt(query.shape[3])) @ key.transpose(2, 3), 3) @ value
     return functional.scaled_dot_product_attention(query, key, value)
 

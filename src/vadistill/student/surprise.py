@@ -4,9 +4,9 @@ A student knows what its teachers say of the anomalies that it was shown. Its fe
 them as nothing is in normal clips at that place is unusual, whatever the maps make of it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,7 +22,8 @@ BATCH = 16  # frames
 USUAL_FRAMES = 4000  # at most, by which it is measured what is usual
 SCALE_FRAMES = 2000  # at most, by which it is measured how far normal frames are from that
 RARE = 0.99  # quantile of normal frames
-LEAST = 1e-6
+LEAST_SPREAD = 1e-6
+LEAST_PEAK = 0.05  # of the maps of normal frames, on the teachers' scale: lower ones say nothing
 
 
 class Surprise(nn.Module):
@@ -31,8 +32,9 @@ class Surprise(nn.Module):
     The distance of features f is sqrt(mean over the channels of ((f - mean) / spread)^2), with mean and spread at their
     place in normal frames, less the mean distance around it, since what changes far and wide, as light does, is no
     anomaly. Of a map's cell it is the greatest one, d. With the finest map m that the student learned, the finest map
-    is (tanh(m / M) + w tanh(max(0, (d - D1) / (D2 - D1)))) / (1 + w), and the others are its maxima: M and D2 are the
-    highest cells of m and d in all but one of a hundred normal frames, D1 is the median of d.
+    is M / tanh(1) (tanh(m / M) + w tanh(max(0, (d - D1) / (D2 - D1)))) / (1 + w), and the others are its maxima. M and
+    D2 are the highest cells of m and d in all but one of a hundred normal frames, D1 is the median of d; where m is M
+    and d is D2 it is M, so that maps stay on the teachers' scale.
 
     Args:
         grid: Height and width of the features.
@@ -67,7 +69,7 @@ class Surprise(nn.Module):
         calm, rare, highest = self.scale
         surprise = ((self.distances(features) - calm) / rare).clamp(min=0).tanh()
         learned = (maps[self.finest].float() / highest).tanh()
-        finest = (learned + self.weight * surprise) / (1 + self.weight)
+        finest = (learned + self.weight * surprise) * (highest / math.tanh(1) / (1 + self.weight))
         return {side: self.coarser[str(side)](finest) if str(side) in self.coarser else finest for side in maps}
 
     @torch.no_grad()
@@ -80,15 +82,15 @@ class Surprise(nn.Module):
             device: Where the student and this are.
         """
         count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        for features in _features(student, windows, _spread(windows.drawn, USUAL_FRAMES), device):
+        for features in _features(student, windows, windows.drawn_order(USUAL_FRAMES), device):
             wide = features.double()
             count, total, squares = count + len(wide), total + wide.sum(0), squares + wide.square().sum(0)
         mean = total / count
         variance = (squares / count - mean.square()).clamp(min=0)
         variance = (variance + COMMON * variance.mean((1, 2), keepdim=True)) / (1 + COMMON)
         self.mean.copy_(mean)
-        self.inverse_spread.copy_(variance.clamp(min=LEAST**2).rsqrt())
-        order = windows.held_out_order(SCALE_FRAMES) or _spread(windows.drawn, SCALE_FRAMES)
+        self.inverse_spread.copy_(variance.clamp(min=LEAST_SPREAD**2).rsqrt())
+        order = windows.held_out_order(SCALE_FRAMES) or windows.drawn_order(SCALE_FRAMES)
         found = [
             (self.distances(features), student.maps_of(features)[self.finest].float())
             for features in _features(student, windows, order, device)
@@ -96,12 +98,7 @@ class Surprise(nn.Module):
         distances, learned = (torch.cat(parts).flatten(1) for parts in zip(*found, strict=True))
         calm = distances.median()
         far, high = (cells.amax(1).quantile(RARE) for cells in (distances, learned))
-        self.scale.copy_(torch.stack([calm, (far - calm).clamp(min=LEAST), high.clamp(min=LEAST)]))
-
-
-def _spread(numbers: np.ndarray, most: int) -> list[int]:
-    """Return at most so many of the numbers, evenly spread."""
-    return numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)].tolist()
+        self.scale.copy_(torch.stack([calm, (far - calm).clamp(min=LEAST_SPREAD), high.clamp(min=LEAST_PEAK)]))
 
 
 def _features(student: Student, windows: FrameWindows, order: list[int], device: torch.device) -> Iterator[Tensor]:

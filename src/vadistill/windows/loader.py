@@ -141,8 +141,11 @@ class FrameWindows(Dataset):
 
     def held_out_order(self, most: int) -> list[int]:
         """Return frames that are not drawn from, at most so many, evenly spread; none where nothing is held out."""
-        others = np.setdiff1d(np.arange(len(self)), self.drawn)
-        return others[np.linspace(0, len(others) - 1, min(most, len(others))).astype(int)].tolist()
+        return _spread(np.setdiff1d(np.arange(len(self)), self.drawn), most)
+
+    def drawn_order(self, most: int) -> list[int]:
+        """Return frames that are drawn from, at most so many, evenly spread."""
+        return _spread(self.drawn, most)
 
     def clips_of(self, indices: Sequence[int]) -> str:
         """Return the names of the clips that some items are of."""
@@ -173,6 +176,11 @@ class FrameWindows(Dataset):
         runs = np.split(self.drawn, 1 + np.flatnonzero((np.diff(belongs) != 0).any(0)))
         chosen = runs[epoch % min(stride, len(runs)) :: stride]
         return np.concatenate([chosen[i] for i in torch.randperm(len(chosen), generator=generator)]).tolist()
+
+
+def _spread(numbers: np.ndarray, most: int) -> list[int]:
+    """Return at most so many of the numbers, evenly spread."""
+    return numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)].tolist()
 
 
 def batch_name(windows: FrameWindows, order: Sequence[int], batch: int, epoch: int, step: int) -> str:
