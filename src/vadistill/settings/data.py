@@ -74,6 +74,7 @@ class DetectionConfig:
     iou: float = number(0.6, "non-maximum suppression: boxes of one class that overlap more are merged", 0, 1)
     max_objects: int = number(300, "boxes kept a frame", 1)
     batch: int = number(8, "frames a batch", 1)
+    frame_stride: int = later(1, "look at every n-th frame and the last; boxes between are interpolated", minimum=1)
 
 
 @dataclass(frozen=True)

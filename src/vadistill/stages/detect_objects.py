@@ -5,11 +5,13 @@ import os
 import time
 from collections.abc import Generator, Iterable
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import torch
 
+from vadistill.detection.interpolate import interpolate, looked_at
 from vadistill.detection.yolo import Boxes, Detector
 from vadistill.io import detections
 from vadistill.io.frames import FrameStore
@@ -53,7 +55,7 @@ def detected(frames: Iterable[np.ndarray], size: tuple[int, int], detector: Dete
 
 
 def main(args) -> None:
-    """Detect objects in every frame of the given clips."""
+    """Detect objects in the frames of the given clips."""
     settings = section("detection", args.settings["detection"])
     trusted = os.environ.get(TRUSTED_WEIGHTS, "").split(",")
     detector = Detector(args.weights, settings, pick_device(), trusted)
@@ -67,8 +69,12 @@ def main(args) -> None:
         write_attributes(file, settings=canonical({**args.settings, "frames": stored}))
         for path in args.frames:
             store, started = FrameStore(path), time.monotonic()
-            found = detected(store, (store.height, store.width), detector)
+            seen = looked_at(len(store), settings.frame_stride)
+            frames = (store[int(t)] for t in seen) if settings.frame_stride > 1 else store
+            found = detected(frames, (store.height, store.width), detector)
             table = joined(store, found, len(detector.classes))
+            if settings.frame_stride > 1:
+                table = interpolate(replace(table, frame=seen[table.frame], frames=len(store)), settings.frame_stride)
             detections.write_clip(file, table)
             rate = len(found) / (time.monotonic() - started)
             log.info("clip %s: %d boxes in %d frames, %.1f frames/s", store.clip, len(table), len(found), rate)
