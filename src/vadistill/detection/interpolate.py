@@ -1,6 +1,7 @@
 """Boxes of the frames between two at which the detector looked."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def interpolate(found: Detections, stride: int) -> Detections:
     """Keep the boxes of looked-at frames and make those between: linked ones linearly, others for half the gap."""
     seen = looked_at(found.frames, stride)
     parts = [{k: np.asarray(getattr(found, k))[np.isin(found.frame, seen)] for k in KINDS}]
-    for a, b in zip(seen[:-1], seen[1:], strict=True):
+    for a, b in pairwise(seen):
         first, second = np.flatnonzero(found.frame == a), np.flatnonzero(found.frame == b)
         shared = iou(found.box[first], found.box[second])
         i, j = linear_sum_assignment(np.where(shared >= LINKED, shared, 0), maximize=True)
