@@ -70,7 +70,7 @@ def main(args) -> None:
         for path in args.frames:
             store, started = FrameStore(path), time.monotonic()
             seen = looked_at(len(store), settings.frame_stride)
-            frames = (frame for t, frame in enumerate(store) if t in seen) if settings.frame_stride > 1 else store
+            frames = (store.read(int(t)) for t in seen)
             found = detected(frames, (store.height, store.width), detector)
             table = joined(store, found, len(detector.classes))
             if settings.frame_stride > 1:
