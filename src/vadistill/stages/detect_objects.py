@@ -54,6 +54,16 @@ def detected(frames: Iterable[np.ndarray], size: tuple[int, int], detector: Dete
         return [boxes for batch in batches for boxes in detector.boxes(batch, letterbox, *size)]
 
 
+def clip_detections(store: FrameStore, detector: Detector) -> detections.Detections:
+    """Return the boxes of a clip; those of frames at which the detector does not look are interpolated."""
+    stride, size, classes = detector.settings.frame_stride, (store.height, store.width), len(detector.classes)
+    if stride == 1:
+        return joined(store, detected(store, size, detector), classes)
+    seen = looked_at(len(store), stride)
+    found = joined(store, detected(map(store.read, seen.tolist()), size, detector), classes)
+    return interpolate(replace(found, frame=seen[found.frame], frames=len(store)), stride)
+
+
 def main(args) -> None:
     """Detect objects in the frames of the given clips."""
     settings = section("detection", args.settings["detection"])
@@ -69,15 +79,10 @@ def main(args) -> None:
         write_attributes(file, settings=canonical({**args.settings, "frames": stored}))
         for path in args.frames:
             store, started = FrameStore(path), time.monotonic()
-            seen = looked_at(len(store), settings.frame_stride)
-            frames = (store.read(int(t)) for t in seen)
-            found = detected(frames, (store.height, store.width), detector)
-            table = joined(store, found, len(detector.classes))
-            if settings.frame_stride > 1:
-                table = interpolate(replace(table, frame=seen[table.frame], frames=len(store)), settings.frame_stride)
+            table = clip_detections(store, detector)
             detections.write_clip(file, table)
-            rate = len(found) / (time.monotonic() - started)
-            log.info("clip %s: %d boxes in %d frames, %.1f frames/s", store.clip, len(table), len(found), rate)
+            rate = len(store) / (time.monotonic() - started)
+            log.info("clip %s: %d boxes in %d frames, %.1f frames/s", store.clip, len(table), len(store), rate)
             if not len(table):
                 log.warning("clip %s: no box of confidence %g in any frame", store.clip, settings.confidence)
 
