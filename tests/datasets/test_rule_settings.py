@@ -121,6 +121,12 @@ def test_weights_are_known_by_content_unless_they_are_official(own, tmp_path):
     assert RAW["detector_weights"](dataset(own, detection={"weights": "/far/x.pt"}), {}) == "/far/x.pt"
 
 
+def test_a_detector_that_looks_at_every_frame_runs_as_before():
+    known = {"batch": 8, "confidence": 0.05, "image_size": 640, "iou": 0.6, "max_objects": 300, "weights": "yolov8n.pt"}
+    assert said(demo(), "detect_objects")["detection"] == known
+    assert said(demo(detection={"frame_stride": 2}), "detect_objects")["detection"] == {**known, "frame_stride": 2}
+
+
 def test_what_a_teacher_reads_from_elsewhere_is_among_its_settings(own, tmp_path):
     wildcards = {"teacher": "background_agnostic"}
     assert "resources" not in said(dataset(own), "train_teacher", **wildcards)
