@@ -21,7 +21,7 @@ def normal_frames(count=60, seed=0, place=7):
     return [np.clip(scene + rng.normal(0, 6, scene.shape), 0, 255).astype(np.uint8) for _ in range(count)]
 
 
-def write_results(results, training_clips=None, surprise=0.0):
+def write_results(results, training_clips=None, surprise=None):
     """What the workflow leaves of a small student, without labels; it may know how its training clips were filmed."""
     (results / "student").mkdir(parents=True)
     write_student(results / "student/student.pt", surprise=surprise)

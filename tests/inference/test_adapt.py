@@ -182,9 +182,10 @@ def test_a_step_beyond_a_video_is_refused(packed, videos, tmp_path):
 
 
 def test_what_is_usual_on_another_camera_is_refused(tmp_path, videos):
-    pack(write_results(tmp_path / "street", surprise=1.0), tmp_path / "packed")
+    pack(write_results(tmp_path / "street", surprise={"weight": 1.0}), tmp_path / "packed")
     with pytest.raises(
-        InputError, match=r"packed: knows what is usual at each place of its own camera.*surprise\.weight 0"
+        InputError,
+        match=r"packed: knows what is usual on its own camera.*surprise\.weight and surprise\.motion_weight 0",
     ):
         adapt(tmp_path / "packed", videos, tmp_path / "mine")
 

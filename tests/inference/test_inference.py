@@ -5,7 +5,7 @@ import numpy as np
 import openvino
 import pytest
 import torch
-from students import SMALL, said_plainly, surprised_plainly, usual_places, windows_of, write_student
+from students import SMALL, said_plainly, surprised_plainly, usual_of, windows_of, write_student
 from torch.nn import functional
 
 from vadistill.errors import InputError
@@ -14,7 +14,7 @@ from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.onnx_graph import to_onnx
 from vadistill.maps.grid_pool import GridPool
 from vadistill.processors import cores
-from vadistill.settings import StudentConfig, section
+from vadistill.settings import StudentConfig, SurpriseConfig, section
 from vadistill.student.graph import ScoringNetwork, streamlined
 from vadistill.student.network import Student
 
@@ -177,8 +177,9 @@ def test_threads_are_those_that_were_asked_for(model, graph, monkeypatch):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"surprise": 1.0, "stem": "half"},
-        {"surprise": 0.5, "flow": "fast", "resolutions": (2, 8)},
+        {"surprise": {"weight": 1.0}, "stem": "half"},
+        {"surprise": {"weight": 0.5, "motion_weight": 0.7}, "flow": "fast", "resolutions": (2, 8)},
+        {"surprise": {"weight": 0.0}, "flow": "fast", "stem": "half"},
         {"stem": "half", "positions": True},
         {"stem": "quarter", "downsamplings": 1, "flow": "fast"},
         {"last_activation": "relu", "frames": 5, "resolutions": (2, 8)},
@@ -192,9 +193,10 @@ def test_layouts_of_the_network(tmp_path, changes):
     planes = 4 if "flow" in changes else 0
     shape = (changes.get("height", 50), changes.get("width", 70), 3 * changes.get("frames", 3) + planes)
     frames = windows_of(3, *shape)
-    if weight := changes.get("surprise"):
+    if surprise := changes.get("surprise"):
         settings = section("student", {name: changes[name] for name in ("stem", "flow") if name in changes} | SMALL)
-        expected, grids = surprised_plainly(student, frames, usual_places(settings), weight)
+        weights = SurpriseConfig(**surprise).weights(settings)
+        expected, grids = surprised_plainly(student, frames, usual_of(settings, weights), weights)
     else:
         expected, grids = said_plainly(student, frames)
     for name, source in (("torch-fp32", path), ("onnx-fp32", exported), ("openvino-fp32", exported)):

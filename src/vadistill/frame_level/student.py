@@ -10,11 +10,18 @@ from torch import Tensor
 from vadistill.frame_level.base import NetworkDetector
 from vadistill.settings import section
 from vadistill.student.graph import ScoringNetwork, streamlined
-from vadistill.student.network import Student, feature_grid
+from vadistill.student.network import Student
 from vadistill.student.surprise import Surprise
 from vadistill.training.device import in_layout
 
 SURPRISE = "surprise."  # before the names of its weights in a file
+
+
+def surprise_weights(settings: Mapping[str, Any]) -> dict[str, float]:
+    """Return the weights of surprise's parts in a student of these settings; empty: its maps alone."""
+    if "surprise" not in settings:
+        return {}
+    return section("surprise", settings["surprise"]).weights(section("student", settings["student"]))
 
 
 class StudentDetector(NetworkDetector):
@@ -27,15 +34,14 @@ class StudentDetector(NetworkDetector):
         self.layout = section("student", settings["student"])
         self.size, self.offsets, self.flow = self.layout.size, self.layout.offsets, self.layout.flow
         self.resolutions = tuple(section("maps", settings["maps"]).resolutions)
-        self.surprise = settings.get("surprise", {"weight": 0.0})["weight"]
+        self.surprise = surprise_weights(settings)
 
     def build(self) -> ScoringNetwork:
         """Return a student with its pre-processing before it, and surprise and the frame score behind it."""
         student = Student(self.layout, self.resolutions)
         if not self.surprise:
             return ScoringNetwork(student)
-        grid, width = feature_grid(self.layout), student.backbone.width
-        return ScoringNetwork(student, Surprise(grid, width, self.resolutions, self.surprise))
+        return ScoringNetwork(student, Surprise(self.layout, student.backbone.width, self.resolutions, self.surprise))
 
     def load(self, weights: Mapping[str, Tensor]) -> ScoringNetwork:
         """Return the network with the weights of a student and, where they have it, of its surprise."""
@@ -50,7 +56,7 @@ class StudentDetector(NetworkDetector):
     def with_usual(
         self, weights: Mapping[str, Tensor], paths: Sequence[Path], held_out: Mapping[str, float], device: torch.device
     ) -> dict[str, Tensor]:
-        """Return the weights of a student with what is usual at each place of its camera (``Surprise.measure``).
+        """Return the weights of a student with what is usual on its camera (``Surprise.measure``).
 
         Args:
             weights: Of a student without it.

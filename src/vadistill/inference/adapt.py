@@ -104,10 +104,10 @@ def adapt(
     )
     if model.detector != STUDENT:
         raise InputError(f"{packed}: holds the detector '{model.detector}'; expected a student: no other one adapts")
-    if source.detector().settings.get("surprise", {}).get("weight"):
+    if "surprise" in source.detector().settings:
         raise InputError(
-            f"{packed}: knows what is usual at each place of its own camera, which tells nothing of another; expected "
-            "one with surprise.weight 0, which needs no new training, or the starter"
+            f"{packed}: knows what is usual on its own camera, which tells nothing of another; expected one with "
+            "surprise.weight and surprise.motion_weight 0, which needs no new training, or the starter"
         )
     check_rate(model, scoring.match_rate)
     found = watched(videos, model, scoring, folder.absolute().parent)

@@ -33,7 +33,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "draw_teachers": (1, ("evaluation",)),
     "pretrain_student": (2, ("student", "pretraining")),
     "distill_student": (3, ("held_out", "student", "distillation", "maps")),
-    "measure_usual": (1, ("surprise",)),
+    "measure_usual": (2, ("surprise",)),
     "train_detector": (2, ("frames", "held_out", "{of}.training")),
     "fit_score": (1, ("maps", "{of}.score")),
     "pack_cells": (1, ("frames", "held_out", "motion", "maps")),

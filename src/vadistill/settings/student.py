@@ -104,8 +104,14 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class SurpriseConfig:
-    """What is unusual at its place in the student's own features, beside what it learned of its teachers."""
+    """What is unusual on one camera in the student's own features and flow, beside what it learned of its teachers."""
 
-    weight: float = number(
-        0.5, "of what is unusual at its place, beside the maps that it learned, of one camera; 0: these alone"
+    weight: float = number(0.5, "of features that are unusual at their place, beside the maps that it learned; 0: none")
+    motion_weight: float = number(
+        1.0, "of motion that is unusual in its row, likewise, where the student gets flow (student.flow); 0: none"
     )
+
+    def weights(self, network: StudentConfig) -> dict[str, float]:
+        """Return the weights of what there is of ``features`` and ``motion``; empty: the maps alone."""
+        asked = {"features": self.weight, "motion": self.motion_weight if network.flow != "none" else 0.0}
+        return {part: weight for part, weight in asked.items() if weight}

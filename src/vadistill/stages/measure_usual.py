@@ -1,4 +1,4 @@
-"""Rule measure_usual: the distilled student and training frames in, the student with what is usual at places out."""
+"""Rule measure_usual: the distilled student and training frames in, the student with what is usual out."""
 
 import json
 import logging
@@ -15,16 +15,16 @@ log = logging.getLogger(__name__)
 
 
 def main(args) -> None:
-    """Measure what is usual at each place of the one camera, where that is asked for."""
+    """Measure what is usual on the one camera, where that is asked for."""
     model = load_model(args.model, "student")
     drop_state(args.model)
     used, weights = json.loads(model["settings"]), model["weights"]
     scenes = {scene_of(FrameStore(path).clip, args.settings["scene"]) for path in args.frames}
-    wanted = section("surprise", args.settings["surprise"]).weight
+    wanted = section("surprise", args.settings["surprise"]).weights(section("student", used["student"]))
     if wanted and len(scenes) > 1:
         line = (
-            f"surprise.weight: the training clips show {len(scenes)} scenes, and what is usual at a place is known of "
-            "one; frames are scored by the maps alone, as with 0"
+            f"surprise: the training clips show {len(scenes)} scenes, and what is usual is known of one; frames are "
+            "scored by the maps alone, as with surprise.weight and surprise.motion_weight 0"
         )
         log.warning(line)
         used["warnings"] = [*used.get("warnings", []), line]  # which auc.json repeats

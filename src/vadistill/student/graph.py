@@ -13,7 +13,7 @@ from vadistill.training.folding import fold_norms
 
 
 class ScoringNetwork(nn.Module):
-    """A student with its pre-processing before it, and what is unusual at its place and the frame score behind it."""
+    """A student with its pre-processing before it, and what is unusual and the frame score behind it."""
 
     def __init__(self, student: Student, surprise: Surprise | None = None, dtype: torch.dtype = torch.float32):
         super().__init__()
@@ -21,10 +21,11 @@ class ScoringNetwork(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Return float32 scores (N,) and a map (N, g, g) a resolution of uint8 windows (N, C, H, W)."""
-        features, _ = self.student.backbone(scale_frames(frames).to(self.dtype))
+        scaled = scale_frames(frames)
+        features, _ = self.student.backbone(scaled.to(self.dtype))
         maps = self.student.maps_of(features)
         if self.surprise is not None:
-            maps = self.surprise(features, maps)
+            maps = self.surprise(features, scaled[:, self.student.backbone.colours :], maps)
         return frame_scores(maps), *(grid[:, 0] for grid in maps.values())
 
 

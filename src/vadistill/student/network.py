@@ -57,11 +57,11 @@ def with_positions(frames: Tensor) -> Tensor:
 
 def feature_grid(settings: StudentConfig) -> tuple[int, int]:
     """Return height and width of the last features: a feature belongs to a square cell of the input."""
-    height, width = (-(-side // _cell(settings)) for side in settings.size)
+    height, width = (-(-side // feature_cell(settings)) for side in settings.size)
     return height, width
 
 
-def _cell(settings: StudentConfig) -> int:
+def feature_cell(settings: StudentConfig) -> int:
     """Return the pixels along a side of such a cell."""
     return STEMS[settings.stem] << settings.downsamplings
 
@@ -181,10 +181,23 @@ class Block(nn.Module):
         return features + self.feed_forward(features)
 
 
+def flow_by_cell(flow: Tensor, cell: int) -> Tensor:
+    """Return the flow of square cells (N, 3 * D, ceil(H / cell), ceil(W / cell)) of flow (N, 2 * D, H, W).
+
+    First come the mean flows of all directions, then the highest speeds, which a mean over something small would hide.
+
+    Args:
+        flow: Of D directions, in any unit; beyond its border there is none.
+        cell: Pixels along a side.
+    """
+    below, beside = (-side % cell for side in flow.shape[-2:])
+    flow = functional.pad(flow, (0, beside, 0, below))
+    speed = flow.unflatten(1, (-1, 2)).square().sum(2).sqrt()
+    return torch.cat([functional.avg_pool2d(flow, cell), functional.max_pool2d(speed, cell)], 1)
+
+
 class FlowStem(nn.Module):
     """From the flow in windows to features of the encoder's size: what it is by cells, then two convolutions.
-
-    Of each direction a cell has the mean flow and the highest speed, which a mean over something small would hide.
 
     Args:
         planes: Of the flow, two a direction.
@@ -200,11 +213,7 @@ class FlowStem(nn.Module):
 
     def forward(self, flow: Tensor) -> Tensor:
         """Return the features (N, C, ceil(H / cell), ceil(W / cell)) of flow (N, 2 * D, H, W)."""
-        below, beside = (-side % self.cell for side in flow.shape[-2:])
-        flow = functional.pad(flow, (0, beside, 0, below))
-        speed = flow.unflatten(1, (-1, 2)).square().sum(2).sqrt()
-        cells = [functional.avg_pool2d(flow, self.cell), functional.max_pool2d(speed, self.cell)]
-        hidden, _ = self.hidden(torch.cat(cells, 1))
+        hidden, _ = self.hidden(flow_by_cell(flow, self.cell))
         return self.output(hidden)
 
 
@@ -225,7 +234,7 @@ class Backbone(nn.Module):
 
         # Made last, so that everything else begins as it does without.
         planes = plane_count(settings.flow)
-        self.flow = FlowStem(planes, self.width, _cell(settings)) if planes else None
+        self.flow = FlowStem(planes, self.width, feature_cell(settings)) if planes else None
 
     def forward(self, windows: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the last features of windows (N, C, H, W) and the encoder's convolution outputs."""

@@ -1,23 +1,26 @@
-"""Surprise: how far the student's features are from what is usual at their place, beside the maps that it learned.
+"""Surprise: how far features and motion are from what is usual, beside the maps that the student learned.
 
 A student knows what its teachers say of the anomalies that it was shown. Its features know more: what is drawn by
-them as nothing is in normal clips at that place is unusual, whatever the maps make of it.
+them as nothing is in normal clips at that place is unusual, whatever the maps make of it. So does the flow that it
+gets: what moves as nothing moves in normal clips.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vadistill.maps.grid_pool import GridPool
-from vadistill.student.network import AnomalyMaps, Student, scale_frames
+from vadistill.settings import StudentConfig
+from vadistill.student.network import AnomalyMaps, Student, feature_cell, feature_grid, scale_frames
+from vadistill.student.usual_features import UsualFeatures
+from vadistill.student.usual_motion import UsualMotion
 from vadistill.training.device import loader_workers
 from vadistill.windows.loader import FrameWindows, loader
+from vadistill.windows.shape import NEIGHBOURS
 
-COMMON = 0.25  # weight of a channel's mean variance over all places beside a place's own: some hardly ever change
-AROUND = 15  # features along a side of the square whose mean distance is subtracted
 BATCH = 16  # frames
 USUAL_FRAMES = 4000  # at most, by which it is measured what is usual
 SCALE_FRAMES = 2000  # at most, by which it is measured how far normal frames are from that
@@ -27,49 +30,61 @@ LEAST_PEAK = 0.05  # of the maps of normal frames, on the teachers' scale: lower
 
 
 class Surprise(nn.Module):
-    """What is usual at each place of one camera, and a student's maps with what is not.
+    """What is usual on one camera, and a student's maps with what is not.
 
-    The distance of features f is sqrt(mean over the channels of ((f - mean) / spread)^2), with mean and spread at their
-    place in normal frames, less the mean distance around it, since what changes far and wide, as light does, is no
-    anomaly. Of a map's cell it is the greatest one, d. With the finest map m that the student learned, the finest map
-    is M / tanh(1) (tanh(m / M) + w tanh(max(0, (d - D1) / (D2 - D1)))) / (1 + w), and the others are its maxima. M and
-    D2 are the highest cells of m and d in all but one of a hundred normal frames, D1 is the median of d; where m is M
-    and d is D2 it is M, so that maps stay on the teachers' scale.
+    Of a map's cell, d is the greatest distance from what is usual (``UsualFeatures``, ``UsualMotion``). With the finest
+    map m that the student learned, the finest map is M / tanh(1) (tanh(m / M) + sum of w tanh(max(0, (d - D1) /
+    (D2 - D1)))) / (1 + sum of w), and the others are its maxima. M and D2 are the highest cells of m and d in all but
+    one of a hundred normal frames, D1 is the median of d; where m is M and every d is D2 it is M, so that maps stay on
+    the teachers' scale.
 
     Args:
-        grid: Height and width of the features.
-        width: Their channels C.
+        layout: Of the student.
+        width: Channels of its last features.
         resolutions: Sides g of the maps.
-        weight: w.
+        weights: w of ``features`` and ``motion``; the latter asks for flow.
     """
 
-    mean: Tensor
-    inverse_spread: Tensor
-    scale: Tensor
+    calm: Tensor
+    rare: Tensor
+    highest: Tensor
 
-    def __init__(self, grid: tuple[int, int], width: int, resolutions: Sequence[int], weight: float) -> None:
+    def __init__(
+        self, layout: StudentConfig, width: int, resolutions: Sequence[int], weights: Mapping[str, float]
+    ) -> None:
         super().__init__()
-        self.weight, self.finest = weight, max(resolutions)
-        self.register_buffer("mean", torch.zeros(width, *grid))
-        self.register_buffer("inverse_spread", torch.ones(width, *grid))
-        self.register_buffer("scale", torch.tensor([0.0, 1.0, 1.0]))  # D1, D2 - D1, M
+        grid, self.finest = feature_grid(layout), max(resolutions)
+        self.weights = {part: weight for part, weight in weights.items() if weight}
+        made = {
+            "features": lambda: UsualFeatures(grid, width),
+            "motion": lambda: UsualMotion(grid, feature_cell(layout), len(NEIGHBOURS)),
+        }
+        self.parts = nn.ModuleDict({part: made[part]() for part in self.weights})
+        self.register_buffer("calm", torch.zeros(len(self.weights)))  # D1
+        self.register_buffer("rare", torch.ones(len(self.weights)))  # D2 - D1
+        self.register_buffer("highest", torch.ones(()))  # M
         self.pool = GridPool(grid, self.finest)
         sides = [side for side in resolutions if side != self.finest]
         self.coarser = nn.ModuleDict({str(side): GridPool((self.finest, self.finest), side) for side in sides})
 
-    def distances(self, features: Tensor) -> Tensor:
-        """Return the distances (N, 1, g, g) of features (N, C, H, W) by the cells of the finest map."""
-        away = (features.float() - self.mean) * self.inverse_spread
-        distances = away.square().mean(1, keepdim=True).sqrt()
-        around = functional.avg_pool2d(distances, AROUND, 1, AROUND // 2, count_include_pad=False)
-        return self.pool(distances - around)
+    def distances(self, features: Tensor, flow: Tensor) -> list[Tensor]:
+        """Return the distances (N, 1, g, g) of each part by the cells of the finest map.
 
-    def forward(self, features: Tensor, maps: AnomalyMaps) -> AnomalyMaps:
-        """Return the maps of all resolutions, given the last features (N, C, H, W) and the student's maps."""
-        calm, rare, highest = self.scale
-        surprise = ((self.distances(features) - calm) / rare).clamp(min=0).tanh()
-        learned = (maps[self.finest].float() / highest).tanh()
-        finest = (learned + self.weight * surprise) * (highest / math.tanh(1) / (1 + self.weight))
+        Args:
+            features: (N, C, H, W) the student's last ones.
+            flow: (N, P, h, w) the scaled planes of the windows; of no use without motion.
+        """
+        given = {"features": features, "motion": flow}
+        return [self.pool(part(given[name])) for name, part in self.parts.items()]
+
+    def forward(self, features: Tensor, flow: Tensor, maps: AnomalyMaps) -> AnomalyMaps:
+        """Return the maps of all resolutions, given what ``distances`` takes and the student's maps."""
+        joined = (maps[self.finest].float() / self.highest).tanh()
+        for number, (weight, distances) in enumerate(
+            zip(self.weights.values(), self.distances(features, flow), strict=True)
+        ):
+            joined = joined + weight * ((distances - self.calm[number]) / self.rare[number]).clamp(min=0).tanh()
+        finest = joined * (self.highest / math.tanh(1) / (1 + sum(self.weights.values())))
         return {side: self.coarser[str(side)](finest) if str(side) in self.coarser else finest for side in maps}
 
     @torch.no_grad()
@@ -81,28 +96,35 @@ class Surprise(nn.Module):
             windows: Of normal clips of one camera.
             device: Where the student and this are.
         """
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        for features in _features(student, windows, windows.drawn_order(USUAL_FRAMES), device):
-            wide = features.double()
-            count, total, squares = count + len(wide), total + wide.sum(0), squares + wide.square().sum(0)
-        mean = total / count
-        variance = (squares / count - mean.square()).clamp(min=0)
-        variance = (variance + COMMON * variance.mean((1, 2), keepdim=True)) / (1 + COMMON)
-        self.mean.copy_(mean)
-        self.inverse_spread.copy_(variance.clamp(min=LEAST_SPREAD**2).rsqrt())
+        parts = cast(dict[str, UsualFeatures | UsualMotion], dict(self.parts.items()))
+        for features, flow in _seen(student, windows, windows.drawn_order(USUAL_FRAMES), device):
+            given = {"features": features, "motion": flow}
+            for name, part in parts.items():
+                part.see(given[name])
+        for part in parts.values():
+            part.settle()
         order = windows.held_out_order(SCALE_FRAMES) or windows.drawn_order(SCALE_FRAMES)
         found = [
-            (self.distances(features), student.maps_of(features)[self.finest].float())
-            for features in _features(student, windows, order, device)
+            (*self.distances(features, flow), student.maps_of(features)[self.finest].float())
+            for features, flow in _seen(student, windows, order, device)
         ]
-        distances, learned = (torch.cat(parts).flatten(1) for parts in zip(*found, strict=True))
-        calm = distances.median()
-        far, high = (cells.amax(1).quantile(RARE) for cells in (distances, learned))
-        self.scale.copy_(torch.stack([calm, (far - calm).clamp(min=LEAST_SPREAD), high.clamp(min=LEAST_PEAK)]))
+        *distances, learned = (torch.cat(cells).flatten(1) for cells in zip(*found, strict=True))
+        for number, cells in enumerate(distances):
+            self.calm[number] = cells.median()
+            self.rare[number] = (_rare_peak(cells) - self.calm[number]).clamp(min=LEAST_SPREAD)
+        self.highest.copy_(_rare_peak(learned).clamp(min=LEAST_PEAK))
 
 
-def _features(student: Student, windows: FrameWindows, order: list[int], device: torch.device) -> Iterator[Tensor]:
-    """Yield the last features (N, C, H, W) float32 of batches of frames."""
+def _rare_peak(cells: Tensor) -> Tensor:
+    """Return the highest of the cells (N, g * g) in all but one of a hundred frames."""
+    return cells.amax(1).quantile(RARE)
+
+
+def _seen(
+    student: Student, windows: FrameWindows, order: list[int], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the last features (N, C, H, W) float32 and the scaled flow (N, P, h, w) of batches of frames."""
     for frames, *_ in loader(windows, order, BATCH, loader_workers()):
-        features, _ = student.backbone(scale_frames(frames.to(device, non_blocking=True)))
-        yield features.float()
+        scaled = scale_frames(frames.to(device, non_blocking=True))
+        features, _ = student.backbone(scaled)
+        yield features.float(), scaled[:, student.backbone.colours :]
