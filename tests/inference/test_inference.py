@@ -1,5 +1,7 @@
+import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import openvino
@@ -11,6 +13,7 @@ from torch.nn import functional
 from vadistill.errors import InputError
 from vadistill.inference import torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
+from vadistill.inference.description import Description
 from vadistill.inference.onnx_graph import to_onnx
 from vadistill.maps.grid_pool import GridPool
 from vadistill.processors import cores
@@ -255,3 +258,18 @@ def test_what_cannot_be_loaded(model, tmp_path, monkeypatch):
     lacking = "the package onnxscript is missing; install vadistill with its extra 'train'"
     with pytest.raises(InputError, match=lacking):
         load_backend("onnx-fp32", model)
+
+
+def test_a_student_of_flow_that_was_measured_otherwise_is_refused(tmp_path):
+    kept = tmp_path / "student.pt"
+    write_student(kept, flow="fast")
+    content = torch.load(kept)
+    used = json.loads(content["settings"])
+    of_before = Description((50, 70), (-3, 0, 3), (1, 4, 16), "fp32", {**used, "version": 3}, "fast")
+    torch.save({**content, "settings": json.dumps({**used, "version": 3})}, tmp_path / "before.pt")
+    with pytest.raises(InputError, match=r"before\.pt: student: learned from flow that led from the middle frame"):
+        load_backend("torch-fp32", tmp_path / "before.pt")
+    with pytest.raises(InputError, match=r"before\.onnx: learned from flow .* a student that this version has trained"):
+        Description.read(tmp_path / "before.onnx", of_before.text())
+    for same in (replace(of_before, flow="none"), replace(of_before, settings={**used, "version": 4})):
+        assert Description.read(tmp_path / "now.onnx", same.text()) == same

@@ -92,7 +92,7 @@ def test_a_student_with_flow_learns_from_it_and_is_scored_with_it(data, tmp_path
     score, grids = scoring.score_windows(network, windows, CPU)
     assert score.shape == (FRAMES,) and grids[4].shape == (FRAMES, 4, 4)
     blind = detector.windows(data["frames"])
-    monkeypatch.setattr(blind, "_flow_planes", lambda frames: np.full((4, 32, 48), 127, np.uint8))
+    monkeypatch.setattr(blind, "_flow_planes", lambda *_: np.full((4, 32, 48), 127, np.uint8))
     assert not np.allclose(scoring.score_windows(network, blind, CPU)[0], score), (
         "without the flow it says other things"
     )

@@ -1,11 +1,9 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 import pytest
 
 from vadistill.geometry.flow import dis_flow
-from vadistill.windows.flow_planes import MOST, FlowPlanes
+from vadistill.windows.flow_planes import MOST, REMEMBERED, FlowPlanes
 from vadistill.windows.shape import plane_count, window_shape
 
 
@@ -20,20 +18,20 @@ def pixels(planes):
     return (planes.astype(np.float64) - 127) / 128 * MOST * planes.shape[1]
 
 
-def test_planes_say_where_things_come_from_and_go_to():
-    window = [texture((-3, 1)), texture(), texture((3, -1))]
+def test_planes_say_where_things_go_to_from_frame_to_frame():
+    window = [texture((3, -1)), texture(), texture((-5, 2))]
     planes = FlowPlanes("medium")(window)
     assert planes.shape == (4, 64, 96) and planes.dtype == np.uint8
     inside = pixels(planes)[:, 8:-8, 8:-8]
-    np.testing.assert_allclose(np.median(inside, (1, 2)), [-3, 1, 3, -1], atol=0.1)
+    np.testing.assert_allclose(np.median(inside, (1, 2)), [-3, 1, -5, 2], atol=0.1)
 
 
-def test_planes_are_dis_flow_to_a_step_of_a_byte():
-    window = [texture((-2, 2)), texture(), texture((5, 0))]
+def test_planes_are_dis_flow_to_a_step_of_a_byte_around_the_middle_frame():
+    window = [texture((9, 9)), texture((-2, 2)), texture(), texture((5, 0)), texture((-9, -9))]
     made, dis = pixels(FlowPlanes("fast")(window)), dis_flow(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    expected = [dis(window[1], other).transpose(2, 0, 1) for other in (window[0], window[2])]
+    expected = [dis(*pair).transpose(2, 0, 1) for pair in (window[1:3], window[2:4])]
     cv2.setNumThreads(before)
     half_a_step = MOST * 64 / 128 / 2
     np.testing.assert_allclose(made, np.clip(np.concatenate(expected), -8, 8), atol=half_a_step + 1e-6)
@@ -41,15 +39,30 @@ def test_planes_are_dis_flow_to_a_step_of_a_byte():
 
 def test_faster_than_an_eighth_of_the_height_is_an_eighth(monkeypatch):
     planes = FlowPlanes("medium")
-    monkeypatch.setattr(planes, "_flows", [lambda *_: np.full((40, 50, 2), (900.0, -900.0), np.float32)] * 2)
+    monkeypatch.setattr(planes, "_flow", lambda *_: np.full((40, 50, 2), (900.0, -900.0), np.float32))
     made = planes([np.zeros((40, 50), np.uint8)] * 3)
     assert made[0].min() == 255 and made[1].max() == 0
 
 
-def test_directions_measured_side_by_side_are_the_same():
-    window = [texture((-2, 2)), texture(), texture((5, 0))]
-    with ThreadPoolExecutor(2) as pool:
-        np.testing.assert_array_equal(FlowPlanes("medium", pool.map)(window), FlowPlanes("medium")(window))
+def test_the_flow_between_frames_of_the_same_names_is_measured_once(monkeypatch):
+    film = [texture((shift, -shift)) for shift in (0, 2, 5, 9, 7, 3)]
+    planes, asked = FlowPlanes("medium"), []
+    dis = planes._flow
+    monkeypatch.setattr(planes, "_flow", lambda *pair: asked.append(pair) or dis(*pair))
+    for t in (1, 2, 3, 4):
+        window = film[t - 1 : t + 2]
+        np.testing.assert_array_equal(planes(window, [t - 1, t, t + 1]), FlowPlanes("medium")(window))
+    assert len(asked) == 5
+    for _ in range(2):
+        planes(film[:3])
+    assert len(asked) == 9, "without names there is no telling"
+
+
+def test_few_flows_are_kept():
+    planes = FlowPlanes("ultrafast")
+    for t in range(100):
+        planes([texture(size=(16, 16))] * 3, [t, t + 1, t + 2])
+    assert len(planes._known) == REMEMBERED
 
 
 def test_nothing_moves_in_frames_that_are_the_same():

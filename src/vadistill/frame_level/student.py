@@ -13,6 +13,7 @@ from vadistill.student.graph import ScoringNetwork, streamlined
 from vadistill.student.network import Student
 from vadistill.student.surprise import Surprise
 from vadistill.training.device import in_layout
+from vadistill.windows.shape import check_flow
 
 SURPRISE = "surprise."  # before the names of its weights in a file
 
@@ -35,6 +36,7 @@ class StudentDetector(NetworkDetector):
         self.size, self.offsets, self.flow = self.layout.size, self.layout.offsets, self.layout.flow
         self.resolutions = tuple(section("maps", settings["maps"]).resolutions)
         self.surprise = surprise_weights(settings)
+        check_flow(self.name, self.flow, settings)
 
     def build(self) -> ScoringNetwork:
         """Return a student with its pre-processing before it, and surprise and the frame score behind it."""

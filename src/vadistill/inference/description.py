@@ -10,7 +10,7 @@ import numpy as np
 from vadistill.errors import InputError
 from vadistill.inference.backend import BatchScores
 from vadistill.settings import DETECTORS, canonical
-from vadistill.windows.shape import NO_FLOW, window_shape
+from vadistill.windows.shape import NO_FLOW, check_flow, window_shape
 from vadistill.windows.training_conditions import Conditions
 
 if TYPE_CHECKING:  # it brings torch, which an exported student does not need
@@ -51,17 +51,19 @@ class Description:
         """Return the description that an exported file holds under ``KEY``.
 
         Raises:
-            InputError: It holds none, or a damaged one.
+            InputError: It holds none, a damaged one, or that of a student of another flow (``check_flow``).
         """
         if text is None:
             raise InputError(f"{path}: holds no description of a student; expected what 'vadistill export' writes")
         try:
             content = json.loads(text)
-            return cls(**{**content, **{name: tuple(content[name]) for name in ("size", "offsets", "resolutions")}})
+            made = cls(**{**content, **{name: tuple(content[name]) for name in ("size", "offsets", "resolutions")}})
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}: its description is damaged ({error}); expected what 'vadistill export' writes"
             ) from error
+        check_flow(path, made.flow, made.settings)
+        return made
 
     @property
     def conditions(self) -> Conditions | None:

@@ -1,14 +1,12 @@
 """From a video to frame scores, in three threads: decoding, resizing and assembling, inference.
 
-The flow `medium` of a window costs more than all else, so that two more threads measure it, one a direction.
-
-Every frame is decoded and resized once, however many windows it is part of, and a few frames and two batches are held
-in memory, however long the video is. Windows are those of ``vadistill.windows.loader.FrameWindows``.
+Every frame is decoded and resized once, and the flow between two frames is measured once, however many windows they are
+part of; a few frames and two batches are held in memory, however long the video is. Windows are those of
+``vadistill.windows.loader.FrameWindows``.
 """
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +24,7 @@ from vadistill.io.media.video import Moments, frame_rate, stated_length, wanted_
 from vadistill.io.read_ahead import ReadAhead
 from vadistill.io.resize import resize
 from vadistill.io.window import window_indices
-from vadistill.windows.shape import NEIGHBOURS, NO_FLOW, window_shape
+from vadistill.windows.shape import NO_FLOW, window_shape
 
 if TYPE_CHECKING:  # what only some sources and students need
     from vadistill.io.frames import FrameStore
@@ -262,32 +260,31 @@ def assemble(
     ring = np.empty((behind + 1 + ahead, 3 if flow == NO_FLOW else 4, *size), np.uint8)
     windows = np.empty((2, batch, *window_shape(size, offsets, flow)), np.uint8)
     turn = filled = 0
-    with ThreadPoolExecutor(len(NEIGHBOURS)) as beside:  # begins no thread where nothing is measured side by side
-        planes = _planes(flow, beside)
-        for t, known in _centres(frames, ring, ahead, times, planes, _used(offsets, every)):
-            if t % every:
-                continue
-            with times.measured("assembling"):
-                window = [ring[index % len(ring)] for index in window_indices(t, known, offsets)]
-                for place, frame in enumerate(window):
-                    windows[turn, filled, 3 * place : 3 * place + 3] = frame[:3]
-                if planes:
-                    windows[turn, filled, 3 * len(window) :] = planes([frame[3] for frame in window])
-            filled += 1
-            if filled == batch:
-                yield windows[turn]
-                turn, filled = 1 - turn, 0
+    planes = _planes(flow)
+    for t, known in _centres(frames, ring, ahead, times, planes, _used(offsets, every)):
+        if t % every:
+            continue
+        with times.measured("assembling"):
+            indices = window_indices(t, known, offsets)
+            window = [ring[index % len(ring)] for index in indices]
+            for place, frame in enumerate(window):
+                windows[turn, filled, 3 * place : 3 * place + 3] = frame[:3]
+            if planes:
+                windows[turn, filled, 3 * len(window) :] = planes([frame[3] for frame in window], indices)
+        filled += 1
+        if filled == batch:
+            yield windows[turn]
+            turn, filled = 1 - turn, 0
     if filled:
         yield windows[turn, :filled]
 
 
-def _planes(flow: str, beside: ThreadPoolExecutor) -> "FlowPlanes | None":
+def _planes(flow: str) -> "FlowPlanes | None":
     if flow == NO_FLOW:
         return None
     from vadistill.windows.flow_planes import FlowPlanes
 
-    # Cheaper presets are done before another thread has begun.
-    return FlowPlanes(flow, beside.map if flow == "medium" else map)
+    return FlowPlanes(flow)
 
 
 def _centres(

@@ -19,7 +19,7 @@ from vadistill.student.usual_features import UsualFeatures
 from vadistill.student.usual_motion import UsualMotion
 from vadistill.training.device import loader_workers
 from vadistill.windows.loader import FrameWindows, loader
-from vadistill.windows.shape import NEIGHBOURS
+from vadistill.windows.shape import FLOWS
 
 BATCH = 16  # frames
 USUAL_FRAMES = 4000  # at most, by which it is measured what is usual
@@ -57,7 +57,7 @@ class Surprise(nn.Module):
         self.weights = {part: weight for part, weight in weights.items() if weight}
         made = {
             "features": lambda: UsualFeatures(grid, width),
-            "motion": lambda: UsualMotion(grid, feature_cell(layout), len(NEIGHBOURS)),
+            "motion": lambda: UsualMotion(grid, feature_cell(layout), FLOWS),
         }
         self.parts = nn.ModuleDict({part: made[part]() for part in self.weights})
         self.register_buffer("calm", torch.zeros(len(self.weights)))  # D1

@@ -1,54 +1,64 @@
 """The dense flow within a window of frames, as planes of bytes beside them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from vadistill.extras import extra
 from vadistill.geometry.flow import PRESETS, dis_flow, one_thread
-from vadistill.windows.shape import NEIGHBOURS, plane_count
 
 with extra("opencv"):
     import cv2
 
 STILL, STEPS = 127, 128  # a byte b is (b - STILL) / STEPS of MOST, as pixels are scaled for a network
+REMEMBERED = 16  # flows, more than lie between the first and the last frame of usual windows
 MOST = 1 / 8  # highest speed that a byte tells, in heights of the frame
 
 
 class FlowPlanes:
-    """DIS flow from a window's middle frame to its neighbours in the window, whatever OpenCV's threads.
+    """DIS flow between the neighbouring frames in the middle of windows, whatever OpenCV's threads.
+
+    It leads from the earlier neighbour to the middle frame, and from there to the later one, so that windows a step
+    apart have one of the two in common.
 
     Args:
         preset: Of DIS.
-        apply: Calls a function for every neighbour as ``map`` does; an executor's ``map`` measures them side by side.
     """
 
-    def __init__(self, preset: str, apply: Callable[..., Iterable[Any]] = map) -> None:
-        self._apply, self._preset = apply, preset
-        # What one object works on is its own: two of them may work at the same time.
-        self._flows = [dis_flow(PRESETS[preset]) for _ in NEIGHBOURS]
+    def __init__(self, preset: str) -> None:
+        self._flow = dis_flow(PRESETS[preset])
+        self._known: OrderedDict[tuple[Hashable, ...], np.ndarray] = OrderedDict()
 
     @staticmethod
     def gray(frame: np.ndarray) -> np.ndarray:
         """Return a frame (H, W, 3) uint8 BGR in gray, (H, W) uint8."""
         return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
 
-    def __call__(self, gray: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, gray: Sequence[np.ndarray], names: Sequence[Hashable] = ()) -> np.ndarray:
         """Return the planes (4, H, W) uint8 of a window of three or more gray frames (H, W) uint8.
 
         Where the middle frame stands for a missing one, at a clip's ends, there is no flow.
+
+        Args:
+            gray: The frames of the window.
+            names: Of the frames, such as their numbers, each of another frame than all before: the flow between two of
+                these that was measured a moment ago is not measured again.
         """
-        middle = len(gray) // 2
-        planes = np.empty((plane_count(self._preset), *gray[middle].shape), np.uint8)
-
-        def measure(number: int) -> None:
-            flow = self._flows[number](gray[middle], gray[middle + NEIGHBOURS[number]])
-            cv2.split(_bytes(flow), [planes[2 * number], planes[2 * number + 1]])
-
+        first = len(gray) // 2 - 1
         with one_thread():
-            for _ in self._apply(measure, range(len(NEIGHBOURS))):
-                pass
+            return np.concatenate([self._between(gray[i : i + 2], names[i : i + 2]) for i in (first, first + 1)])
+
+    def _between(self, gray: Sequence[np.ndarray], names: Sequence[Hashable]) -> np.ndarray:
+        """Return the planes (2, H, W) of the flow from one frame to the next."""
+        pair = tuple(names)
+        if pair and pair in self._known:
+            return self._known[pair]
+        planes = np.stack(cv2.split(_bytes(self._flow(*gray))))
+        if pair:
+            self._known[pair] = planes
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
         return planes
 
 

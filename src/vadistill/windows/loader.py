@@ -1,7 +1,7 @@
 """Windows of frames, resized, from many clips, and the flow in them: what a frame-level detector sees at a time."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -107,8 +107,11 @@ class FrameWindows(Dataset):
         clip = int(np.searchsorted(self._ends, index, side="right"))
         t = index - int(self._ends[clip]) + self.lengths[clip]
         store = self._store(clip)
-        frames = self._window(clip, t)
-        planes = np.concatenate([*frames, self._flow_planes(frames)] if self.flow != NO_FLOW else frames)
+        indices = window_indices(t, self.lengths[clip], self.offsets, border="repeat")
+        frames = self._window(clip, t, indices)
+        if self.flow != NO_FLOW:
+            frames = [*frames, self._flow_planes(frames, [(clip, index) for index in indices])]
+        planes = np.concatenate(frames)
         targets = {
             name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
             for name, maps in self._maps.items()
@@ -116,9 +119,8 @@ class FrameWindows(Dataset):
         teacher_features = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
         return torch.from_numpy(planes), targets, teacher_features
 
-    def _window(self, clip: int, t: int) -> list[np.ndarray]:
+    def _window(self, clip: int, t: int, indices: Sequence[int]) -> list[np.ndarray]:
         """Return the resized frames (3, H, W) around frame t; those that the next item may share are kept."""
-        indices = window_indices(t, self.lengths[clip], self.offsets, border="repeat")
         if self._shared:
             start = int(self._ends[clip]) - self.lengths[clip]
             return [self._shared(start + index, partial(self._resized, clip, index)) for index in indices]
@@ -134,10 +136,11 @@ class FrameWindows(Dataset):
         """Return a frame of a clip, decoded and resized, (3, H, W)."""
         return np.stack(cv2.split(resize(self._store(clip).read(index), self.size)))
 
-    def _flow_planes(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+    def _flow_planes(self, frames: Sequence[np.ndarray], names: Sequence[Hashable]) -> np.ndarray:
         # Made where it is used: it cannot be sent to another process.
         self._planes = self._planes or FlowPlanes(self.flow)
-        return self._planes([FlowPlanes.gray(np.ascontiguousarray(frame.transpose(1, 2, 0))) for frame in frames])
+        gray = [FlowPlanes.gray(np.ascontiguousarray(frame.transpose(1, 2, 0))) for frame in frames]
+        return self._planes(gray, names)
 
     def held_out_order(self, most: int) -> list[int]:
         """Return frames that are not drawn from, at most so many, evenly spread; none where nothing is held out."""
