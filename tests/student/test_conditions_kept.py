@@ -11,7 +11,7 @@ from students import SMALL
 from vadistill.io import maps
 from vadistill.io.frames import write_images
 from vadistill.io.hdf5 import json_attribute, write_attributes, writing
-from vadistill.stages import distill_student, score_frames
+from vadistill.stages import distill_student, measure_usual, score_frames
 
 SIDES = (1, 4)
 
@@ -50,8 +50,11 @@ def arguments(folder, output):
 @pytest.fixture(scope="module")
 def distilled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distilled")
-    distill_student.main(arguments(folder, folder / "distilled.pt"))
-    return folder / "distilled.pt"
+    given = arguments(folder, folder / "distilled.pt")
+    distill_student.main(given)
+    settings = {"surprise": {"weight": 0.0}, "scene": ""}
+    measure_usual.main(Namespace(settings=settings, model=given.output, frames=given.frames, output=folder / "s.pt"))
+    return folder / "s.pt"
 
 
 def test_a_student_keeps_how_the_clips_were_filmed_that_it_learned_from(distilled):

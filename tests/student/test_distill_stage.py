@@ -9,10 +9,11 @@ import pytest
 import torch
 from stored_clips import store_of
 
-from vadistill.frame_level.registry import load_network
+from vadistill.errors import InputError
+from vadistill.frame_level.registry import load_network, unscored
 from vadistill.io.hdf5 import write_attributes, writing
 from vadistill.io.maps import write_clip
-from vadistill.stages import distill_student
+from vadistill.stages import distill_student, measure_usual
 from vadistill.student import training
 from vadistill.training.checkpoint import load_model, state_of
 from vadistill.windows import scoring
@@ -61,7 +62,7 @@ def test_the_average_of_the_weights_is_kept_where_one_is_asked_for(data, tmp_pat
     output = distilled(tmp_path, data, average=average)
     parts = torch.load(state_of(output), weights_only=True)["parts"]
     kept, other = ("average", "student") if average else ("student", None)
-    made = load_model(output, "student")["weights"]
+    made = load_model(output, unscored("student"))["weights"]
     assert all(torch.equal(made[name], value) for name, value in parts[kept].items())
     assert not other or not all(torch.equal(made[name], value) for name, value in parts[other].items())
 
@@ -76,7 +77,7 @@ def test_what_is_kept_is_what_was_judged_best_on_the_validation_clips(data, tmp_
 
     monkeypatch.setattr(training, "validation_auc", auc)
     output = distilled(tmp_path, data, selection="validation")
-    made = load_model(output, "student")["weights"]
+    made = load_model(output, unscored("student"))["weights"]
     equal = [all(torch.equal(made[name], value) for name, value in weights.items()) for weights in judged]
     assert equal == [False, True, False]
     records = map(json.loads, output.with_name("student.metrics.jsonl").read_text().splitlines())
@@ -86,7 +87,11 @@ def test_what_is_kept_is_what_was_judged_best_on_the_validation_clips(data, tmp_
 def test_a_student_with_flow_learns_from_it_and_is_scored_with_it(data, tmp_path, monkeypatch):
     monkeypatch.setitem(NETWORK, "flow", "fast")
     output = distilled(tmp_path, data)
-    detector, network = load_network(output, CPU)
+    with pytest.raises(InputError, match=r"student\.pt: expected .* found 'student without its score'"):
+        load_network(output, CPU)
+    given = {"settings": {"surprise": {"motion_weight": 0.0, "weight": 0.0}, "scene": ""}, "frames": data["frames"]}
+    measure_usual.main(SimpleNamespace(**given, model=output, output=tmp_path / "scored.pt"))
+    detector, network = load_network(tmp_path / "scored.pt", CPU)
     windows = detector.windows(data["frames"])
     assert detector.window_shape == (13, 32, 48) and windows[3][0].shape == (13, 32, 48)
     score, grids = scoring.score_windows(network, windows, CPU)

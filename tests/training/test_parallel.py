@@ -15,7 +15,7 @@ from vadistill.training import parallel
 from vadistill.training.checkpoint import load_model
 
 KINDS = {
-    **{"pretrained": "autoencoder", "distilled": "student", "model": unscored("sdmae")},
+    **{"pretrained": "autoencoder", "distilled": unscored("student"), "model": unscored("sdmae")},
     **{name: teacher for name, (teacher, _) in training_together.TEACHERS.items()},
 }
 

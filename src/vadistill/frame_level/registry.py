@@ -38,7 +38,7 @@ def detector_class(name: str) -> type[FrameLevelDetector]:
 
 
 def unscored(name: str) -> str:
-    """Return the kind of the files that the rule train_detector makes of a detector."""
+    """Return the kind of the files that a training leaves, before its score has what it needs of normal clips."""
     return f"{name} without its score"
 
 

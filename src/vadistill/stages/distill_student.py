@@ -8,6 +8,8 @@ import torch
 
 from vadistill.errors import InputError
 from vadistill.evaluation.health import complaints_of_training
+from vadistill.frame_level.registry import unscored
+from vadistill.frame_level.student import StudentDetector
 from vadistill.io.maps import maps_of_teachers
 from vadistill.io.provenance import data_fingerprint
 from vadistill.settings import canonical, section
@@ -59,7 +61,7 @@ def main(args) -> None:
     used[KEY] = Conditions.of(store for store in learned if store.split == "train").record()
     used["warnings"] = [*complaints_of_training(training.records[-1]), *shortened, *training.shortened]
     weights = {key: value.cpu() for key, value in distiller.result.state_dict().items()}
-    training.finish({"kind": "student", "settings": canonical(used), "weights": weights})
+    training.finish({"kind": unscored(StudentDetector.name), "settings": canonical(used), "weights": weights})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """Rule measure_usual: the distilled student and training frames in, the student with what is usual out."""
 
-import json
 import logging
 
 from vadistill.datasets.splits import scene_of
+from vadistill.frame_level.registry import read_trained
 from vadistill.frame_level.student import StudentDetector
 from vadistill.io.frames import FrameStore
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_paths, parser, run
-from vadistill.training.checkpoint import drop_state, fitting, load_model, save
+from vadistill.training.checkpoint import drop_state, fitting, save
 from vadistill.training.device import pick_device
 
 log = logging.getLogger(__name__)
@@ -16,9 +16,7 @@ log = logging.getLogger(__name__)
 
 def main(args) -> None:
     """Measure what is usual on the one camera, where that is asked for."""
-    model = load_model(args.model, "student")
-    drop_state(args.model)
-    used, weights = json.loads(model["settings"]), model["weights"]
+    used, weights = read_trained(args.model, StudentDetector.name)
     scenes = {scene_of(FrameStore(path).clip, args.settings["scene"]) for path in args.frames}
     wanted = section("surprise", args.settings["surprise"]).weights(section("student", used["student"]))
     if wanted and len(scenes) > 1:
@@ -34,7 +32,8 @@ def main(args) -> None:
         log.info("measuring what is usual on %s, in %d clips", device, len(args.frames))
         with fitting(args.model):
             weights = StudentDetector(used).with_usual(weights, args.frames, args.settings["held_out_clips"], device)
-    save({**model, "settings": canonical(used), "weights": weights}, args.output)
+    save({"kind": StudentDetector.name, "settings": canonical(used), "weights": weights}, args.output)
+    drop_state(args.model)
 
 
 if __name__ == "__main__":
