@@ -187,6 +187,7 @@ def test_where_nothing_moves_every_motion_is_unusual():
     assert not made.prototypes.any()
     flow = torch.zeros(1, 4, 50, 70)
     flow[..., 20:32, 24:40] = 0.3  # cells of 4 pixels
+    assert not made(flow * torch.tensor([1, 1, 0, 0])[:, None, None]).any(), "moves in one of two flows"
     far = made(flow)[0, 0]
     assert (far[5:8, 6:10] > 1).all() and far.count_nonzero() == 12, "where something moves, and only there"
 

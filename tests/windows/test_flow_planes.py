@@ -49,13 +49,20 @@ def test_the_flow_between_frames_of_the_same_names_is_measured_once(monkeypatch)
     planes, asked = FlowPlanes("medium"), []
     dis = planes._flow
     monkeypatch.setattr(planes, "_flow", lambda *pair: asked.append(pair) or dis(*pair))
-    for t in (1, 2, 3, 4):
-        window = film[t - 1 : t + 2]
-        np.testing.assert_array_equal(planes(window, [t - 1, t, t + 1]), FlowPlanes("medium")(window))
-    assert len(asked) == 5
+    for names in (
+        (0, 0, 1),
+        (0, 1, 2),
+        (1, 2, 3),
+        (2, 3, 4),
+        (3, 4, 5),
+        (4, 5, 5),
+    ):
+        window = [film[t] for t in names]
+        np.testing.assert_array_equal(planes(window, names), FlowPlanes("medium")(window))
+    assert len(asked) == 7
     for _ in range(2):
         planes(film[:3])
-    assert len(asked) == 9, "without names there is no telling"
+    assert len(asked) == 11, "without names there is no telling"
 
 
 def test_few_flows_are_kept():
