@@ -115,8 +115,9 @@ def test_corners_connect_and_specks_are_dropped():
         assert len(empty.track) == len(empty.frame) == 0 and empty.box.shape == (0, 4)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.8])
 @pytest.mark.parametrize("seed", range(8))
-def test_map_regions_equal_a_flood_fill_of_the_interpolated_map(seed):
+def test_map_regions_equal_a_flood_fill_of_the_interpolated_map(seed, share):
     rng = np.random.default_rng(seed)
     maps = (rng.random((5, 6, 6)) ** 3).astype(np.float32)
     maps[rng.random(5) < 0.3] = 0
@@ -125,10 +126,15 @@ def test_map_regions_equal_a_flood_fill_of_the_interpolated_map(seed):
     for t, cells in enumerate(maps):
         enlarged = slow_enlarge(cells, size)
         np.testing.assert_allclose(enlarge(cells, size), enlarged, atol=1e-6)
-        for part in components(enlarged > 0.3):
+        wide = [(part, max(enlarged[pixel] for pixel in part)) for part in components(enlarged > 0.3)]
+        kept = np.zeros_like(enlarged, bool)
+        for part, peak in wide:
+            for pixel in part:
+                kept[pixel] = enlarged[pixel] >= share * peak
+        for part in components(kept):
             ys, xs = zip(*part, strict=True)
             expected.append([t, min(xs), min(ys), max(xs), max(ys), enlarged[ys, xs].max()])
-    made = map_regions(maps, size, 0.3)
+    made = map_regions(maps, size, 0.3, share)
     made = np.column_stack([made.frame, made.box, made.score])
     order = [part[np.lexsort(part.T[::-1])] for part in (made, np.array(expected).reshape(-1, 6))]
     assert len(made)
@@ -136,7 +142,7 @@ def test_map_regions_equal_a_flood_fill_of_the_interpolated_map(seed):
 
 
 def test_maps_below_the_threshold_have_no_regions():
-    made = map_regions(np.full((3, 4, 4), 0.2, np.float32), (20, 20), 0.2)
+    made = map_regions(np.full((3, 4, 4), 0.2, np.float32), (20, 20), 0.2, 0.8)
     assert len(made.frame) == len(made.score) == 0 and made.box.shape == (0, 4)
 
 

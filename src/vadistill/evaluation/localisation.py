@@ -59,29 +59,39 @@ def tracks_of_masks(mask: np.ndarray, min_area: int = MIN_AREA, reach: int = REA
     return Tracks(table[:, 0], table[:, 1], table[:, 2:])
 
 
-def map_regions(maps: np.ndarray, size: tuple[int, int], threshold: float) -> Regions:
+def map_regions(maps: np.ndarray, size: tuple[int, int], threshold: float, peak_share: float) -> Regions:
     """Return the regions of anomaly maps: where the map, enlarged to the frame, lies above a threshold.
 
-    Regions are the 8-connected components of the bilinearly enlarged map above ``threshold``; the score is the highest
-    value of the component. How regions follow from maps was not published with Fast-AED (arXiv 2211.15597).
+    Regions are the 8-connected components of the bilinearly enlarged map above ``threshold`` and, within each, of what
+    is at least a share of its highest value: what is most abnormal spreads farthest over the cells around it. The score
+    is the highest value of the region. How regions follow from maps was not published with Fast-AED (arXiv 2211.15597).
 
     Args:
         maps: (T, rows, columns) map values.
         size: Height and width of the frame in pixels.
         threshold: See ``low_threshold``.
+        peak_share: Of a component's highest value; 0: the component is the region.
     """
     frame, boxes, scores = [], [np.zeros((0, 4), np.int64)], [np.zeros(0, np.float32)]
     # Enlarging makes no value higher than the highest cell: most maps have no region and are not enlarged.
     for t in np.flatnonzero(maps.max((1, 2)) > threshold):
         enlarged = enlarge(maps[t], size)
         labels, box = _components(enlarged > threshold)
-        inside = labels > 0
-        score = np.full(len(box), -np.inf, np.float32)
-        np.maximum.at(score, labels[inside] - 1, enlarged[inside])
+        if peak_share:
+            peaks = np.concatenate([[np.inf], _highest(labels, enlarged, len(box))])
+            labels, box = _components(enlarged >= peak_share * peaks[labels])
+        score = _highest(labels, enlarged, len(box))
         frame.extend([t] * len(box))
         boxes.append(box)
         scores.append(score)
     return Regions(np.array(frame, np.int64), np.concatenate(boxes), np.concatenate(scores))
+
+
+def _highest(labels: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Return the highest value (count,) float32 of each component, whose labels (H, W) are from 1."""
+    highest, inside = np.full(count, -np.inf, np.float32), labels > 0
+    np.maximum.at(highest, labels[inside] - 1, values[inside])
+    return highest
 
 
 def enlarge(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:

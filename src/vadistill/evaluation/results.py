@@ -200,11 +200,15 @@ class Detectors:
         known = calibrated_maps(detector)
         self.usual = 0.0 if known else usual_cells(normal, self.side)
         maxima = highest_cells(normal, self.side, self.usual)
+        self.peak_share = settings.map_peak_share
         self.threshold = low_threshold(maxima, settings.map_share, 99 if known else 50)
 
     def regions(self, clip: str, size: tuple[int, int]) -> Iterator[tuple[str, Regions]]:
         """Yield the regions of a clip, whose frames have a height and width in pixels, by each detector."""
-        yield self.detector, map_regions(self._finest(self.detector, clip) - self.usual, size, self.threshold)
+        yield (
+            self.detector,
+            map_regions(self._finest(self.detector, clip) - self.usual, size, self.threshold, self.peak_share),
+        )
         for name, by_clip in self.objects.items():
             yield name, object_regions(by_clip[clip], *self.volume)
         if self.objects:
