@@ -65,7 +65,20 @@ def test_presets_fit_the_schema():
         assert len(set(found.values())) == len(found), f"{name}: variants that differ in nothing"
     presets = {path.stem for path in (ROOT / "workflow/presets").iterdir()}
     studies = {"teacher_study", "student_study", "speed_study"}
-    assert presets == {"two_cores", "gpu_day", "paper", "fast", "starter", *studies}
+    assert presets == {"two_cores", "gpu_day", "paper", "fast", "flow", "starter", *studies}
+
+
+def test_the_flow_preset_is_the_official_layout_with_flow_and_surprise_of_motion():
+    preset = yaml.safe_load((ROOT / "workflow/presets/flow.yaml").read_text())["datasets"]
+    for name, more in preset.items():
+        entry = CONFIG["datasets"][name]
+        merged = {**entry, **{part: {**entry.get(part, {}), **keys} for part, keys in more.items()}}
+        config = {**CONFIG, "datasets": {**CONFIG["datasets"], name: merged}}
+        check(config)
+        network, official = (dataset_section(of, name, "student") for of in (config, CONFIG))
+        assert network == replace(official, flow="medium")
+        assert dataset_section(config, name, "surprise").weights(network)["motion"] == 1.0
+        assert "motion" not in dataset_section(config, name, "surprise").weights(official)
 
 
 def test_the_paper_preset_is_the_papers_student():
