@@ -1,4 +1,4 @@
-"""What threads are worth: stages of the demo with one and with two, alone and beside a busy loop of the lowest priority.
+"""What threads are worth: stages of the demo with one and with two, alone and beside a busy loop of lowest priority.
 
     PYTHONPATH=src:tests python -m benchmarks.busy results/benchmarks [--loop] [--only detect_objects ...]
 
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.output import save
@@ -39,6 +40,7 @@ TARGETS = (
     "results/demo/auc.json",
 )
 LOOP = [sys.executable, "-c", "while True: pass"]
+KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "4294967296"}  # as running.smk
 
 
 def command_of(target: str, folder: Path) -> tuple[str, list[str]]:
@@ -62,35 +64,39 @@ def once(settings: dict) -> dict:
     }
 
 
-def seconds(words: list[str], threads: int) -> tuple[float, float]:
-    """Return how long a command takes with so many threads, by the clock and of the processor."""
+def seconds(words: list[str], threads: int, limit: float) -> tuple[float, float]:
+    """Return how long a command takes with so many threads, by the clock and of the processor.
+
+    After ``limit`` seconds of the clock it is ended.
+    """
     number = str(threads)
-    clean = {**os.environ, "OMP_NUM_THREADS": number, "OPENCV_FOR_THREADS_NUM": number}
+    clean = {**os.environ, **KEEP_FREED, "OMP_NUM_THREADS": number, "OPENCV_FOR_THREADS_NUM": number}
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(words, env=clean, check=True, capture_output=True)
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run(words, env=clean, check=True, capture_output=True, timeout=limit)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.monotonic() - begun, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def beside_loop(words: list[str], threads: int) -> float:
+def beside_loop(words: list[str], threads: int, limit: float) -> float:
     """Return how long a command takes beside a busy loop, by the clock."""
     loop = subprocess.Popen(["nice", "-n", "19", *LOOP])
     try:
-        return seconds(words, threads)[0]
+        return seconds(words, threads, limit)[0]
     finally:
         loop.kill()
         loop.wait()
 
 
-def measured(target: str, threads: int, loop: bool) -> dict:
+def measured(target: str, threads: int, loop: bool, limit: float) -> dict:
     """Return the record of the stage that makes a result, with so many threads."""
     with tempfile.TemporaryDirectory() as name:
         stage, words = command_of(target, Path(name))
-        clock, processor = seconds(words, threads)
+        clock, processor = seconds(words, threads, limit)
     row = {"stage": stage, "target": target, "threads": threads, "clock_s": clock, "processor_s": processor}
     if loop:
         with tempfile.TemporaryDirectory() as name:
-            busy = beside_loop(command_of(target, Path(name))[1], threads)
+            busy = beside_loop(command_of(target, Path(name))[1], threads, limit)
         row |= {"busy_s": busy, "times": busy / clock}
     return row
 
@@ -101,12 +107,13 @@ def main() -> None:
     arguments.add_argument("folder", type=Path, help="of busy.json and its table")
     arguments.add_argument("--only", nargs="*", default=[""], help="parts of the results' paths, as score_objects")
     arguments.add_argument("--loop", action="store_true", help="each stage once more, beside a busy loop")
+    arguments.add_argument("--limit", type=float, default=600, help="seconds of the clock after which a stage is ended")
     args = arguments.parse_args()
     rows = []
     for target in TARGETS:
         if any(part in target for part in args.only):
             for threads in range(1, (os.cpu_count() or 1) + 1):
-                rows.append(measured(target, threads, args.loop))
+                rows.append(measured(target, threads, args.loop, args.limit))
                 print(json.dumps(rows[-1]), flush=True)
     save(args.folder, "busy", {"stages": rows})
 
