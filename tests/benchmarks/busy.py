@@ -51,7 +51,8 @@ def command_of(target: str, folder: Path) -> tuple[str, list[str]]:
     parsed = [shlex.split(line.partition("python -m ")[2].partition(" 2>&1")[0]) for line in lines]
     words = next(words for words in parsed if target in words)
     written = [words[words.index(option) + 1] for option in ("--output", "--boxes") if option in words]
-    words = [str(folder / Path(word).name) if word in written else word for word in words]
+    # An option without a value is followed by the next option.
+    words = [str(folder / Path(word).name) if word in written and word[:2] != "--" else word for word in words]
     words[words.index("--settings") + 1] = json.dumps(once(json.loads(words[words.index("--settings") + 1])))
     return words[0].rpartition(".")[2], [sys.executable, "-m", *words]
 
