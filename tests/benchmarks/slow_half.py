@@ -109,8 +109,8 @@ def detection_record(what: str, detector: Detector, store: FrameStore, budget: f
     seen = [letterbox(frames[start : start + batch]).clone() for start in range(0, len(frames), batch)]
     tasks = {
         "path": lambda: detected(islice(store, FRAMES), size, detector),
-        "network": lambda: [detector._raw(images) for images in seen],
-        "boxes": lambda: [detector.boxes(images, letterbox, *size) for images in seen],
+        "network": lambda: [detector.raw(images) for images in seen],
+        "boxes": lambda: [detector.boxes(detector.raw(images), letterbox, *size) for images in seen],
         "reading": lambda: list(islice(store, FRAMES)),
     }
     return record(what, "frames", len(frames), tasks, ("network",), budget, time.process_time)

@@ -115,6 +115,17 @@ def test_frames_read_ahead_have_the_boxes_of_their_own_batch(tmp_path):
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
+@pytest.mark.parametrize("classes", [1, 80])
+def test_anchors_with_any_score_that_is_high_enough_are_confident(classes):
+    least = 0.05
+    scores = torch.rand(classes, 3000, generator=torch.Generator().manual_seed(0)) ** 40
+    scores[0, :2] = torch.tensor([least, np.nextafter(np.float32(least), np.float32(0))])
+    scores[1:, :2] = 0
+    found = yolo._confident(scores, least)
+    assert torch.equal(found, (scores.amax(0) >= least).nonzero()[:, 0]) and found[0] == 0 and found[1] != 1
+    assert len(yolo._confident(scores * 0, least)) == 0
+
+
 @pytest.mark.parametrize("shape", [(1, 300, 6), (1, 6, 6), (1, 3, 100), (1, 100)])
 def test_exports_with_suppression_inside_are_refused(tmp_path, shape):
     path = tmp_path / "nms.torchscript"

@@ -80,7 +80,8 @@ def test_detection_takes_one_thread_while_another_reads(clip, tmp_path):
     settings = {"detection": {"weights": "demo.pt", "image_size": 64}, "version": 1}
     words = ["vadistill.stages.detect_objects", "--settings", json.dumps(settings), "--frames", str(clip)]
     words += ["--weights", str(ROOT / "resources/weights/demo.pt"), "--output", str(tmp_path / "boxes.h5")]
-    assert most_threads(words, tmp_path) == (2, 1)
+    own, forked = most_threads(words, tmp_path)
+    assert own == 2 and forked <= 1  # for a moment, until it has become another program
 
 
 # A process that is read for has a second thread, which sends numbers of frames; one that reads has two more, which send

@@ -104,19 +104,24 @@ class Detector:
         """Detect objects in a batch of equally large frames (N, H, W, 3) uint8 BGR."""
         count, height, width, _ = frames.shape
         letterbox = self.letterbox(height, width, count)
-        return self.boxes(letterbox(list(frames)), letterbox, height, width)
+        return self.boxes(self.raw(letterbox(list(frames))), letterbox, height, width)
 
     def letterbox(self, height: int, width: int, batch: int) -> Letterbox:
         """Return what makes the network's input of at most ``batch`` frames of one height and width."""
         return Letterbox((height, width), self._input_size(height, width), batch)
 
-    def boxes(self, images: torch.Tensor, letterbox: Letterbox, height: int, width: int) -> list[Boxes]:
-        """Detect objects in images (N, 3, h, w) that a letterbox made of frames of this height and width."""
-        raw = self._raw(images.to(self.device))
+    def raw(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's output (N, 4 + C, A) for images (N, 3, h, w) that a letterbox made."""
+        return self._raw(images.to(self.device))
+
+    def boxes(self, raw: torch.Tensor, letterbox: Letterbox, height: int, width: int) -> list[Boxes]:
+        """Return the detections in the network's output for frames of this height and width, as a letterbox laid them.
+
+        Torch gives it no threads of its own on a processor, so that it may run beside the network.
+        """
         # Most anchors see nothing: only the others are worth turning into boxes, and taken by number, not by mask.
-        seen = [confident.nonzero()[:, 0] for confident in raw[:, 4:].amax(1) >= self.settings.confidence]
         scale, left, top = letterbox.scale, letterbox.left, letterbox.top
-        rows = (row.index_select(1, kept) for row, kept in zip(raw, seen, strict=True))
+        rows = (row.index_select(1, _confident(row[4:], self.settings.confidence)) for row in raw)
         return [self._boxes(row, scale, left, top, height, width) for row in rows]
 
     def _raw(self, images: torch.Tensor) -> torch.Tensor:
@@ -173,6 +178,15 @@ class Detector:
     def _class_names(self, count: int) -> list[str]:
         names: Any = self.network.names
         return [str(names[index]) if index in names else f"class{index}" for index in range(count)]
+
+
+def _confident(scores: torch.Tensor, least: float) -> torch.Tensor:
+    """Return the numbers (n,) of the anchors with a class score of at least ``least``, of scores (C, A) float32."""
+    if scores.is_cuda:
+        return (scores.amax(0) >= least).nonzero()[:, 0]
+    # Half of what the maximum over the classes takes on a processor, since few scores are so high.
+    found = np.flatnonzero(scores.numpy() >= np.float32(least))
+    return torch.from_numpy(np.unique(found % scores.shape[1]))
 
 
 def usable(weights: Path, device: torch.device) -> torch.device:

@@ -3,8 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
@@ -16,7 +16,6 @@ from vadistill.detection.yolo import Boxes, Detector
 from vadistill.io import detections
 from vadistill.io.frames import FrameStore
 from vadistill.io.hdf5 import attribute, write_attributes, writing
-from vadistill.io.read_ahead import ReadAhead
 from vadistill.settings import TRUSTED_WEIGHTS, canonical, section
 from vadistill.stages._run import add_paths, parser, run
 from vadistill.training.device import pick_device
@@ -41,17 +40,21 @@ def joined(store: FrameStore, found: list[Boxes], classes: int) -> detections.De
 def detected(frames: Iterable[np.ndarray], size: tuple[int, int], detector: Detector) -> list[Boxes]:
     """Return the boxes of frames (H, W, 3) uint8 BGR of one height and width.
 
-    While the network sees a batch, the next one is read and laid out in another thread.
+    While the network sees a batch, another thread turns what it said of the last one into boxes, and reads and lays
+    out the next one.
     """
-    letterbox = detector.letterbox(*size, detector.settings.batch)
+    letterbox, waiting = detector.letterbox(*size, detector.settings.batch), iter(frames)
 
-    def images() -> Generator[torch.Tensor, None, None]:
-        waiting = iter(frames)
-        while batch := list(islice(waiting, detector.settings.batch)):
-            yield letterbox(batch)
+    def images() -> torch.Tensor | None:
+        batch = list(islice(waiting, detector.settings.batch))
+        return letterbox(batch) if batch else None
 
-    with closing(ReadAhead(images(), 1)) as batches:
-        return [boxes for batch in batches for boxes in detector.boxes(batch, letterbox, *size)]
+    with ThreadPoolExecutor(1) as beside:
+        coming, made = beside.submit(images), []
+        while (batch := coming.result()) is not None:
+            coming = beside.submit(images)
+            made.append(beside.submit(detector.boxes, detector.raw(batch), letterbox, *size))
+        return [boxes for future in made for boxes in future.result()]
 
 
 def clip_detections(store: FrameStore, detector: Detector) -> detections.Detections:

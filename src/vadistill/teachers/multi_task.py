@@ -8,14 +8,16 @@ errors score the object.
 import logging
 from collections.abc import Callable
 from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
+from vadistill.teachers.pooling import FramePool
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import missing_weights
 from vadistill.teachers.proxy_tasks import IMAGENET, MIDDLE, PROXY_TASKS, Distillation, Task, without_middle
@@ -27,19 +29,6 @@ log = logging.getLogger(__name__)
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 CONVOLUTIONS = {"shallow": 1, "deep": 2, "deeper": 3}
 IMAGENET_SAMPLE, CHUNK = 2000, 64  # objects
-
-
-class FramePool(nn.Module):
-    """Halves height and width of (N, C, L, S, S) as ``MaxPool3d((1, 2, 2))`` does, but faster in channels last.
-
-    The maxima are of the frames' own type, too, where autocast would compute those of ``MaxPool3d`` in float32.
-    """
-
-    def forward(self, sequences: Tensor) -> Tensor:
-        """Return the maxima (N, C, L, S/2, S/2) of squares of 2 x 2 pixels."""
-        frames = sequences.transpose(1, 2)
-        pooled = functional.max_pool2d(frames.flatten(0, 1), 2)
-        return pooled.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
 class SharedNetwork(nn.Module):
@@ -57,10 +46,30 @@ class SharedNetwork(nn.Module):
             layers.insert(-1, FramePool())
         layers[-2] = nn.MaxPool3d((1, 2, 2))  # in float32 on a processor, as is the mean over time
         self.layers = nn.Sequential(*layers)
+        self._alike = min(2, convolutions)  # after so many, the six others still have frames in common with the seven
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Return features (N, D, S/8, S/8) of sequences (N, 3, L, S, S) of any length L."""
         return self.layers(sequences).mean(dim=2)
+
+    def forward_both(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of sequences (N, 3, 7, S, S), and of the six frames around their middle one.
+
+        They equal those of two calls in evaluation mode. A convolution looks one frame to each side, so that with and
+        without the middle frame the first one differs in one frame on each side of it, the second in two: these alone
+        are computed twice.
+        """
+        whole, changed = sequences, sequences[:, :, :0]
+        starts = [i for i, layer in enumerate(self.layers) if isinstance(layer, nn.Conv3d)]
+        for seen, (start, end) in enumerate(islice(pairwise([*starts, len(self.layers)]), self._alike), 1):
+            conv, rest = cast(nn.Conv3d, self.layers[start]), self.layers[start + 1 : end]
+            before, behind = whole[:, :, 2 - seen : 4 - seen], whole[:, :, 3 + seen : 5 + seen]
+            around = torch.cat([before, changed, behind], dim=2)
+            changed = rest(functional.conv3d(around, conv.weight, padding=(0, 1, 1)))
+            whole = rest(conv(whole))
+        others = torch.cat([whole[:, :, : 3 - seen], changed, whole[:, :, 4 + seen :]], dim=2)
+        remaining = self.layers[end:]
+        return remaining(whole).mean(dim=2), remaining(others).mean(dim=2)
 
 
 class MultiTask(Teacher):
@@ -152,9 +161,11 @@ class MultiTask(Teacher):
         network's, their mean over the crop; with the middle box as the only task, those of the six other crops.
         """
         sequences, features = _sequences(batch["colour"]), {}
-        if "forward" in self._views:
+        if {"forward", "others"} <= self._views:
+            features = dict(zip(("forward", "others"), self._both_trunks(sequences), strict=True))
+        elif "forward" in self._views:
             features["forward"] = self._trunk(sequences)
-        if "others" in self._views:
+        else:
             features["others"] = self._trunk(without_middle(sequences))
         measured = [task.measure(features[task.views[0]], sequences, batch) for task in self._tasks.values()]
         return torch.stack(measured, dim=1), next(iter(features.values())).mean((2, 3))
@@ -163,6 +174,12 @@ class MultiTask(Teacher):
         """Return the shared features; in bfloat16 scores correlate to 0.99999 with those in float32."""
         with autocast(sequences.device, on_processors=True):
             return self.shared(sequences).float()
+
+    def _both_trunks(self, sequences: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shared features of whole sequences, and of those without their middle crop."""
+        with autocast(sequences.device, on_processors=True):
+            whole, others = self.shared.forward_both(sequences)
+        return whole.float(), others.float()
 
     def _loss(self, training: bool, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         """Return the joint loss L1 + L2 + L3 + w L4 (arXiv 2011.07491) of the chosen tasks, and what is logged."""
