@@ -64,7 +64,8 @@ TEACHER = '''"""Deviation of the logarithm of a box's area from the mean of the 
 
 import torch
 
-from vadistill.teachers.base import CropRequest, Teacher
+from vadistill.teachers.base import Teacher
+from vadistill.teachers.crops import CropRequest
 
 
 class ToyArea(Teacher):

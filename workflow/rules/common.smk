@@ -175,6 +175,12 @@ student_splits = branch(configured("distillation.synthetic"), then=["train", "sy
 tabled_splits = branch(about("labelled"), then=["validation", "test"], otherwise="validation")
 
 
+@in_one_line
+def keeps_flow(wildcards):
+    """Whether the rule's teacher reads the kept flow of objects."""
+    return DATA[wildcards.dataset].keeps_flow(wildcards.teacher)
+
+
 def selected_on_validation(wildcards):
     return configured("distillation.selection")(wildcards) == "validation"
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
+from vadistill.teachers.base import Batch, Phase, Teacher
+from vadistill.teachers.crops import CropRequest
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import missing_weights
 from vadistill.teachers.proxy_tasks import IMAGENET, MIDDLE, PROXY_TASKS, Distillation, Task, without_middle
