@@ -39,6 +39,11 @@ def urgency(wildcards):
     return len(TEACHERS) - list(TEACHERS).index(wildcards.teacher) if "teacher" in wildcards.keys() else 1
 
 
+def flow_urgency(wildcards):
+    """The priority of the flow of objects: of the split train it is that of the longest training, which waits for it."""
+    return len(TEACHERS) if wildcards.split == "train" else urgency(wildcards)
+
+
 wildcard_constraints:
     dataset=r"[^/]+",
     split="train|synthetic|validation|test",

@@ -31,7 +31,7 @@ rule cut_flow:
         "results/{dataset}/logs/cut_flow/{split}/{shard}.log",
     benchmark:
         "results/{dataset}/benchmarks/cut_flow/{split}/{shard}.tsv"
-    priority: urgency
+    priority: flow_urgency
     conda:
         "../../envs/vadistill.yaml"
     resources:
