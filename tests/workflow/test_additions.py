@@ -53,6 +53,7 @@ class ToyAreaConfig:
     of: ClassVar[Judged] = "boxes"
     terms: ClassVar[tuple[str, ...]] = ("unusual_area",)
     network: ClassVar[str] = ""
+    flow: ClassVar[None] = None
 
     power: float = number(1.0, "of the deviation")
     max_objects: int = number(100, "objects that it learns from", 1)
