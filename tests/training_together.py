@@ -73,7 +73,7 @@ def train(folder: Path, output: Path) -> None:
     frames, boxes = [folder / f"{clip}.h5" for clip in "cde"], [folder / "objects.h5"]
     for name, (teacher, options) in TEACHERS.items():
         settings = {teacher: options, "objects": {"confidence": 0.3}, "held_out": {"share": 0.3}}
-        empty = {"moving": [], "image_pool": None, "network": None}
+        empty = {"moving": [], "flow": [], "image_pool": None, "network": None}
         given = {"frames": frames, "detections": boxes, "output": output / f"{name}.pt", **empty}
         train_teacher.main(SimpleNamespace(settings=settings, teacher=teacher, **given))
 

@@ -8,7 +8,14 @@ from teacher_objects import CLASSES, HEIGHT, part, train, walkers
 from vadistill.errors import InputError
 from vadistill.settings import BackgroundAgnosticConfig
 from vadistill.teachers import background_agnostic
-from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
+from vadistill.teachers.autoencoder import (
+    Stream,
+    bounded_ascent,
+    classify,
+    convolve_enlarged,
+    reconstruct_both,
+    reverse_gradient,
+)
 from vadistill.teachers.registry import TEACHERS, build
 from vadistill.training.parallel import Draws
 
@@ -53,6 +60,24 @@ def test_first_step_reconstructs_both_and_classifier_labels_pseudo_as_one():
     logits = torch.cat([stream.predict(normal)[0], stream.predict(pseudo)[0]]).log_softmax(1)
     expected = -(logits[:3, 0].sum() + logits[3:, 1].sum()) / 6
     torch.testing.assert_close(classify(stream, normal, pseudo)["loss"], expected)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7)])
+def test_a_convolution_of_enlarged_features_needs_no_enlarging(size):
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(3, 2, 3, padding=1)).double()
+    features = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    made, expected = convolve_enlarged(features, plain[1]), plain(features)
+    torch.testing.assert_close(made, expected)
+    wanted, parameters = torch.randn_like(expected), (features, *plain.parameters())
+    gradients_of = [torch.autograd.grad((values * wanted).sum(), parameters) for values in (made, expected)]
+    torch.testing.assert_close(*gradients_of)
+
+
+def test_a_decoder_is_its_layers_in_a_row():
+    torch.manual_seed(0)
+    decoder, latent = Stream(2).decoder, torch.randn(2, 16, 4, 4)
+    torch.testing.assert_close(decoder(latent), torch.nn.Sequential(*decoder)(latent))
 
 
 @pytest.mark.parametrize("side", [32, 64])

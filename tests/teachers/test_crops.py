@@ -4,8 +4,7 @@ import pytest
 from stored_clips import FRAMES, HEIGHT, WIDTH, numbered_clip, store_of
 
 from vadistill.teachers import crops as crops_module
-from vadistill.teachers.base import CropRequest
-from vadistill.teachers.crops import ClipCrops
+from vadistill.teachers.crops import ClipCrops, CropRequest
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 BOX = np.array([[10, 5, 40, 50]], np.float32)

@@ -10,7 +10,7 @@ from teacher_objects import CLASSES, bare, train
 from vadistill.errors import InputError
 from vadistill.settings import TASKS, MultiTaskConfig
 from vadistill.teachers import training
-from vadistill.teachers.base import random_gaps
+from vadistill.teachers.crops import random_gaps
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import cached_weights
 from vadistill.teachers.registry import build

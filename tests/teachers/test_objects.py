@@ -15,7 +15,7 @@ from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import frame_stores, write_images
 from vadistill.settings import ObjectsConfig
 from vadistill.teachers import loader
-from vadistill.teachers.base import CropRequest
+from vadistill.teachers.crops import CropRequest
 from vadistill.teachers.loader import TrainingObjects, batches_of_clips, hold_out, scene_index
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)

@@ -53,6 +53,7 @@ class ToyAreaConfig:
     of: ClassVar[Judged] = "boxes"
     terms: ClassVar[tuple[str, ...]] = ("unusual_area",)
     network: ClassVar[str] = ""
+    flow: ClassVar[None] = None
 
     power: float = number(1.0, "of the deviation")
     max_objects: int = number(100, "objects that it learns from", 1)
@@ -64,7 +65,8 @@ TEACHER = '''"""Deviation of the logarithm of a box's area from the mean of the 
 
 import torch
 
-from vadistill.teachers.base import CropRequest, Teacher
+from vadistill.teachers.base import Teacher
+from vadistill.teachers.crops import CropRequest
 
 
 class ToyArea(Teacher):

@@ -11,6 +11,7 @@ PLACES = {
     "detections": "detections/train/{shard}.h5",
     "moving": "moving/train/{shard}.h5",
     "motion": "motion/train/{shard}.h5",
+    "object_flow": "object_flow/train/{shard}.h5",
     "model": "teachers/multi_task/model.pt",
     "scores": "object_scores/multi_task/train/{shard}.h5",
     "calibration": "teachers/multi_task/calibration.json",

@@ -39,6 +39,11 @@ def urgency(wildcards):
     return len(TEACHERS) - list(TEACHERS).index(wildcards.teacher) if "teacher" in wildcards.keys() else 1
 
 
+def flow_urgency(wildcards):
+    """The priority of the flow of objects: of the split train it is that of the longest training, which waits for it."""
+    return len(TEACHERS) if wildcards.split == "train" else urgency(wildcards)
+
+
 wildcard_constraints:
     dataset=r"[^/]+",
     split="train|synthetic|validation|test",
@@ -173,6 +178,12 @@ TRAINED_DETECTORS = [name for name, settings in DETECTORS.items() if settings.mo
 student_teachers = configured("distillation.teachers")
 student_splits = branch(configured("distillation.synthetic"), then=["train", "synthetic"], otherwise="train")
 tabled_splits = branch(about("labelled"), then=["validation", "test"], otherwise="validation")
+
+
+@in_one_line
+def keeps_flow(wildcards):
+    """Whether the rule's teacher reads the kept flow of objects."""
+    return DATA[wildcards.dataset].keeps_flow(wildcards.teacher)
 
 
 def selected_on_validation(wildcards):

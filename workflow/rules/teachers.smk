@@ -4,6 +4,7 @@ rule train_teacher:
         frames=files("frames", "train"),
         detections=files("detections", "train"),
         moving=branch(configured("objects.moving"), then=files("moving", "train")),
+        flow=branch(keeps_flow, then=files("object_flow", "train")),
         image_pool=raw("image_pool"),
         network=raw("network_weights"),
     output:
@@ -27,7 +28,7 @@ rule train_teacher:
     shell:
         "python -m vadistill.stages.train_teacher --settings {params.settings:q} --teacher {wildcards.teacher}"
         " --frames {input.frames:q} --detections {input.detections:q} --moving {input.moving:q}"
-        " --image-pool {input.image_pool:q} --network {input.network:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --flow {input.flow:q} --image-pool {input.image_pool:q} --network {input.network:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule score_objects:
@@ -36,6 +37,7 @@ rule score_objects:
         frames=files("frames"),
         detections=files("detections"),
         moving=branch(configured("objects.moving"), then=files("moving")),
+        flow=branch(keeps_flow, then=files("object_flow")),
     output:
         "results/{dataset}/object_scores/{teacher}/{split}/{shard}.h5",
     log:
@@ -56,7 +58,7 @@ rule score_objects:
     shell:
         "python -m vadistill.stages.score_objects --settings {params.settings:q} --teacher {wildcards.teacher}"
         " --model {input.model:q} --frames {input.frames:q} --detections {input.detections:q}"
-        " --moving {input.moving:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --moving {input.moving:q} --flow {input.flow:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule train_cells:

@@ -25,6 +25,7 @@ FILES = {
     "detections": "detections/{split}/{shard}.h5",
     "moving": "moving/{split}/{shard}.h5",
     "motion": "motion/{split}/{shard}.h5",
+    "object_flow": "object_flow/{split}/{shard}.h5",
     "model": "teachers/{teacher}/model.pt",
     "scores": "object_scores/{teacher}/{split}/{shard}.h5",
     "calibration": "teachers/{teacher}/calibration.json",
@@ -317,6 +318,11 @@ class Dataset:
         if batch % gpus:
             raise InputError(f"{self.name}: {name}.batch is {batch}; expected a multiple of gpus, {gpus}")
         return gpus
+
+    def keeps_flow(self, teacher: str) -> bool:
+        """Return whether a teacher reads the kept flow of objects: it is kept, and cut as the teacher wants it."""
+        kept = self.section("object_flow")
+        return bool(kept.kept and self.section(teacher).flow == kept.cut)
 
     @property
     def learned(self) -> list[str]:

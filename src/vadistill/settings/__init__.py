@@ -35,6 +35,7 @@ from vadistill.settings.teachers import (
     FlowNeighboursConfig,
     MapsConfig,
     MultiTaskConfig,
+    ObjectFlowConfig,
     teachers_of,
 )
 
@@ -67,6 +68,7 @@ __all__ = [
     "MotionConfig",
     "MovingConfig",
     "MultiTaskConfig",
+    "ObjectFlowConfig",
     "ObjectsConfig",
     "PretrainingConfig",
     "SdmaeConfig",

@@ -20,7 +20,7 @@ from vadistill.settings.data import (
 from vadistill.settings.detectors import DETECTORS
 from vadistill.settings.evaluation import AblationConfig, AlarmsConfig, EvaluationConfig, LocalisationConfig
 from vadistill.settings.student import DistillationConfig, PretrainingConfig, StudentConfig, SurpriseConfig
-from vadistill.settings.teachers import TEACHERS, CalibrationConfig, MapsConfig
+from vadistill.settings.teachers import TEACHERS, CalibrationConfig, MapsConfig, ObjectFlowConfig
 
 SECTIONS: dict[str, type] = {
     "demo": DemoConfig,
@@ -32,6 +32,7 @@ SECTIONS: dict[str, type] = {
     "held_out": HeldOutConfig,
     "validation": ValidationConfig,
     "synthetic": SyntheticConfig,
+    "object_flow": ObjectFlowConfig,
     **TEACHERS,
     "calibration": CalibrationConfig,
     "maps": MapsConfig,

@@ -26,6 +26,31 @@ class TeacherSettings(Protocol):
     def network(self) -> str:
         """The pre-trained network that it wants; empty for none."""
 
+    @property
+    def flow(self) -> tuple[int, int, str] | None:
+        """How it wants DIS flow cut to the boxes: crop, step and border; None: it wants none, or cut otherwise."""
+
+
+@dataclass(frozen=True)
+class ObjectFlowConfig:
+    """Dense flow (DIS) cut to the objects' boxes, measured once for all teachers that cut it so."""
+
+    kept: bool = option(
+        False,
+        "whether it is kept, 8 KB an object with crops of 32 pixels, 32 KB with 64; else every teacher measures it "
+        "itself, with the same results",
+    )
+    crop: Literal[32, 64] = option(32, "side of the crops in pixels")
+    step: int = number(3, "frames between the frame and its flow's other end", 1)
+    border: Literal["clamp", "repeat"] = option(
+        "clamp", "windows at a clip's ends: moved inside, or end frames repeated"
+    )
+
+    @property
+    def cut(self) -> tuple[int, int, str]:
+        """How it is cut, as ``TeacherSettings.flow``."""
+        return self.crop, self.step, self.border
+
 
 @dataclass(frozen=True)
 class BackgroundAgnosticConfig:
@@ -81,6 +106,12 @@ class BackgroundAgnosticConfig:
         """The pre-trained network that it needs; empty for none."""
         return "raft_small" if self.motion == "raft" else ""
 
+    @property
+    def flow(self) -> tuple[int, int, str] | None:
+        """How it wants DIS flow cut to the boxes; None where it wants other flow, or more than the boxes."""
+        plain = self.motion == "dis" and self.context == 0 and self.aspect == "stretch"
+        return (self.crop, self.step, self.border) if plain else None
+
 
 @dataclass(frozen=True)
 class MultiTaskConfig:
@@ -116,6 +147,10 @@ class MultiTaskConfig:
         """The pre-trained network that it learns from where its weights are at hand; empty for none."""
         return "resnet50" if self.imagenet and "distillation" in self.tasks else ""
 
+    @property
+    def flow(self) -> None:
+        """It wants none."""
+
 
 @dataclass(frozen=True)
 class FlowNeighboursConfig:
@@ -140,6 +175,11 @@ class FlowNeighboursConfig:
         """The pre-trained network that it wants: none."""
         return ""
 
+    @property
+    def flow(self) -> tuple[int, int, str]:
+        """How it wants DIS flow cut to the boxes."""
+        return self.crop, self.step, self.border
+
 
 @dataclass(frozen=True)
 class FlowCellsConfig:
@@ -157,6 +197,10 @@ class FlowCellsConfig:
     def network(self) -> str:
         """The pre-trained network that it wants: none."""
         return ""
+
+    @property
+    def flow(self) -> None:
+        """It wants none of boxes."""
 
 
 # By name, in the order of all tables. The class <Name> in vadistill.teachers.<name> belongs to <Name>Config;

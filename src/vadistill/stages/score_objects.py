@@ -5,7 +5,6 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -13,9 +12,10 @@ from vadistill.detection.objects import read_objects
 from vadistill.io import object_scores
 from vadistill.io.frames import frame_stores
 from vadistill.io.hdf5 import attribute, json_attribute, write_attributes, writing
+from vadistill.io.object_flow import flow_stores
 from vadistill.processors import cores
 from vadistill.settings import canonical, section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.teachers.base import Teacher
 from vadistill.teachers.loader import batches_of_clips
 from vadistill.teachers.registry import build
@@ -59,7 +59,8 @@ def main(args) -> None:
                     "settings": json_attribute(args.detections[0], "settings")}  # fmt: skip
         write_attributes(file, detector=canonical(detector))
         clips = read_objects(args.detections, section("objects", args.settings["objects"]), args.moving)
-        batches = batches_of_clips(frame_stores(args.frames), clips, teacher.scoring_crops(), scenes, BATCH, cores())
+        stores, kept = frame_stores(args.frames), flow_stores(args.flow, settings.flow)
+        batches = batches_of_clips(stores, clips, teacher.scoring_crops(), scenes, BATCH, cores(), kept)
         started, total = time.monotonic(), 0
         for scored, outside in scored_clips(teacher, batches, device):
             object_scores.write_clip(file, scored)
@@ -76,5 +77,5 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--teacher", required=True)
     add_paths(arguments, "model", "output", many=("frames", "detections"))
-    arguments.add_argument("--moving", type=Path, nargs="*", default=[])
+    add_optional_paths(arguments, "moving", "flow")
     run(main, arguments)

@@ -11,9 +11,10 @@ import torch
 from vadistill.detection.objects import index_objects
 from vadistill.io.detections import class_names
 from vadistill.io.frames import frame_stores
+from vadistill.io.object_flow import flow_stores
 from vadistill.processors import cores
 from vadistill.settings import canonical, section
-from vadistill.stages._run import add_paths, parser, run
+from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.teachers.image_pool import read_image_pool
 from vadistill.teachers.loader import TrainingObjects, hold_out
 from vadistill.teachers.pretrained.weights import cached_weights
@@ -52,7 +53,8 @@ def main(args) -> None:
     if share and not held:
         log.warning("no object in the held-out clips: every phase runs to its last epoch")
     drawn = partial(TrainingObjects, frame_stores(args.frames), objects=chosen, scenes=scenes,
-                    request=teacher.training_crops(), threads=max(1, cores() // processes()))  # fmt: skip
+                    request=teacher.training_crops(), threads=max(1, cores() // processes()),
+                    kept=flow_stores(args.flow, settings.flow))  # fmt: skip
     limit, seed = settings.max_objects, settings.seed
     held_samples = drawn(parts=held, limit=max(1, round(limit * share)), seed=(seed, 1))
     inputs = [*args.frames, *args.detections, *args.moving, *([network] if network else [])]
@@ -68,7 +70,7 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--teacher", required=True)
     add_paths(arguments, "output", many=("frames", "detections"))
-    arguments.add_argument("--moving", type=Path, nargs="*", default=[])
+    add_optional_paths(arguments, "moving", "flow")
     for name in ("image-pool", "network"):
         arguments.add_argument(f"--{name}", type=Path, nargs="?")
     run(main, arguments, lambda given: given.teacher)

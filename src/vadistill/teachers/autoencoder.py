@@ -34,14 +34,48 @@ def _encoder(channels: int) -> nn.Sequential:
     return nn.Sequential(*(layer for stage in layers for layer in stage))
 
 
-def _decoder(channels: int, bounded: bool) -> nn.Sequential:
+def convolve_enlarged(features: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Return a 3x3 convolution of features (N, F, H, W) enlarged twice, (N, C, 2H, 2W), without enlarging them.
+
+    An enlarged pixel equals its neighbour, so that those at even and at odd rows and columns are four convolutions of
+    the small features, whose weights are sums of the given ones. With few channels C that spares most of the time. It
+    differs from enlarging by the rounding of the sums.
+    """
+    weight = _of_even_and_odd(_of_even_and_odd(convolution.weight, -2), -1).flatten(0, 2)
+    assert convolution.bias is not None  # as Conv2d makes it
+    return F.pixel_shuffle(F.conv2d(features, weight, convolution.bias.repeat_interleave(4), padding=1), 2)
+
+
+def _of_even_and_odd(weight: Tensor, axis: int) -> Tensor:
+    """Return the weights (C, ..., 2, F, 3, 3) on small pixels that those on enlarged ones (C, ..., F, 3, 3) amount to.
+
+    The new axis says whether an enlarged pixel's place along the axis is even or odd.
+    """
+    before, at, behind = weight.unbind(axis)
+    even, odd = (before, at + behind, torch.zeros_like(at)), (torch.zeros_like(at), before + at, behind)
+    return torch.stack([torch.stack(taps, axis) for taps in (even, odd)], dim=-4)
+
+
+class _Decoder(nn.Sequential):
+    """The way from latent features (N, 16, S/8, S/8) to (N, C, S, S)."""
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return what the layers in a row would; the last enlargement is made by the convolution behind it."""
+        *layers, _, convolution, last = self
+        for layer in layers:
+            latent = layer(latent)
+        assert isinstance(convolution, nn.Conv2d)  # as _decoder puts it
+        return last(convolve_enlarged(latent, convolution))
+
+
+def _decoder(channels: int, bounded: bool) -> _Decoder:
     """Return the way from latent features (N, 16, S/8, S/8) to (N, C, S, S); bounded: in (0, 1)."""
     widths = pairwise((16, 16, 32, 32))
     layers = [
         (nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2)) for before, after in widths
     ]
     last = nn.Sigmoid() if bounded else nn.Identity()
-    return nn.Sequential(*(layer for stage in layers for layer in stage), nn.Conv2d(32, channels, 3, padding=1), last)
+    return _Decoder(*(layer for stage in layers for layer in stage), nn.Conv2d(32, channels, 3, padding=1), last)
 
 
 class Classifier(nn.Module):

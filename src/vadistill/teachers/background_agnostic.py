@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vadistill.errors import InputError
 from vadistill.teachers import pseudo_anomalies
 from vadistill.teachers.autoencoder import Stream, bounded_ascent, classify, reconstruct_both, reverse_gradient
-from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
+from vadistill.teachers.base import Batch, Phase, Teacher
+from vadistill.teachers.crops import CropRequest
 from vadistill.teachers.motion_units import SceneUnit, make_unit, object_speed
 from vadistill.teachers.pretrained.raft import Raft
 from vadistill.teachers.pretrained.weights import missing_weights

@@ -1,4 +1,4 @@
-"""The interface that every teacher implements: Teacher, and the CropRequest, Batch and Phase that it uses."""
+"""The interface that every teacher implements: Teacher, and the Batch and Phase that it uses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vadistill.geometry.flow import DenseFlow
+from vadistill.teachers.crops import CropRequest
 from vadistill.training.parallel import Draws
 
 Batch = dict[str, Tensor]
@@ -26,50 +25,6 @@ PIXELS_AT_ONCE = 8 * 64 * 64
 """Of crops that a processor measures at once: what a network keeps of more would not stay in its cache."""
 
 Loss = Callable[[Batch, Draws], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class CropRequest:
-    """What to cut from the frames around each object: the same window in every frame, resized to a square.
-
-    Attributes:
-        side: Side S of the crops in pixels.
-        colour: Frame offsets cut in BGR: ``colour`` (N, L, 3, S, S) uint8.
-        gray: Frame offsets cut in gray: ``gray`` (N, L, S, S) uint8.
-        flow: Offsets k of dense flow t -> t+k: ``flow`` (N, K, 2, S, S) float16, (x, y) in pixels of the stored frame.
-        irregular: If positive, also an intermittent sequence that skips 1 to this many frames a step:
-            ``irregular`` (N, 7, 3, S, S) uint8, BGR.
-        context: Share of the box's sides that the window adds on each side.
-        aspect: ``stretch``: the window is the box. ``keep``: it is the square of the box's longer side about its
-            centre, moved inside the frame where it would leave it.
-        border: What stands for frames beyond the clip's ends: ``clamp`` moves the centre of the windows inside,
-            ``repeat`` takes the frame of the object itself.
-        flow_method: ``dis`` or ``farneback``, of gray frames, or a function of two BGR frames.
-    """
-
-    side: int
-    colour: tuple[int, ...] = ()
-    gray: tuple[int, ...] = ()
-    flow: tuple[int, ...] = ()
-    irregular: int = 0
-    context: float = 0.0
-    aspect: str = "stretch"
-    border: str = "clamp"
-    flow_method: str | DenseFlow = "dis"
-
-    @property
-    def reach(self) -> int:
-        """How many frames an object must lie from both ends of its clip for every crop to exist."""
-        return max(map(abs, (*self.colour, *self.gray, *self.flow, 3 * (self.irregular + 1) if self.irregular else 0)))
-
-
-def random_gaps(rng: np.random.Generator, max_skip: int, count: int) -> np.ndarray:
-    """Return frame offsets (count, 7) of intermittent sequences.
-
-    Frame t is kept; outwards from it each step leaves out 1 to ``max_skip`` frames, both sides independently.
-    """
-    walked = rng.integers(2, max_skip + 2, size=(count, 2, 3)).cumsum(axis=2)
-    return np.concatenate([-walked[:, 0, ::-1], np.zeros((count, 1), walked.dtype), walked[:, 1]], axis=1)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Crops of the objects of one clip, cut from the frames on the fly."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -9,7 +10,50 @@ from vadistill.geometry.boxes import clip_to_pixels
 from vadistill.geometry.flow import DenseFlow, dis_flow, farneback_flow
 from vadistill.io.frames import FrameStore
 from vadistill.io.window import window_indices
-from vadistill.teachers.base import CropRequest, random_gaps
+
+
+@dataclass(frozen=True)
+class CropRequest:
+    """What to cut from the frames around each object: the same window in every frame, resized to a square.
+
+    Attributes:
+        side: Side S of the crops in pixels.
+        colour: Frame offsets cut in BGR: ``colour`` (N, L, 3, S, S) uint8.
+        gray: Frame offsets cut in gray: ``gray`` (N, L, S, S) uint8.
+        flow: Offsets k of dense flow t -> t+k: ``flow`` (N, K, 2, S, S) float16, (x, y) in pixels of the stored frame.
+        irregular: If positive, also an intermittent sequence that skips 1 to this many frames a step:
+            ``irregular`` (N, 7, 3, S, S) uint8, BGR.
+        context: Share of the box's sides that the window adds on each side.
+        aspect: ``stretch``: the window is the box. ``keep``: it is the square of the box's longer side about its
+            centre, moved inside the frame where it would leave it.
+        border: What stands for frames beyond the clip's ends: ``clamp`` moves the centre of the windows inside,
+            ``repeat`` takes the frame of the object itself.
+        flow_method: ``dis`` or ``farneback``, of gray frames, or a function of two BGR frames.
+    """
+
+    side: int
+    colour: tuple[int, ...] = ()
+    gray: tuple[int, ...] = ()
+    flow: tuple[int, ...] = ()
+    irregular: int = 0
+    context: float = 0.0
+    aspect: str = "stretch"
+    border: str = "clamp"
+    flow_method: str | DenseFlow = "dis"
+
+    @property
+    def reach(self) -> int:
+        """How many frames an object must lie from both ends of its clip for every crop to exist."""
+        return max(map(abs, (*self.colour, *self.gray, *self.flow, 3 * (self.irregular + 1) if self.irregular else 0)))
+
+
+def random_gaps(rng: np.random.Generator, max_skip: int, count: int) -> np.ndarray:
+    """Return frame offsets (count, 7) of intermittent sequences.
+
+    Frame t is kept; outwards from it each step leaves out 1 to ``max_skip`` frames, both sides independently.
+    """
+    walked = rng.integers(2, max_skip + 2, size=(count, 2, 3)).cumsum(axis=2)
+    return np.concatenate([-walked[:, 0, ::-1], np.zeros((count, 1), walked.dtype), walked[:, 1]], axis=1)
 
 
 class ClipCrops:
@@ -27,8 +71,13 @@ class ClipCrops:
         self._flows: dict[tuple[int, int], np.ndarray] = {}
         self._dense_flow = _dense_flow(request.flow_method) if request.flow else None
 
-    def cut(self, t: int, box: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Cut the crops of the boxes (n, 4) of frame ``t``; the keys and shapes are those of ``CropRequest``."""
+    def cut(
+        self, t: int, box: np.ndarray, rng: np.random.Generator, flow: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Cut the crops of the boxes (n, 4) of frame ``t``; the keys and shapes are those of ``CropRequest``.
+
+        ``flow`` is that of the same boxes where it was measured before.
+        """
         reach = self.request.reach
         centre = window_indices(t, len(self.store), (-reach, 0, reach), self.request.border)[1]
         for cache in (self._frames, self._grays):
@@ -43,10 +92,11 @@ class ClipCrops:
         if self.request.gray:
             grays = [self._gray(self._neighbour(centre, k)) for k in self.request.gray]
             made["gray"] = self._stack(pixels, lambda _: grays)
-        if self.request.flow:
+        if flow is not None:
+            made["flow"] = flow
+        elif self.request.flow:
             fields = [self._flow(centre, self._neighbour(centre, k)) for k in self.request.flow]
-            flow = self._stack(pixels, lambda _: fields).transpose(0, 1, 4, 2, 3)
-            made["flow"] = flow.astype(np.float16)
+            made["flow"] = self._stack(pixels, lambda _: fields).transpose(0, 1, 4, 2, 3).astype(np.float16)
         if self.request.irregular:
             gaps = random_gaps(rng, self.request.irregular, len(box))
             windows = [[self._frame(self._neighbour(centre, int(k))) for k in row] for row in gaps]

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vadistill.teachers.base import Batch, CropRequest, Teacher
+from vadistill.teachers.base import Batch, Teacher
+from vadistill.teachers.crops import CropRequest
 from vadistill.teachers.motion_units import SceneTable, SceneUnit, object_speed
 
 CHUNK = 1024  # objects

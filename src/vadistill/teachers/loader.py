@@ -4,7 +4,7 @@ In a pass over a clip every frame is decoded once and every flow field computed 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -17,9 +17,10 @@ from vadistill.detection.objects import ObjectIndex, load_objects
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections
 from vadistill.io.frames import FrameStore
+from vadistill.io.object_flow import ObjectFlow
 from vadistill.settings import ObjectsConfig
-from vadistill.teachers.base import Batch, CropRequest
-from vadistill.teachers.crops import ClipCrops
+from vadistill.teachers.base import Batch
+from vadistill.teachers.crops import ClipCrops, CropRequest
 from vadistill.training.parallel import joined, processes, rank
 
 Part = tuple[ObjectIndex, np.ndarray]
@@ -32,15 +33,23 @@ def scene_index(scenes: Sequence[str], scene: str) -> int:
 
 
 def objects_of_clip(
-    store: FrameStore, detections: Detections, request: CropRequest, scene: int, rng: np.random.Generator
+    store: FrameStore,
+    detections: Detections,
+    request: CropRequest,
+    scene: int,
+    rng: np.random.Generator,
+    kept: ObjectFlow | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the objects of one clip, of scene number ``scene``, with their crops, one dict of arrays a frame."""
+    """Yield the objects of one clip, of scene number ``scene``, with their crops, one dict of arrays a frame.
+
+    Their flow is that which was kept, where it was.
+    """
     crops = ClipCrops(store, request)
     starts = np.flatnonzero(np.diff(detections.frame, prepend=-1))
     for rows in np.split(np.arange(len(detections)), starts)[1:]:
         part = detections.take(rows)
         yield {
-            **crops.cut(int(part.frame[0]), part.box, rng),
+            **crops.cut(int(part.frame[0]), part.box, rng, kept.of(part) if kept else None),
             "box": part.box,
             "size": np.tile(np.array(part.size, np.float32), (len(rows), 1)),
             "scene": np.full(len(rows), scene, np.int64),
@@ -48,6 +57,8 @@ def objects_of_clip(
             "probabilities": part.probabilities.astype(np.float32),
         }
     store.close()
+    if kept:
+        kept.close()
 
 
 def batches_of_clips(
@@ -57,6 +68,7 @@ def batches_of_clips(
     scenes: Sequence[str],
     batch: int,
     threads: int,
+    kept: Mapping[str, ObjectFlow] = {},
 ) -> Iterator[tuple[Detections, Batch | None]]:
     """Yield the objects of all clips, those of a clip in order, several clips by turns.
 
@@ -70,6 +82,7 @@ def batches_of_clips(
         scenes: Names of the scenes.
         batch: About how many objects lie in a batch.
         threads: That read clips.
+        kept: Flow of the objects by clip, of all clips or of none.
 
     Yields:
         A clip and its next batch, or None once at its end.
@@ -84,7 +97,8 @@ def batches_of_clips(
             if clip.clip not in stores:
                 raise InputError(f"clip {clip.clip}: detections without frames")
             scene, rng = scene_index(scenes, clip.scene), np.random.default_rng(0)
-            batches = _grouped(objects_of_clip(stores[clip.clip], clip, request, scene, rng), batch)
+            flow = kept[clip.clip] if kept else None
+            batches = _grouped(objects_of_clip(stores[clip.clip], clip, request, scene, rng, flow), batch)
             return clip, batches, ahead.submit(next, batches, None)
 
         waiting = map(opened, clips)
@@ -134,6 +148,7 @@ class TrainingObjects:
         limit: int,
         seed: Sequence[int],
         threads: int,
+        kept: Mapping[str, ObjectFlow] = {},
     ) -> None:
         """Prepare to draw.
 
@@ -146,6 +161,7 @@ class TrainingObjects:
             limit: Objects of a sample.
             seed: Of the samples, together with the epoch.
             threads: That read clips.
+            kept: Flow of the objects by clip, of all clips or of none.
 
         Raises:
             InputError: A clip has no frames.
@@ -154,7 +170,7 @@ class TrainingObjects:
             if clip.clip not in stores:
                 raise InputError(f"clip {clip.clip}: detections without frames")
         self.stores, self.objects, self.scenes, self.request = stores, objects, scenes, request
-        self.limit, self.seed = limit, tuple(seed)
+        self.limit, self.seed, self.kept = limit, tuple(seed), kept
         self.clips = [clip for clip, _ in parts]
         self.rows = [_whole_windows(clip, rows, request) for clip, rows in parts]
         self._ahead: tuple[int, Future[Batch]] | None = None
@@ -204,7 +220,8 @@ class TrainingObjects:
                 return []
             clip, rng = self.clips[number], np.random.default_rng(seeds[number])
             scene, part = scene_index(self.scenes, clip.scene), load_objects(clip, self.objects).take(rows)
-            return list(objects_of_clip(self.stores[clip.clip], part, self.request, scene, rng))
+            flow = self.kept[clip.clip] if self.kept else None
+            return list(objects_of_clip(self.stores[clip.clip], part, self.request, scene, rng, flow))
 
         cv2.setNumThreads(1)  # clips are read side by side already
         return _tensors([part for found in self._clip_readers.map(read, _own_clips(parts)) for part in found])

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vadistill.teachers.base import Batch, CropRequest, Phase, Teacher
+from vadistill.teachers.base import Batch, Phase, Teacher
+from vadistill.teachers.crops import CropRequest
 from vadistill.teachers.pooling import FramePool
 from vadistill.teachers.pretrained.resnet50 import load_resnet50
 from vadistill.teachers.pretrained.weights import missing_weights
