@@ -46,7 +46,11 @@ def usual_of(settings, weights):
     moving = torch.randn((PROTOTYPES, 13), generator=drawn)
     parts = {
         "features": {"mean": mean, "inverse_spread": 1 / spread},
-        "motion": {"usual": 0.02 + 0.1 * torch.rand((grid[0], 1), generator=drawn), "prototypes": moving},
+        "motion": {
+            "usual": 0.02 + 0.1 * torch.rand((grid[0], 1), generator=drawn),
+            "factors": -2 * moving[:, :, None, None],
+            "squares": moving.square().sum(1),
+        },
     }
     scale = {"calm": torch.tensor([0.1, 0.5]), "rare": torch.tensor([1.5, 2.0]), "highest": torch.tensor(3.0)}
     made = {name: value[: len(weights)] if value.ndim else value for name, value in scale.items()}
@@ -154,7 +158,7 @@ def far_motion(planes, grid, usual):
     cells = cells_of_flow(planes, grid)
     described = described_cells(cells, usual["parts.motion.usual"][:, 0].numpy().astype(np.float64))
     moving = cells[4:].min(0) >= MOVING
-    prototypes = usual["parts.motion.prototypes"].numpy().astype(np.float64)
+    prototypes = -0.5 * usual["parts.motion.factors"][:, :, 0, 0].numpy().astype(np.float64)
     far = np.zeros((grid[0] + 2, grid[1] + 2))
     for y, x in np.argwhere(moving):
         far[y + 1, x + 1] = np.sqrt(((prototypes - described[:, y, x]) ** 2).sum(1)).min()

@@ -233,3 +233,13 @@ def test_detectors_that_differ_in_their_score_share_one_training():
     assert homes == {name: [f"results/{home}/sdmae/trained.pt"] for name, home in shared.items()}
     runs = known.ablations["sdmae"]["demo"]
     assert len(runs) == 24 and len({known[run].path("trained", teacher="sdmae") for run in runs}) == 15
+
+
+def test_flow_is_kept_for_two_teachers_or_not_at_all():
+    alike = {"object_flow": {"kept": True}, "background_agnostic": {"crop": 32}, "flow_neighbours": {"crop": 32}}
+    names = ("background_agnostic", "multi_task", "flow_neighbours")
+    assert [name for name in names if catalogue(**alike)["demo"].keeps_flow(name)] == [names[0], names[2]]
+    assert not any(catalogue()["demo"].keeps_flow(name) for name in names)
+    lonely = catalogue(**{**alike, "background_agnostic": {"crop": 64}})["demo"]
+    with pytest.raises(InputError, match=r"demo: object_flow\.kept is true, and flow_neighbours alone .*kept: false"):
+        lonely.keeps_flow("multi_task")

@@ -11,7 +11,7 @@ from students import SMALL, said_plainly, surprised_plainly, usual_of, windows_o
 from torch.nn import functional
 
 from vadistill.errors import InputError
-from vadistill.inference import torch_backend
+from vadistill.inference import openvino_graph, torch_backend
 from vadistill.inference.backends import BACKENDS, load_backend
 from vadistill.inference.description import Description
 from vadistill.inference.onnx_graph import to_onnx
@@ -20,6 +20,7 @@ from vadistill.processors import cores
 from vadistill.settings import StudentConfig, SurpriseConfig, section
 from vadistill.student.graph import ScoringNetwork, streamlined
 from vadistill.student.network import Student
+from vadistill.student.usual_motion import PROTOTYPES
 
 # Highest difference of a score from the plain student's, whose scores go from 0.82 to 0.97 here.
 BOUNDS = {"fp32": 1e-5, "bf16": 0.03, "int8": 0.05}
@@ -207,6 +208,52 @@ def test_layouts_of_the_network(tmp_path, changes):
         np.testing.assert_allclose(made.score, expected, atol=1e-5)
         for g, grid in grids.items():
             np.testing.assert_allclose(made.maps[g], grid, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_unusual_motion_is_told_in_every_precision(tmp_path, precision):
+    """Distances to prototypes are small differences of large numbers, which 8 bits would lose."""
+    path = tmp_path / "student.pt"
+    write_student(path, flow="fast", surprise={"weight": 0.0})
+    content = torch.load(path)
+    name = "surprise.parts.motion."
+    usual = torch.full_like(content["weights"][name + "usual"], 0.01)
+    cell = torch.tensor([2.0, 0, 2, 0, 2, 2])  # usual speeds: all to the right
+    rows = torch.arange(len(usual)) / len(usual)
+    normal = torch.cat([torch.cat([cell, cell]).expand(len(usual), 12), rows[:, None]], 1)
+    normal = normal[torch.arange(PROTOTYPES) % len(usual)]
+    content["weights"] |= {name + "usual": usual, name + "squares": normal.square().sum(1)}
+    content["weights"] |= {name + "factors": -2 * normal[:, :, None, None], "surprise.calm": torch.zeros(1)}
+    content["weights"] |= {
+        "surprise.rare": torch.full((1,), 20.0),
+        "surprise.highest": torch.tensor(1000.0),
+    }  # motion alone
+    torch.save(content, path)
+    frames = np.full((8, 13, 50, 70), 127, np.uint8)
+    for number, speed in enumerate((2, 2, 2, 2, 3, 4, 6, 8)):  # usual ones first
+        frames[number, [9, 11], 16:40, 20:52] = 127 + round(speed * 0.01 * 8 * 128)
+    fastest = np.where(frames == 127, frames, 255)  # 8 bits are for all that may come
+    exact = load_backend("torch-fp32", path)(frames).score
+    made = load_backend(f"openvino-{precision}", path, calibration=np.concatenate([frames, fastest]))(frames).score
+    assert (np.diff(exact[3:]) > 0).all() and (np.diff(made[3:]) > 0).all()
+    np.testing.assert_allclose(made, exact, atol=0.05 * (exact.max() - exact.min()))
+
+
+def test_eight_bits_leave_out_the_prototypes_of_motion(tmp_path, monkeypatch):
+    path, kept = tmp_path / "student.pt", []
+    write_student(path, flow="fast", surprise={"weight": 0.0})
+    whole = openvino_graph._kept_in_float
+
+    def spied(graph):
+        kept.append((graph, whole(graph)))
+        return kept[0][1]
+
+    monkeypatch.setattr(openvino_graph, "_kept_in_float", spied)
+    load_backend("openvino-int8", path, calibration=windows_of(4, channels=13))
+    ((graph, names),) = kept
+    convolutions = [node for node in graph.get_ordered_ops() if node.get_type_name() == "Convolution"]
+    of_motion = [node for node in convolutions if "factors" in node.input_value(1).get_node().get_friendly_name()]
+    assert len(of_motion) == 1 and of_motion[0].get_friendly_name() in names and len(names) < len(convolutions)
 
 
 def test_the_official_layout_without_its_norms():

@@ -19,7 +19,7 @@ from vadistill.student.network import Student, feature_cell, feature_grid, scale
 from vadistill.student.scoring import windows_of
 from vadistill.student.surprise import Surprise
 from vadistill.student.usual_features import COMMON
-from vadistill.student.usual_motion import UsualMotion
+from vadistill.student.usual_motion import PROTOTYPES, UsualMotion
 
 NETWORK = StudentConfig(**SMALL)
 FLOW = StudentConfig(**SMALL, flow="medium")
@@ -175,7 +175,7 @@ def test_usual_motion_is_of_the_moving_cells_of_normal_frames(walks):
     np.testing.assert_allclose(made.usual[:, 0], usual, rtol=2e-3)
     moving = cells[:, 4:].min(1) >= MOVING
     described = np.stack([described_cells(one, usual) for one in cells]).transpose(0, 2, 3, 1)[moving]
-    away = np.sqrt(((described[:, None] - made.prototypes.numpy()) ** 2).sum(2)).min(1)
+    away = np.sqrt(((described[:, None] - made.factors[:, :, 0, 0].numpy() / -2) ** 2).sum(2)).min(1)
     apart = np.sqrt(((described - described.mean(0)) ** 2).sum(1))
     assert len(described) > 300 and away.mean() < 0.25 * apart.mean(), "prototypes lie among the cells"
 
@@ -184,7 +184,7 @@ def test_where_nothing_moves_every_motion_is_unusual():
     made = UsualMotion(feature_grid(FLOW), feature_cell(FLOW), 2)
     made.see(torch.zeros(4, 4, 50, 70))
     made.settle()
-    assert not made.prototypes.any()
+    assert not made.factors.any()
     flow = torch.zeros(1, 4, 50, 70)
     flow[..., 20:32, 24:40] = 0.3  # cells of 4 pixels
     assert not made(flow * torch.tensor([1, 1, 0, 0])[:, None, None]).any(), "moves in one of two flows"
@@ -204,9 +204,17 @@ def test_a_student_with_flow_sees_who_is_faster_than_usual(tmp_path, walks):
     assert (seen["hurried"] > 1.2 * seen["calm"].max()).all()
 
 
+def test_normal_frames_in_which_nothing_moves_do_not_make_every_motion_unusual(tmp_path, walks):
+    still = store(tmp_path, "still", 5)
+    student = write_student(tmp_path / "student.pt", flow="medium")
+    made = Surprise(FLOW, 16, (1, 16), {"motion": 1.0})
+    made.measure(student, windows_of([*walks, still], FLOW, held_out={"still": 0.0}), CPU)
+    assert made.calm == 0 and made.rare == pytest.approx(UsualMotion.least_spread)
+
+
 def test_the_least_that_moves_is_that_of_the_teachers_of_cells(walks):
     """So the student's motion and ``flow_cells`` mean the same cells, up to the size of a cell."""
     made = UsualMotion(feature_grid(FLOW), feature_cell(FLOW), 2)
-    made.prototypes.fill_(50.0)  # far from everything
+    made.take(torch.full((PROTOTYPES, 13), 50.0))  # far from everything
     slow = torch.full((1, 4, 50, 70), 0.9 * MOVING * 8 / np.sqrt(2))  # planes are in eighths of the height
     assert not made(slow).any() and made(slow / 0.8).all()

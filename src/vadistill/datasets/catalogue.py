@@ -14,7 +14,7 @@ from vadistill.datasets.lengths import check_single, short_clips
 from vadistill.datasets.registry import demo_clips, read_clips
 from vadistill.datasets.splits import SYNTHETIC, SyntheticClip, held_out_part, scene_of, shard_of, synthetic_clips
 from vadistill.errors import InputError
-from vadistill.settings import LEAST_FRAMES
+from vadistill.settings import LEAST_FRAMES, TEACHERS
 from vadistill.settings.ablation import ABLATIONS
 from vadistill.settings.stages import all_settings, dataset_config, dataset_section, shared_from, stage_settings
 
@@ -320,9 +320,22 @@ class Dataset:
         return gpus
 
     def keeps_flow(self, teacher: str) -> bool:
-        """Return whether a teacher reads the kept flow of objects: it is kept, and cut as the teacher wants it."""
+        """Return whether a teacher reads the kept flow of objects: it is kept, and cut as the teacher wants it.
+
+        Raises:
+            InputError: It is kept for fewer than two teachers, which saves nothing.
+        """
         kept = self.section("object_flow")
-        return bool(kept.kept and self.section(teacher).flow == kept.cut)
+        if not kept.kept:
+            return False
+        readers = [name for name in TEACHERS if self.section(name).flow == kept.cut]
+        if len(readers) < 2:
+            raise InputError(
+                f"{self.name}: object_flow.kept is true, and {' and '.join(readers) or 'no teacher'} alone cuts flow "
+                f"as object_flow says (crop {kept.crop}, step {kept.step}, border {kept.border}); expected the same "
+                "crop, step and border in background_agnostic and flow_neighbours, or kept: false"
+            )
+        return teacher in readers
 
     @property
     def learned(self) -> list[str]:

@@ -134,7 +134,8 @@ class Detector:
                 f"{self.weights}: its output has the shape {tuple(output.shape)}; expected (N, 4 + classes, anchors), "
                 f"{self._remedy(output.shape[-1])}"
             )
-        return output.float()
+        # A graph that is bound to its outputs writes the next batch over them.
+        return output.float().clone() if output.is_cuda else output.float()
 
     def _remedy(self, columns: int) -> str:
         """Say what to do about an output of so many columns that is not the raw one, by what the export tells."""

@@ -200,7 +200,8 @@ class Detectors:
         known = calibrated_maps(detector)
         self.usual = 0.0 if known else usual_cells(normal, self.side)
         maxima = highest_cells(normal, self.side, self.usual)
-        self.peak_share = settings.map_peak_share
+        # Errors lie on the cells where they are made: their peaks are no wider than what they see.
+        self.peak_share = settings.map_peak_share if known else 0.0
         self.threshold = low_threshold(maxima, settings.map_share, 99 if known else 50)
 
     def regions(self, clip: str, size: tuple[int, int]) -> Iterator[tuple[str, Regions]]:

@@ -18,7 +18,13 @@ with extra("openvino"):
     import openvino
 
 # The layers that make the scores, by the beginning of their names: of the student, of SDMAE.
-SCORES = ("student.heads.", "network.first.output", "network.second.output", "network.classifier")
+SCORES = (
+    "student.heads.",
+    "surprise.parts.motion",
+    "network.first.output",
+    "network.second.output",
+    "network.classifier",
+)
 KEPT = ["framework", KEY]  # where OpenVINO keeps the metadata of an ONNX file, and we the description
 
 

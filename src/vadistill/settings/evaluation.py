@@ -10,9 +10,6 @@ class EvaluationConfig:
     """From frame scores to AUC."""
 
     filter_size: int = number(9, "side of the teachers' mean filter over frames, rows and columns of cells", 1)
-    map_peak_share: float = number(
-        0.8, "of a region's highest value, above which what belongs to it lies, too; 0: no such limit", 0, 1
-    )
     filter_cell: int = number(16, "side of its cells in pixels", 1)
     smoothing_sigma: float = number(21.0, "Gaussian over time, in frames; 0 leaves the scores as they are")
 
@@ -47,7 +44,10 @@ class LocalisationConfig:
         0.6, "of the 99th percentile of training maps' maxima (median, where maps have no zero): regions lie above it"
     )
     map_peak_share: float = number(
-        0.8, "of a region's highest value, above which what belongs to it lies, too; 0: no such limit", 0, 1
+        0.8,
+        "of a region's highest value, above which what belongs to it lies, too, where maps have a zero; 0: no limit",
+        0,
+        1,
     )
     filter_cell: int = number(4, "side of the cells of the teachers' mean filter in pixels", 1)
     filter_cells: int = number(3, "rows and columns of cells that it averages; 1: none", 1)

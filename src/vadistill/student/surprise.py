@@ -25,7 +25,6 @@ BATCH = 16  # frames
 USUAL_FRAMES = 4000  # at most, by which it is measured what is usual
 SCALE_FRAMES = 2000  # at most, by which it is measured how far normal frames are from that
 RARE = 0.99  # quantile of normal frames
-LEAST_SPREAD = 1e-6
 LEAST_PEAK = 0.05  # of the maps of normal frames, on the teachers' scale: lower ones say nothing
 
 
@@ -109,9 +108,9 @@ class Surprise(nn.Module):
             for features, flow in _seen(student, windows, order, device)
         ]
         *distances, learned = (torch.cat(cells).flatten(1) for cells in zip(*found, strict=True))
-        for number, cells in enumerate(distances):
+        for number, (part, cells) in enumerate(zip(parts.values(), distances, strict=True)):
             self.calm[number] = cells.median()
-            self.rare[number] = (_rare_peak(cells) - self.calm[number]).clamp(min=LEAST_SPREAD)
+            self.rare[number] = (_rare_peak(cells) - self.calm[number]).clamp(min=part.least_spread)
         self.highest.copy_(_rare_peak(learned).clamp(min=LEAST_PEAK))
 
 

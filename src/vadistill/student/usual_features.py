@@ -7,6 +7,7 @@ from torch.nn import functional
 COMMON = 0.25  # weight of a channel's mean variance over all places beside a place's own: some hardly ever change
 AROUND = 15  # features along a side of the square whose mean distance is subtracted
 LEAST_SPREAD = 1e-6
+NOTHING = (0, torch.zeros(()), torch.zeros(()))
 
 
 class UsualFeatures(nn.Module):
@@ -20,6 +21,7 @@ class UsualFeatures(nn.Module):
         width: Their channels C.
     """
 
+    least_spread = LEAST_SPREAD
     mean: Tensor
     inverse_spread: Tensor
 
@@ -27,7 +29,7 @@ class UsualFeatures(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(width, *grid))
         self.register_buffer("inverse_spread", torch.ones(width, *grid))
-        self._seen: tuple[int, Tensor, Tensor] = 0, torch.zeros(()), torch.zeros(())
+        self._seen: tuple[int, Tensor, Tensor] = NOTHING
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the distances (N, 1, H, W) of features (N, C, H, W)."""
@@ -49,3 +51,4 @@ class UsualFeatures(nn.Module):
         variance = (variance + COMMON * variance.mean((1, 2), keepdim=True)) / (1 + COMMON)
         self.mean.copy_(mean)
         self.inverse_spread.copy_(variance.clamp(min=LEAST_SPREAD**2).rsqrt())
+        self._seen = NOTHING

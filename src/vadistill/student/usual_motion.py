@@ -32,14 +32,18 @@ class UsualMotion(nn.Module):
         directions: D of the flow.
     """
 
+    least_spread = 0.25  # usual speeds: normal frames in which hardly anything moves do not make every motion unusual
     usual: Tensor
-    prototypes: Tensor
+    factors: Tensor
+    squares: Tensor
 
     def __init__(self, grid: tuple[int, int], cell: int, directions: int) -> None:
         super().__init__()
         self.cell, self.directions = cell, directions
         self.register_buffer("usual", torch.full((grid[0], 1), MOVING))
-        self.register_buffer("prototypes", torch.zeros(PROTOTYPES, 6 * directions + 1))
+        # Of the prototypes p, -2 p and p^2: of |x - p|^2 = x^2 - 2 x p + p^2 a convolution has all but the first.
+        self.register_buffer("factors", torch.zeros(PROTOTYPES, 6 * directions + 1, 1, 1))
+        self.register_buffer("squares", torch.zeros(PROTOTYPES))
         self._seen: list[Tensor] = []
 
     def forward(self, flow: Tensor) -> Tensor:
@@ -47,8 +51,7 @@ class UsualMotion(nn.Module):
         cells = self._cells(flow)
         moving = self._moving(cells).float()
         described = self._described(cells)
-        # |x - p|^2 of all prototypes at once: x^2 - 2 x p + p^2.
-        away = functional.conv2d(described, -2 * self.prototypes[:, :, None, None], self.prototypes.square().sum(1))
+        away = functional.conv2d(described, self.factors, self.squares)
         nearest = away.amin(1, keepdim=True) + described.square().sum(1, keepdim=True)
         distances = nearest.clamp(min=0).sqrt() * moving
         return functional.avg_pool2d(distances, AROUND, 1, AROUND // 2) * moving
@@ -73,7 +76,13 @@ class UsualMotion(nn.Module):
             count = min(PROTOTYPES, len(moving))
             means = MiniBatchKMeans(count, random_state=0, n_init=1, batch_size=4096).fit(moving).cluster_centers_
             # As many as the file of any student has.
-            self.prototypes.copy_(torch.from_numpy(np.resize(means, (PROTOTYPES, means.shape[1]))))
+            self.take(torch.from_numpy(np.resize(means, (PROTOTYPES, means.shape[1]))))
+        self._seen = []
+
+    def take(self, prototypes: Tensor) -> None:
+        """Take prototypes (K, 6 * D + 1) of normal cells."""
+        self.factors.copy_(-2 * prototypes[:, :, None, None])
+        self.squares.copy_(prototypes.square().sum(1))
 
     def _cells(self, flow: Tensor) -> Tensor:
         """Return the flow (N, 3 * D, R, C) of cells, in heights of the frame."""

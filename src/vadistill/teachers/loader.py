@@ -97,7 +97,7 @@ def batches_of_clips(
             if clip.clip not in stores:
                 raise InputError(f"clip {clip.clip}: detections without frames")
             scene, rng = scene_index(scenes, clip.scene), np.random.default_rng(0)
-            flow = kept[clip.clip] if kept else None
+            flow = _kept_flow(kept, clip.clip)
             batches = _grouped(objects_of_clip(stores[clip.clip], clip, request, scene, rng, flow), batch)
             return clip, batches, ahead.submit(next, batches, None)
 
@@ -220,7 +220,7 @@ class TrainingObjects:
                 return []
             clip, rng = self.clips[number], np.random.default_rng(seeds[number])
             scene, part = scene_index(self.scenes, clip.scene), load_objects(clip, self.objects).take(rows)
-            flow = self.kept[clip.clip] if self.kept else None
+            flow = _kept_flow(self.kept, clip.clip)
             return list(objects_of_clip(self.stores[clip.clip], part, self.request, scene, rng, flow))
 
         cv2.setNumThreads(1)  # clips are read side by side already
@@ -262,3 +262,14 @@ def hold_out(clips: list[ObjectIndex], share: float) -> tuple[list[Part], list[P
             if chosen.any() or (part is fitted and border > 0):
                 part.append((clip, np.flatnonzero(chosen).astype(np.int32)))
     return fitted, held
+
+
+def _kept_flow(kept: Mapping[str, ObjectFlow], clip: str) -> ObjectFlow | None:
+    """Return the flow of a clip's objects where it is kept.
+
+    Raises:
+        InputError: It is kept of other clips only.
+    """
+    if kept and clip not in kept:
+        raise InputError(f"clip {clip}: no flow of its objects; expected that of every clip, as cut_flow writes it")
+    return kept.get(clip)

@@ -12,7 +12,7 @@ with extra("opencv"):
     import cv2
 
 STILL, STEPS = 127, 128  # a byte b is (b - STILL) / STEPS of MOST, as pixels are scaled for a network
-REMEMBERED = 16  # flows, more than lie between the first and the last frame of usual windows
+REMEMBERED = 64  # flows: as many frames apart may the neighbours of a window be
 MOST = 1 / 8  # highest speed that a byte tells, in heights of the frame
 
 
