@@ -213,7 +213,7 @@ def test_layouts_of_the_network(tmp_path, changes):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_unusual_motion_is_told_in_every_precision(tmp_path, precision):
-    """Distances to prototypes are small differences of large numbers, which 8 bits would lose."""
+    """What is faster than usual scores higher, and near to the exact score."""
     path = tmp_path / "student.pt"
     write_student(path, flow="fast", surprise={"weight": 0.0})
     content = torch.load(path)

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from students import SMALL, cells_of_flow, described_cells, surprised_plainly, write_student
+from students import SMALL, cells_of_flow, described_cells, far_motion, surprised_plainly, write_student
 
 from vadistill.geometry.motion import MOVING, usual_speed
 from vadistill.io.frames import write_images
@@ -202,6 +202,18 @@ def test_a_student_with_flow_sees_who_is_faster_than_usual(tmp_path, walks):
         with h5py.File(tmp_path / "s.h5") as file:
             seen[name] = file[f"{name}/16x16"][:].max((1, 2))[3:-3]
     assert (seen["hurried"] > 1.2 * seen["calm"].max()).all()
+
+
+def test_still_cells_count_as_usual_around_those_that_move():
+    made = UsualMotion(feature_grid(FLOW), feature_cell(FLOW), 2)
+    made.take(torch.randn((PROTOTYPES, 13), generator=torch.Generator().manual_seed(0)) + 4)  # far from stillness
+    planes = np.full((4, 50, 70), 127, np.uint8)
+    planes[:, 20:32, 24:33] += 40
+    state = {f"parts.motion.{name}": value for name, value in made.state_dict().items()}
+    expected = far_motion(planes, feature_grid(FLOW), state)
+    far = made(scale_frames(torch.from_numpy(planes[None])))[0, 0]
+    np.testing.assert_allclose(far, expected, rtol=1e-4, atol=1e-4)
+    assert 0 < np.count_nonzero(expected) < 20
 
 
 def test_normal_frames_in_which_nothing_moves_do_not_make_every_motion_unusual(tmp_path, walks):

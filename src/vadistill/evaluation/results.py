@@ -206,10 +206,8 @@ class Detectors:
 
     def regions(self, clip: str, size: tuple[int, int]) -> Iterator[tuple[str, Regions]]:
         """Yield the regions of a clip, whose frames have a height and width in pixels, by each detector."""
-        yield (
-            self.detector,
-            map_regions(self._finest(self.detector, clip) - self.usual, size, self.threshold, self.peak_share),
-        )
+        maps = self._finest(self.detector, clip) - self.usual
+        yield self.detector, map_regions(maps, size, self.threshold, self.peak_share)
         for name, by_clip in self.objects.items():
             yield name, object_regions(by_clip[clip], *self.volume)
         if self.objects:

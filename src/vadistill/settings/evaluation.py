@@ -45,7 +45,7 @@ class LocalisationConfig:
     )
     map_peak_share: float = number(
         0.8,
-        "of a region's highest value, above which what belongs to it lies, too, where maps have a zero; 0: no limit",
+        "of the highest value around: regions lie above this, too, where maps have a zero; 0: no such limit",
         0,
         1,
     )

@@ -41,7 +41,7 @@ class Surprise(nn.Module):
         layout: Of the student.
         width: Channels of its last features.
         resolutions: Sides g of the maps.
-        weights: w of ``features`` and ``motion``; the latter asks for flow.
+        weights: w above 0 of what there is of ``features`` and ``motion``; the latter asks for flow.
     """
 
     calm: Tensor
@@ -53,7 +53,7 @@ class Surprise(nn.Module):
     ) -> None:
         super().__init__()
         grid, self.finest = feature_grid(layout), max(resolutions)
-        self.weights = {part: weight for part, weight in weights.items() if weight}
+        self.weights = dict(weights)
         made = {
             "features": lambda: UsualFeatures(grid, width),
             "motion": lambda: UsualMotion(grid, feature_cell(layout), FLOWS),

@@ -11,10 +11,10 @@ NOTHING = (0, torch.zeros(()), torch.zeros(()))
 
 
 class UsualFeatures(nn.Module):
-    """Mean and spread of the features at their place in normal frames.
+    """Mean and spread of the features at their place in normal frames; not from a paper.
 
     The distance of features f is sqrt(mean over the channels of ((f - mean) / spread)^2), less the mean distance around
-    it, since what changes far and wide, as light does, is no anomaly.
+    it, in spreads, since what changes far and wide, as light does, is no anomaly.
 
     Args:
         grid: Height H and width W of the features.

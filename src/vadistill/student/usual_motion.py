@@ -19,12 +19,12 @@ NORMAL_CELLS = 60_000  # at most, that the prototypes are means of
 
 
 class UsualMotion(nn.Module):
-    """Prototypes of the motion of cells in normal frames.
+    """Prototypes of the motion of cells in normal frames; not from a paper.
 
-    A moving cell is described by its mean flow and its highest speed to the earlier and to the later frame, by the same
-    averaged over 3x3 cells, all in units of the usual speed of its row, and by its row. Its distance is that to the
-    nearest prototype. Distances are averaged over 3x3 cells, where still ones have 0, so that a single cell stands out
-    less than an object does.
+    A moving cell is described by its mean flow and its highest speed from the earlier frame and to the later one, by
+    the same averaged over 3x3 cells, all in units of the usual speed of its row, and by its row. Its distance, in these
+    units, is that to the nearest prototype, of which k-means makes ``PROTOTYPES``. Distances are averaged over 3x3
+    cells, where still ones have 0, so that a single cell stands out less than an object does.
 
     Args:
         grid: Rows R and columns C of the cells.

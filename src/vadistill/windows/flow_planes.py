@@ -42,8 +42,8 @@ class FlowPlanes:
 
         Args:
             gray: The frames of the window.
-            names: Of the frames, such as their numbers, each of another frame than all before: the flow between two of
-                these that was measured a moment ago is not measured again.
+            names: Of the frames, such as their numbers: the same name always means the same frame, and the flow
+                between two that was measured a moment ago is not measured again. Without them it always is.
         """
         first = len(gray) // 2 - 1
         with one_thread():
