@@ -40,6 +40,7 @@ def models(tmp_path_factory):
     return one, two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_two_processes_come_to_the_weights_of_one(models, name):
     one, two = (load_model(folder / f"{name}.pt", KINDS[name])["weights"] for folder in models)
