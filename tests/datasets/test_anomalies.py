@@ -12,6 +12,7 @@ from vadistill.datasets.synthetic.anomalies import REPLAYED, Degree, NormalClip,
 from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut
 from vadistill.datasets.synthetic.replay import moments
 from vadistill.datasets.synthetic.tracks import Perspective, feet, follow, motions
+from vadistill.datasets.synthetic.vehicles import DRAWN, vehicles
 from vadistill.errors import InputError
 from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import FrameStore, write_images
@@ -58,7 +59,7 @@ def make(kind, clip, frames=FRAMES, seed=0, pace=(3.0, 3.0), haste=(2.0, 4.0)):
     return plan(kind, clip, frames, Degree(0.4, pace, haste), np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("kind", FIRST_KINDS)
+@pytest.mark.parametrize("kind", [*FIRST_KINDS, *DRAWN])
 @pytest.mark.parametrize("clip", [walkers, nobody])
 @pytest.mark.parametrize(("usable", "frames"), [(range(FRAMES), 60), (range(70, FRAMES), 240), (range(12), 240)])
 def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, frames):
@@ -113,6 +114,46 @@ def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
             far[max(y1 - 8, 0) : y2 + 8, max(x1 - 8, 0) : x2 + 8] = False
         np.testing.assert_array_equal(rendered[far], picture(t)[far])
     assert min(checks.values()) >= 3
+
+
+def driven(kind, step, frame=None, frames=8, height=60.0):
+    path = np.array([100.0, 100.0]) + np.arange(frames)[:, None] * np.array(step)
+    frame = picture(0) if frame is None else frame
+    return list(vehicles(kind, path, lambda row: height, frame, np.random.default_rng(0))), path
+
+
+@pytest.mark.parametrize(("kind", "step", "width", "height"), [
+    # In persons' heights of 1.72 m: a bicycle of 1.7 m from the side, a cart of 2.4 m by 1.95 m.
+    ("cycling", (3.0, 0.0), (0.9, 1.15), (0.85, 1.15)),
+    ("cycling", (0.0, 2.0), (0.2, 0.5), (0.85, 1.5)),
+    ("driving", (3.0, 0.0), (1.3, 1.55), (1.05, 1.5)),
+    ("driving", (0.0, 2.0), (0.85, 1.1), (1.3, 1.7)),
+])  # fmt: skip
+def test_a_vehicle_has_its_size_and_looks_where_it_goes(kind, step, width, height):
+    placed, path = driven(kind, step)
+    for one, foot in zip(placed, path, strict=True):
+        x1, y1, x2, y2 = one.box((400, 400))
+        assert abs((x1 + x2) / 2 - foot[0]) < 1 and abs(y2 - foot[1]) < 1, "it stands on the path"
+        assert width[0] <= (x2 - x1) / 60 <= width[1] and height[0] <= (y2 - y1) / 60 <= height[1]
+
+
+def test_a_vehicle_turns_round_and_its_pedals_turn():
+    """As many pixels to the left as to the right: a mirror image, but for the light, that moves on its pedals."""
+    (right, *_, last), _ = driven("cycling", (3.0, 0.0))
+    left, _ = driven("cycling", (-3.0, 0.0))
+    mirrored = [right.cutout.alpha, left[0].cutout.alpha]
+    same = [np.ptp(np.flatnonzero((alpha > 0.5).any(0))) for alpha in mirrored]
+    assert abs(same[0] - same[1]) <= 1
+    assert right.cutout.image.shape != last.cutout.image.shape or (right.cutout.alpha != last.cutout.alpha).any()
+
+
+def test_a_vehicle_is_as_bright_as_the_film_and_gray_where_it_is():
+    for frame, gray in ((picture(0), False), (np.repeat(picture(0)[..., :1], 3, axis=2), True)):
+        dark, bright = np.percentile(frame, (1, 99))
+        for kind in DRAWN:
+            image = driven(kind, (3.0, 0.0), frame)[0][0].cutout.image.astype(int)
+            assert dark - 1 <= image.min() and image.max() <= bright + 1
+            assert (image.max(2) == image.min(2)).all() == gray
 
 
 def test_moments_of_a_replayed_object():

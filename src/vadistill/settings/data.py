@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from vadistill.settings.fields import interval, later, number, option, path
 
-AnomalyKind = Literal["pasted", "misplaced", "fast", "backward", "hurried", "halting", "turning"]
+AnomalyKind = Literal["pasted", "misplaced", "fast", "backward", "hurried", "halting", "turning", "cycling", "driving"]
 ANOMALY_KINDS: tuple[AnomalyKind, ...] = get_args(AnomalyKind)
 FIRST_KINDS = ANOMALY_KINDS[:4]
 LEAST_FRAMES = 12  # of a training clip; a shorter one is left out

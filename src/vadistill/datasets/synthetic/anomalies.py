@@ -15,6 +15,7 @@ from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut
 from vadistill.datasets.synthetic.placing import STANDING, far_place, hasty_path
 from vadistill.datasets.synthetic.replay import Moments, Replayed, moments, replay
 from vadistill.datasets.synthetic.tracks import Perspective, Track, feet, follow, motions
+from vadistill.datasets.synthetic.vehicles import DRAWN, vehicles
 from vadistill.errors import InputError
 from vadistill.geometry.boxes import overlaps
 from vadistill.settings import LEAST_FRAMES
@@ -58,7 +59,7 @@ class Degree:
     Attributes:
         share: Of the made clip that is abnormal.
         pace: Range of the speed of what is played ``fast`` or is ``hurried``.
-        haste: Range of the speed of a ``pasted`` object, times the usual one where it slides.
+        haste: Range of the speed of a ``pasted`` or drawn object, times the usual one where it moves.
     """
 
     share: float
@@ -93,6 +94,7 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
             object of another moment moves where no normal object stands. ``pasted``: a still object, enlarged, slides
             through the scene faster than is usual there. ``hurried``, ``halting``, ``turning``: an object
             passes its own path faster, stops on it, or goes back on it; else, as without objects, one is pasted.
+            ``cycling``, ``driving``: a drawn cyclist or cart crosses the scene faster than is usual there.
         clip: The normal clip; ``pasted`` and ``misplaced`` draw a figure where it has no object.
         frames: Greatest length of the made clip; it is taken from the middle of the usable frames.
         degree: How much of the clip is abnormal, and how fast it is.
@@ -120,12 +122,23 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
     if kind in REPLAYED:
         pasted = _replayed(clip, shown, moments(kind, rng.uniform(*degree.pace)), first, rng)
     if not pasted:
-        placed = _misplaced(clip, shown, rng) if kind == "misplaced" else _pasted(clip, shown, degree.haste, rng)
+        placed = _placed(kind, clip, shown, degree.haste, rng)
         pasted = dict(zip(range(count)[middle], placed, strict=True))
     boxes = np.zeros((count, 4), np.float32)
     for t, one in pasted.items():
         boxes[t] = one.box(clip.size)
     return Plan(source, boxes, pasted)
+
+
+def _placed(
+    kind: str, clip: NormalClip, shown: np.ndarray, haste: tuple[float, float], rng: np.random.Generator
+) -> Iterator[Placed]:
+    """Yield what is pasted into successive frames, of which ``shown`` are the numbers in the normal clip."""
+    if kind == "misplaced":
+        return _misplaced(clip, shown, rng)
+    if kind in DRAWN:
+        return _drives(kind, clip, haste, len(shown), rng)
+    return _pasted(clip, shown, haste, rng)
 
 
 def _replayed(
@@ -323,4 +336,19 @@ def _slides(
         path = hasty_path(moved, height, clip.size, haste, count, rng)
         for foot in path:
             yield Placed(cutout, grown * float(perspective.scale(foot[1], origin)), foot)
+        count -= len(path)
+
+
+def _drives(
+    kind: str, clip: NormalClip, haste: tuple[float, float], count: int, rng: np.random.Generator
+) -> Iterator[Placed]:
+    """Yield one vehicle after another as it crosses the frame, in ``count`` frames altogether."""
+    perspective = Perspective(clip.box)
+    usual = float(np.median(clip.box[:, 3])) if len(clip.box) else clip.size[0] / 2
+    tall = float(np.median(clip.box[:, 3] - clip.box[:, 1])) if len(clip.box) else FIGURE * clip.size[0]
+    height = perspective.body(tall, usual)
+    moved, frame = motions(follow(clip.frame, clip.box)), clip.read(clip.usable.start)
+    while count > 0:
+        path = hasty_path(moved, height, clip.size, haste, count, rng)
+        yield from vehicles(kind, path, height, frame, rng)
         count -= len(path)
