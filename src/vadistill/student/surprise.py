@@ -96,17 +96,21 @@ class Surprise(nn.Module):
             device: Where the student and this are.
         """
         parts = cast(dict[str, UsualFeatures | UsualMotion], dict(self.parts.items()))
-        for features, flow in _seen(student, windows, windows.drawn_order(USUAL_FRAMES), device):
-            given = {"features": features, "motion": flow}
+        given = {
+            "features": lambda scaled: student.backbone(scaled)[0].float(),
+            "motion": lambda scaled: scaled[:, student.backbone.colours :],
+        }
+        for scaled in _scaled(windows, windows.drawn_order(USUAL_FRAMES), device):
             for name, part in parts.items():
-                part.see(given[name])
+                part.see(given[name](scaled))
         for part in parts.values():
             part.settle()
-        order = windows.held_out_order(SCALE_FRAMES) or windows.drawn_order(SCALE_FRAMES)
-        found = [
-            (*self.distances(features, flow), student.maps_of(features)[self.finest].float())
-            for features, flow in _seen(student, windows, order, device)
-        ]
+        found = []
+        others = windows.held_out_order(SCALE_FRAMES) or windows.drawn_order(SCALE_FRAMES)
+        for scaled in _scaled(windows, others, device):
+            features = given["features"](scaled)
+            learned = student.maps_of(features)[self.finest].float()
+            found.append((*self.distances(features, given["motion"](scaled)), learned))
         *distances, learned = (torch.cat(cells).flatten(1) for cells in zip(*found, strict=True))
         for number, (part, cells) in enumerate(zip(parts.values(), distances, strict=True)):
             self.calm[number] = cells.median()
@@ -119,11 +123,7 @@ def _rare_peak(cells: Tensor) -> Tensor:
     return cells.amax(1).quantile(RARE)
 
 
-def _seen(
-    student: Student, windows: FrameWindows, order: list[int], device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the last features (N, C, H, W) float32 and the scaled flow (N, P, h, w) of batches of frames."""
+def _scaled(windows: FrameWindows, order: list[int], device: torch.device) -> Iterator[Tensor]:
+    """Yield the scaled windows (N, C, H, W) of batches of frames."""
     for frames, *_ in loader(windows, order, BATCH, loader_workers()):
-        scaled = scale_frames(frames.to(device, non_blocking=True))
-        features, _ = student.backbone(scaled)
-        yield features.float(), scaled[:, student.backbone.colours :]
+        yield scale_frames(frames.to(device, non_blocking=True))
