@@ -38,8 +38,7 @@ class FlowPlanes:
     def __call__(self, gray: Sequence[np.ndarray], names: Sequence[Hashable] = ()) -> np.ndarray:
         """Return the planes (4, H, W) uint8 of a window of three or more gray frames (H, W) uint8.
 
-        Where the middle frame stands for a missing one, at a clip's ends, or a frame is repeated, the other flow stands
-        for both, since what moves goes on moving; where both are missing there is none.
+        Where the middle frame stands for a missing one, at a clip's ends, there is no flow.
 
         Args:
             gray: The frames of the window.
@@ -47,10 +46,8 @@ class FlowPlanes:
                 between two that was measured a moment ago is not measured again. Without them it always is.
         """
         first = len(gray) // 2 - 1
-        there = [i for i in (first, first + 1) if not np.array_equal(gray[i], gray[i + 1])] or [first]
         with one_thread():
-            found = [self._between(gray[i : i + 2], names[i : i + 2]) for i in there]
-        return np.concatenate([found[0], found[-1]])
+            return np.concatenate([self._between(gray[i : i + 2], names[i : i + 2]) for i in (first, first + 1)])
 
     def _between(self, gray: Sequence[np.ndarray], names: Sequence[Hashable]) -> np.ndarray:
         """Return the planes (2, H, W) of the flow from one frame to the next."""
