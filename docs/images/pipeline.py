@@ -76,7 +76,7 @@ def pipeline() -> None:
     """Draw the way of the data from clips to auc.json."""
     picture = Picture(112, 46)
     picture.panel(20, 24, 56.5, 21.5, TEACHER, "Teachers: every object on its own, for training only")
-    picture.panel(20, 0.5, 91.5, 21.5, STUDENT, "Student: whole frames, and it runs alone")
+    picture.panel(20, 0.5, 91.5, 21.5, STUDENT, "Student: it runs alone")
 
     picture.card(0.5, 25.5, 16, 15.5, DATA, "Clips", "training and test")
     picture.thumbnail(1.5, 26.5, 14, "frame", 11)
@@ -92,7 +92,9 @@ def pipeline() -> None:
     picture.card(
         22, 2, 16, 15.5, STUDENT, "Pre-training", "\nan auto-encoder of\nthe training frames\n(may be left out)"
     )
-    picture.card(59, 2, 16, 15.5, STUDENT, "Distillation", "\nframes in, the maps\nof all teachers out")
+    picture.card(40.5, 2, 16, 15.5, STUDENT, "Distillation", "\nframes in, the maps\nof all teachers out")
+    usual = "\nhow things look and\nmove on this camera\n(needs no labels)"
+    picture.card(59, 2, 16, 15.5, STUDENT, "What is usual", usual)
     picture.card(77.5, 2, 16, 15.5, STUDENT, "Student", "scores and maps")
     picture.thumbnail(78.5, 3, 14, "student", 109)
     picture.card(96, 2, 14.5, 15.5, RESULT, "auc.json", "\nmicro, macro AUC\nwith intervals,\nand their origin")
@@ -103,8 +105,9 @@ def pipeline() -> None:
     picture.arrow((16.5, 8), (22, 8))
     picture.arrow((38, 33), (40.5, 33))
     picture.arrow((56.5, 33), (59, 33))
-    picture.arrow((38, 9.5), (59, 9.5), label="first weights", at=(48.5, 10.9))
-    picture.arrow((67, 25.5), (67, 17.5), label="targets", at=(71, 23))
+    picture.arrow((38, 9.5), (40.5, 9.5))
+    picture.arrow((67, 25.5), (67, 23), (48.5, 23), (48.5, 17.5), label="targets", at=(71, 23))
+    picture.arrow((56.5, 9.5), (59, 9.5))
     picture.arrow((75, 9.5), (77.5, 9.5))
     picture.arrow((93.5, 9.5), (96, 9.5))
     picture.arrow((103.25, 29), (103.25, 17.5))

@@ -13,6 +13,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from vadistill.datasets.synthetic.anomalies import REPLAYED
+from vadistill.datasets.synthetic.vehicles import DRAWN
+from vadistill.settings.data import FIRST_KINDS
 
 GROUPS, LEVELS = ("teacher", "term", "trivial"), ("object", "frame")
 
@@ -32,8 +34,9 @@ def agreement(validation: pd.DataFrame, test: pd.Series) -> pd.Series:
     """Return Spearman's rank correlation of each kind of anomaly, and of their mean, with the test split."""
     kinds = validation.drop(columns="all")
     judged = {kind: kinds[kind] for kind in kinds}
-    for name, some in (("the replayed", {*REPLAYED}), ("the others", {*kinds} - {*REPLAYED}), ("all kinds", {*kinds})):
-        if used := sorted(some & {*kinds}):
+    groups = {"the default": FIRST_KINDS, "the replayed": REPLAYED, "the drawn": DRAWN, "all kinds": tuple(kinds)}
+    for name, some in groups.items():
+        if used := sorted({*some} & {*kinds}):
             judged[f"mean of {name}"] = kinds[used].mean(axis=1)
     return pd.Series({name: spearmanr(values.loc[test.index], test).statistic for name, values in judged.items()})
 
