@@ -33,7 +33,7 @@ from vadistill.frame_level.registry import unscored
 from vadistill.frame_level.student import StudentDetector
 from vadistill.maps.grid_pool import GridPool
 from vadistill.settings import StudentConfig, section
-from vadistill.settings.data import FIRST_KINDS
+from vadistill.settings.data import LEARNED_KINDS
 from vadistill.student.network import Student, feature_cell, feature_grid, scale_frames
 from vadistill.student.scoring import windows_of
 from vadistill.student.surprise import BATCH, LEAST_PEAK, RARE, SCALE_FRAMES, USUAL_FRAMES
@@ -53,7 +53,7 @@ FORMS = {
     "features": (0.0, 1.0, 0.0),
     "motion": (0.0, 0.0, 1.0),
 }
-GROUPS = {"default": FIRST_KINDS, "replayed": REPLAYED, "drawn": tuple(DRAWN)}
+GROUPS = {"learned": LEARNED_KINDS, "replayed": REPLAYED, "drawn": tuple(DRAWN)}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from vadistill.io.detections import Detections, write_clip
 from vadistill.io.frames import FrameStore, write_images
 from vadistill.io.hdf5 import writing
 from vadistill.settings import ANOMALY_KINDS
-from vadistill.settings.data import FIRST_KINDS
+from vadistill.settings.data import LEARNED_KINDS
 from vadistill.stages import make_synthetic_clip
 
 SIZE, FRAMES, BODY, STEP = (120, 240), 100, (12, 30), 1.2
@@ -59,7 +59,7 @@ def make(kind, clip, frames=FRAMES, seed=0, pace=(3.0, 3.0), haste=(2.0, 4.0)):
     return plan(kind, clip, frames, Degree(0.4, pace, haste), np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("kind", [*FIRST_KINDS, *DRAWN])
+@pytest.mark.parametrize("kind", [*LEARNED_KINDS, *DRAWN])
 @pytest.mark.parametrize("clip", [walkers, nobody])
 @pytest.mark.parametrize(("usable", "frames"), [(range(FRAMES), 60), (range(70, FRAMES), 240), (range(12), 240)])
 def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, frames):

@@ -109,23 +109,25 @@ def test_other_synthetic_clips_train_no_other_teacher(changed):
 
 
 def test_the_student_neither_learns_from_unseen_kinds_nor_is_selected_by_them():
-    unseen = catalogue(distillation={"unseen_kinds": ["fast", "pasted"]})["demo"]
+    learned = {"kinds": ["pasted", "misplaced", "fast", "backward"]}
+    unseen = catalogue(distillation={"unseen_kinds": ["fast", "pasted"]}, validation=learned)["demo"]
     kinds = [path.split(".")[-2] for path in unseen.learned if "/synthetic/" in path]
     assert sorted(set(kinds)) == ["backward", "misplaced"] and len(kinds) == 8
     assert unseen.learned[:5] == unseen.files("frames", "train")
     assert {name.rpartition(".")[2] for name in unseen.selecting} == {"backward", "misplaced"}
     own = catalogue()["demo"]
     assert own.learned == own.files("frames", "train") + own.files("frames", "synthetic")
-    every = catalogue(distillation={"unseen_kinds": ["pasted", "misplaced", "fast", "backward"]})["demo"]
+    every = catalogue(distillation={"unseen_kinds": learned["kinds"]}, validation=learned)["demo"]
     assert every.learned == catalogue(distillation={"synthetic": False})["demo"].learned == own.files("frames", "train")
     with pytest.raises(InputError, match=r"demo: distillation\.unseen_kinds leaves no validation clip"):
         _ = every.selecting
 
 
-def test_without_a_common_kind_there_is_no_judge():
-    known = catalogue(validation={"kinds": ["fast"]}, synthetic={"kinds": ["pasted"]})
-    with pytest.raises(InputError, match=r"demo: synthetic\.kinds and validation\.kinds have none in common"):
-        known.ablation_groups("judge", "demo")
+def test_kinds_that_no_student_learns_from_are_judged_by_one_student_a_seed():
+    known = catalogue(validation={"kinds": ["fast", "driving"]}, synthetic={"kinds": ["pasted"]})
+    groups = known.ablation_groups("judge", "demo")
+    assert {name.split(".")[3] for name in groups} == {"others"} and len(groups) == 3
+    assert {group.rpartition(".")[2] for group in groups.values()} == {"fast+driving"}
 
 
 def test_boxes_lie_with_who_makes_the_frames_of_their_clips():

@@ -79,6 +79,10 @@ def test_every_student_is_judged_by_the_kind_that_it_did_not_see(tmp_path):
     main(given)
     table = pd.read_csv(given.output)
     assert list(table.kind) == [*KINDS, "mean"] and (table.macro_auc == 0).all() and (table.clips == 2).all()
+    one = {"groups": {"demo.judge.base.pasted.0": "base.fast+pasted"}}
+    main(SimpleNamespace(**{**vars(given), "settings": settings | one, "scores": scores[1:]}))
+    table = pd.read_csv(given.output).set_index("kind")
+    assert table.macro_auc.to_dict() == {"fast": 1, "pasted": 0, "mean": 0.5}, "one student, judged by two kinds"
     with h5py.File(scores[0], "a") as file:
         del file["b.fast"]
     with pytest.raises(InputError, match=r"no scores of the validation clip b\.fast"):

@@ -97,14 +97,10 @@ class Catalogue:
         """Return the variant that each run of a network's ablation for a data set belongs to.
 
         Raises:
-            InputError: The data set is a variant, there is none of this name, or it has no kind to judge by.
+            InputError: The data set is a variant, or there is none of this name.
         """
         if dataset not in self.ablations[network]:
             raise InputError(f"{dataset}: is no data set with layout and path; its ablation is not defined")
-        if not self.ablations[network][dataset]:  # of the judge
-            raise InputError(
-                f"{dataset}: synthetic.kinds and validation.kinds have none in common; expected one or more"
-            )
         return self.ablations[network][dataset]
 
 

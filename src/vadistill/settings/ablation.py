@@ -85,31 +85,34 @@ def sdmae_ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple
 
 
 def judge_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the runs of the judge: students that learn from all kinds of synthetic anomalies but one.
+    """Return the runs of the judge: students, each for kinds of the split validation that it does not learn from.
 
-    What is configured and each variant in ``ablation.judged`` has one for every kind that both the splits synthetic and
-    validation have, and every seed. They share targets, and all else that lies before the student.
+    What is configured and each variant in ``ablation.judged`` has one without each kind that the split synthetic has,
+    too, and one for all other kinds, by every seed. They share targets, and all else that lies before the student.
 
     Args:
         config: The whole, checked config.
         dataset: A data set that is no variant.
 
     Returns:
-        As ``ablation_runs``, of runs ``<dataset>.judge.<variant>.<kind>.<seed>``; in place of the variant stands
-        ``<variant>.<kind>``.
+        As ``ablation_runs``, of runs ``<dataset>.judge.<variant>.<kind>.<seed>``, for all other kinds ``others`` in
+        place of the kind; in place of the variant stands ``<variant>.<kind>``, several kinds joined by ``+``.
     """
     settings, made, validation = (
         dataset_section(config, dataset, name) for name in ("ablation", "synthetic", "validation")
     )
     known = judgeable(config, dataset)
+    students = {kind: [kind] for kind in made.kinds if kind in validation.kinds}
+    if others := [kind for kind in validation.kinds if kind not in made.kinds]:
+        students["others"] = others
     runs: dict[str, tuple[str, dict[str, Any]]] = {}
     for variant in dict.fromkeys((configured_variant(config, dataset), *settings.judged)):
-        for kind in (kind for kind in made.kinds if kind in validation.kinds):
+        for name, kinds in students.items():
             for seed in settings.seeds:
                 entry = _entry(dataset, known[variant], settings.epochs, seed)
-                entry["distillation"]["unseen_kinds"] = [kind]
+                entry["distillation"]["unseen_kinds"] = [kind for kind in kinds if kind in made.kinds]
                 entry["shares"] = [*([variant] if variant in config["datasets"] else []), *runs]
-                runs[f"{dataset}.judge.{variant}.{kind}.{seed}"] = (f"{variant}.{kind}", entry)
+                runs[f"{dataset}.judge.{variant}.{name}.{seed}"] = (f"{variant}.{'+'.join(kinds)}", entry)
     return runs
 
 
