@@ -87,16 +87,17 @@ def sdmae_ablation_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple
 def judge_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return the runs of the judge: students, each for kinds of the split validation that it does not learn from.
 
-    What is configured and each variant in ``ablation.judged`` has one without each kind that the split synthetic has,
-    too, and one for all other kinds, by every seed. They share targets, and all else that lies before the student.
+    What is configured and each variant in ``ablation.judged`` has, for every seed, one student for each kind that the
+    split synthetic has as well, which it does not learn from, and one, ``others``, for all kinds that it has not. They
+    share targets, and all else that lies before the student.
 
     Args:
         config: The whole, checked config.
         dataset: A data set that is no variant.
 
     Returns:
-        As ``ablation_runs``, of runs ``<dataset>.judge.<variant>.<kind>.<seed>``, for all other kinds ``others`` in
-        place of the kind; in place of the variant stands ``<variant>.<kind>``, several kinds joined by ``+``.
+        As ``ablation_runs``, of runs ``<dataset>.judge.<variant>.<kind or others>.<seed>``; in place of the variant
+        stands ``<variant>.<kinds>``, the kinds that judge it joined by ``+``.
     """
     settings, made, validation = (
         dataset_section(config, dataset, name) for name in ("ablation", "synthetic", "validation")
@@ -110,7 +111,7 @@ def judge_runs(config: dict[str, Any], dataset: str) -> dict[str, tuple[str, dic
         for name, kinds in students.items():
             for seed in settings.seeds:
                 entry = _entry(dataset, known[variant], settings.epochs, seed)
-                entry["distillation"]["unseen_kinds"] = [kind for kind in kinds if kind in made.kinds]
+                entry["distillation"]["unseen_kinds"] = list(kinds)
                 entry["shares"] = [*([variant] if variant in config["datasets"] else []), *runs]
                 runs[f"{dataset}.judge.{variant}.{name}.{seed}"] = (f"{variant}.{'+'.join(kinds)}", entry)
     return runs
