@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from vadistill.datasets.synthetic.anomalies import REPLAYED
 from vadistill.datasets.synthetic.vehicles import DRAWN
-from vadistill.settings.data import LEARNED_KINDS
+from vadistill.settings.data import JUDGING_KINDS, LEARNED_KINDS
 
 GROUPS, LEVELS = ("teacher", "term", "trivial"), ("object", "frame")
 
@@ -34,7 +34,13 @@ def agreement(validation: pd.DataFrame, test: pd.Series) -> pd.Series:
     """Return Spearman's rank correlation of each kind of anomaly, and of their mean, with the test split."""
     kinds = validation.drop(columns="all")
     judged = {kind: kinds[kind] for kind in kinds}
-    groups = {"the learned": LEARNED_KINDS, "the replayed": REPLAYED, "the drawn": DRAWN, "all kinds": tuple(kinds)}
+    groups = {
+        "the learned": LEARNED_KINDS,
+        "the replayed": REPLAYED,
+        "the drawn": tuple(DRAWN),
+        "the default": JUDGING_KINDS,
+        "all kinds": tuple(kinds),
+    }
     for name, some in groups.items():
         if used := sorted({*some} & {*kinds}):
             judged[f"mean of {name}"] = kinds[used].mean(axis=1)

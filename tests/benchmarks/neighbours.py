@@ -50,6 +50,8 @@ def main() -> None:
         return [clip for clip in read_shards(files, features=True) if len(clip.frame)]
 
     normal, test = read("train"), read("test")
+    if all(clip.clip in held_out for clip in normal):
+        raise SystemExit("error: calibrated on all training clips; expected some that are not held out")
     for name, part in PARTS.items():
 
         def features(clip: ObjectScores, part: Part = part) -> np.ndarray:

@@ -172,9 +172,9 @@ def main() -> None:
         if all(kind in synthetic["maps"] for kind in group):
             mean = [np.mean([synthetic[form][kind] for kind in group]) for form in FORMS]
             rank = spearmanr(mean, [sum(told[form]) for form in FORMS]).statistic
-            print(
-                f"the {name} kinds: rank correlation {rank:.2f}, best of the forms: {list(FORMS)[int(np.argmax(mean))]}"
-            )
+            with_maps = [form for form, weights in FORMS.items() if weights[0]]
+            best = max(with_maps, key=dict(zip(FORMS, mean, strict=True)).__getitem__)
+            print(f"the {name} kinds: rank correlation {rank:.2f}, best form with maps: {best}")
 
 
 if __name__ == "__main__":

@@ -131,6 +131,25 @@ def test_the_judge_leaves_out_each_kind_once_and_shares_all_targets():
     assert shared_from(config, "demo.judge.frames_1.pasted.5", "pretrained") == "demo.judge.frames_1.fast.4"
 
 
+def test_students_that_judge_by_other_kinds_see_none_of_these():
+    """Neither by what a variant learns from nor by what it is selected by."""
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["demo"] |= {
+        "ablation": {"seeds": [0], "judged": ["vehicles"]},
+        "validation": {"kinds": ["pasted", "cycling", "driving"]},
+    }
+    config["datasets"]["vehicles"] = {"variant_of": "demo", "synthetic": {"kinds": ["pasted", "cycling"]}}
+    check(config)
+    runs = judge_runs(config, "demo")
+    config["datasets"] |= {name: entry for name, (_, entry) in runs.items()}
+    unseen = {name.split(".", 2)[2]: dataset_section(config, name, "distillation").unseen_kinds for name in runs}
+    assert unseen == {
+        f"{variant}.{name}.0": kinds
+        for variant in ("adversarial", "vehicles")
+        for name, kinds in (("pasted", ("pasted",)), ("others", ("cycling", "driving")))
+    }
+
+
 def test_what_is_judged_is_a_known_variant():
     with pytest.raises(InputError, match=r"datasets\.demo\.ablation\.judged has 'gray'; expected .*frames_1"):
         expanded(ablation={"judged": ["gray"]})

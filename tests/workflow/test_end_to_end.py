@@ -198,7 +198,7 @@ def test_the_teachers_table_has_every_teacher_term_set_and_trivial_score(results
     assert "multi_task.arrow" in set(every[every["group"] == "term"]["name"])
     assert len(every[(every["group"] == "together") & (every["level"] == "object")]) == 11
     assert set(every[every["group"] == "trivial"]["name"]) <= TRIVIAL
-    assert set(table["kind"]) == ({"all"} if split == "test" else {"all", "pasted", "misplaced", "fast", "backward"})
+    assert set(table["kind"]) == ({"all"} if split == "test" else {"all", "pasted", "cycling", "driving"})
     assert table["micro_auc"].between(0, 1).all()
     filtered = table[table["mean_filter"] != "none"]
     assert set(filtered["level"]) == {"filtered"} and len(filtered) == (table["level"] == "filtered").sum()
@@ -222,7 +222,7 @@ def test_validation_clips_are_labelled_where_their_boxes_are(results):
         boxes, store = np.load(path), FrameStore(results / f"frames/validation/{path.stem}.h5")
         assert boxes.shape == (len(store), 4) and store.split == "validation"
         assert 0 < boxes.any(1).mean() < 1
-    assert len(list((results / "validation").glob("*.npy"))) == 4
+    assert len(list((results / "validation").glob("*.npy"))) == 3
 
 
 def test_no_teacher_is_fitted_on_the_clips_of_the_validation_split(results):
@@ -265,9 +265,7 @@ def test_the_students_tables_have_every_fusion_and_agree_with_the_result(results
     # A single clip is held out, so that no other one could weigh the maps for it.
     assert set(alone[0]["level"]) == levels and set(alone[1]["level"]) == levels | {"logistic"}
     assert set(validation["level"]) == set(test["level"]) == {"map"}, "with surprise all maps have one maximum"
-    assert set(validation["kind"]) == {"all", "pasted", "misplaced", "fast", "backward"} and set(test["kind"]) == {
-        "all"
-    }
+    assert set(validation["kind"]) == {"all", "pasted", "cycling", "driving"} and set(test["kind"]) == {"all"}
     row = test[test["level"] == "map"].iloc[0]
     assert row["micro_auc"] == pytest.approx(auc["student"]["micro_auc"], abs=1e-5)
     assert row["macro_auc"] == pytest.approx(auc["student"]["macro_auc"], abs=1e-5)

@@ -1,4 +1,4 @@
-"""The judge of students: each kind of synthetic anomaly finds only students that never saw it.
+"""The judge of students: each kind of synthetic anomaly judges only students that never saw it.
 
 A student that is judged by the kinds it learned from may know how they are made rather than what is abnormal.
 """
@@ -20,7 +20,7 @@ MEAN = "mean"  # of all kinds
 
 @dataclass(frozen=True)
 class Judged:
-    """One student, judged by the kind that it did not learn from.
+    """One student, judged by one kind that it did not learn from.
 
     Attributes:
         micro: Micro AUC, a fraction.

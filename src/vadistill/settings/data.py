@@ -8,7 +8,7 @@ from vadistill.settings.fields import interval, later, number, option, path
 AnomalyKind = Literal["pasted", "misplaced", "fast", "backward", "hurried", "halting", "turning", "cycling", "driving"]
 ANOMALY_KINDS: tuple[AnomalyKind, ...] = get_args(AnomalyKind)
 LEARNED_KINDS = ANOMALY_KINDS[:4]
-# They rank detectors better than the ones that a student learns from (docs/experiments/2026-11/judge.md).
+# Together they rank detectors better than those above (docs/experiments/2026-11/judge.md).
 JUDGING_KINDS: tuple[AnomalyKind, ...] = ("pasted", "cycling", "driving")
 LEAST_FRAMES = 12  # of a training clip; a shorter one is left out
 # Of data sets, each with the module of vadistill.datasets.layouts that reads it.
@@ -128,7 +128,9 @@ class ValidationConfig:
     kinds: tuple[AnomalyKind, ...] = option(JUDGING_KINDS, "of anomalies", minItems=1, uniqueItems=True)
     share: float = number(0.4, "of a made clip that is abnormal", 0.1, 0.9)
     pace: tuple[float, ...] = interval((3.0, 3.0), "speed of what is played fast or hurries, from .. to", 1.0)
-    haste: tuple[float, ...] = interval((2.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
+    haste: tuple[float, ...] = interval(
+        (2.0, 4.0), "speed of what is pasted or drawn, times the usual one, from .. to", 0.1
+    )
     seed: int = number(0, "what is pasted where and when")
 
 
@@ -141,5 +143,7 @@ class SyntheticConfig(ValidationConfig):
     kinds: tuple[AnomalyKind, ...] = option(LEARNED_KINDS, "of anomalies", minItems=1, uniqueItems=True)
     share: float = number(0.8, "of a made clip that is abnormal", 0.1, 1)
     pace: tuple[float, ...] = interval((1.25, 4.0), "speed of what is played fast or hurries, from .. to", 1.0)
-    haste: tuple[float, ...] = interval((1.0, 4.0), "speed of a pasted object, times the usual one, from .. to", 0.1)
+    haste: tuple[float, ...] = interval(
+        (1.0, 4.0), "speed of what is pasted or drawn, times the usual one, from .. to", 0.1
+    )
     seed: int = number(1, "what is pasted where and when")

@@ -95,7 +95,8 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
             through the scene faster than is usual there. ``hurried``, ``halting``, ``turning``: an object
             passes its own path faster, stops on it, or goes back on it; else, as without objects, one is pasted.
             ``cycling``, ``driving``: a drawn cyclist or cart crosses the scene faster than is usual there.
-        clip: The normal clip; ``pasted`` and ``misplaced`` draw a figure where it has no object.
+        clip: The normal clip; where it has no object, ``pasted`` and ``misplaced`` draw a figure, and vehicles are as
+            large as if people were a sixth of the frame high.
         frames: Greatest length of the made clip; it is taken from the middle of the usable frames.
         degree: How much of the clip is abnormal, and how fast it is.
         rng: What is pasted where, and how fast.
