@@ -181,6 +181,7 @@ def test_a_step_beyond_a_video_is_refused(packed, videos, tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.slow
 def test_what_is_usual_on_another_camera_is_refused(tmp_path, videos):
     pack(write_results(tmp_path / "street", surprise={"weight": 1.0}), tmp_path / "packed")
     with pytest.raises(
@@ -190,6 +191,7 @@ def test_what_is_usual_on_another_camera_is_refused(tmp_path, videos):
         adapt(tmp_path / "packed", videos, tmp_path / "mine")
 
 
+@pytest.mark.slow
 def test_frames_are_as_far_apart_in_time_as_in_training(tmp_path, videos):
     """A student of 10 frames a second takes a step of 2 for 3 of clips with half the rate, and every door knows it."""
     results = write_results(

@@ -164,6 +164,7 @@ def test_another_film_is_not_drawn_over(packed, tmp_path):
     assert [path.name for path in sources_of([tmp_path])[0]] == ["cam.mp4"]
 
 
+@pytest.mark.slow
 def test_a_camera_of_several_views_has_no_usual_one(results, tmp_path):
     shutil.copytree(results, tmp_path / "street")
     other = normal_frames(60, place=8)
