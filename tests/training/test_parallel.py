@@ -51,6 +51,7 @@ def test_two_processes_come_to_the_weights_of_one(models, name):
         torch.testing.assert_close(two[key], weight, **bounds, msg=lambda line, key=key: f"{key}: {line}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pretrained", "distilled", *training_together.TEACHERS])
 def test_they_log_the_losses_of_whole_batches(models, name):
     one, two = (
