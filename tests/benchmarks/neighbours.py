@@ -7,12 +7,10 @@ one, mean speed, height and width of the box) it takes the mean distance to the 
 clips, those that are held out calibrate it, and prints micro / macro AUC in % of the test split.
 """
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-from benchmarks.places import labels_of
+from benchmarks.places import labels_of, of_results
 from scipy.spatial import cKDTree
 
 from vadistill.evaluation import results
@@ -36,12 +34,7 @@ PARTS: dict[str, Part] = {
 
 def main() -> None:
     """Print a line a part."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("layout")
-    arguments.add_argument("data", type=Path)
-    arguments.add_argument("results", type=Path)
-    arguments.add_argument("--sigma", type=float, required=True, help="frames")
-    args = arguments.parse_args()
+    args = of_results(__doc__).parse_args()
     labels = labels_of(args.layout, args.data, args.results)
     held_out = read_calibration(args.results / "teachers/flow_neighbours/calibration.json")["clips"]
 
@@ -69,7 +62,8 @@ def main() -> None:
         for clip in test:
             score = calibrator(terms[clip.clip], "", clip.row)
             objects[clip.clip] = ScoredObjects(clip.frames, clip.size, clip.frame, clip.box, score)
-        made = frame_auc({clip: results.highest(objects)[clip] for clip in labels}, labels, args.sigma)
+        scores = results.highest(objects)
+        made = frame_auc({clip: scores[clip] for clip in labels}, labels, args.sigma)
         print(f"{name:26} {100 * made['micro_auc']:.1f} / {100 * made['macro_auc']:.1f}", flush=True)
 
 

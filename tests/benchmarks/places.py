@@ -78,14 +78,19 @@ def labels_of(layout: str, data: Path, results: Path) -> FrameLabels:
     return found
 
 
-def main() -> None:
-    """Print micro and macro AUC in % of each detector, as it is and by place, and the paired difference."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def of_results(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark of one data set's results."""
+    arguments = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("layout")
     arguments.add_argument("data", type=Path)
     arguments.add_argument("results", type=Path)
     arguments.add_argument("--sigma", type=float, required=True, help="frames")
-    args = arguments.parse_args()
+    return arguments
+
+
+def main() -> None:
+    """Print micro and macro AUC in % of each detector, as it is and by place, and the paired difference."""
+    args = of_results(__doc__).parse_args()
     labels = labels_of(args.layout, args.data, args.results)
     for name, normal, test in detectors(args.results):
         plain, by_place = frame_scores(test), placed(normal, test)

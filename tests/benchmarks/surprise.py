@@ -11,16 +11,14 @@ then of some forms that and the mean of the two of each kind of synthetic anomal
 order that they have on the test split (Spearman's rank correlation).
 """
 
-import argparse
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.places import labels_of
+from benchmarks.places import labels_of, of_results
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -31,14 +29,11 @@ from vadistill.evaluation.metrics import FrameLabels, FrameScores
 from vadistill.evaluation.protocols import frame_auc
 from vadistill.frame_level.registry import unscored
 from vadistill.frame_level.student import StudentDetector
-from vadistill.maps.grid_pool import GridPool
 from vadistill.settings import StudentConfig, section
 from vadistill.settings.data import LEARNED_KINDS
-from vadistill.student.network import Student, feature_cell, feature_grid, scale_frames
+from vadistill.student.network import Student, scale_frames
 from vadistill.student.scoring import windows_of
-from vadistill.student.surprise import BATCH, LEAST_PEAK, RARE, SCALE_FRAMES, USUAL_FRAMES
-from vadistill.student.usual_features import UsualFeatures
-from vadistill.student.usual_motion import UsualMotion
+from vadistill.student.surprise import BATCH, Surprise
 from vadistill.training.checkpoint import load_model
 from vadistill.windows.loader import FrameWindows, loader
 
@@ -65,7 +60,7 @@ class Seen:
 
 
 class Parts:
-    """A student with what is usual, measured as ``student.surprise.Surprise`` does."""
+    """A student and what is usual on its camera, the features' and the motion's, both of weight 1."""
 
     def __init__(self, results: Path) -> None:
         model = load_model(results / "student/distilled.pt", unscored(StudentDetector.name))
@@ -75,56 +70,37 @@ class Parts:
         self.student = Student(self.layout, resolutions)
         self.student.load_state_dict(model["weights"])
         self.student.eval()
-        self.finest, grid = max(resolutions), feature_grid(self.layout)
-        self.pool = GridPool(grid, self.finest)
-        self.features = UsualFeatures(grid, self.student.backbone.width)
-        self.motion = UsualMotion(grid, feature_cell(self.layout), 2)
+        self.surprise = Surprise(
+            self.layout, self.student.backbone.width, resolutions, {"features": 1.0, "motion": 1.0}
+        )
         normal = self.windows(sorted(results.glob("frames/train/*.h5")), held_out=settings["held_out_clips"])
-        for features, flow in self._given(normal, normal.drawn_order(USUAL_FRAMES)):
-            self.features.see(features)
-            self.motion.see(flow)
-        self.features.settle()
-        self.motion.settle()
-        scale = self.see(normal, normal.held_out_order(SCALE_FRAMES) or normal.drawn_order(SCALE_FRAMES))
-        self.highest = _rare(scale.maps).clamp(min=LEAST_PEAK)
-        self.calm = torch.stack([cells.median() for cells in scale.distances.unbind(1)])
-        least = torch.tensor([self.features.least_spread, self.motion.least_spread])
-        self.rare = torch.stack([_rare(cells) for cells in scale.distances.unbind(1)]).sub(self.calm).maximum(least)
+        self.surprise.measure(self.student, normal, torch.device("cpu"))
 
     def windows(self, paths: Sequence[Path], **more) -> FrameWindows:
         """Return the windows of the student with flow, whether it gets it or not."""
         return windows_of(paths, replace(self.layout, flow="medium"), **more)
 
     @torch.no_grad()
-    def _given(self, windows: FrameWindows, order: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        colours = self.student.backbone.colours
-        for frames, *_ in loader(windows, list(order), BATCH, 0):
-            scaled = scale_frames(frames)
-            used = scaled if self.layout.flow != "none" else scaled[:, :colours]
-            yield self.student.backbone(used)[0].float(), scaled[:, colours:]
-
-    @torch.no_grad()
-    def see(self, windows: FrameWindows, order: Sequence[int]) -> Seen:
-        """Return what is seen of frames of the windows."""
+    def see(self, windows: FrameWindows) -> Seen:
+        """Return what is seen of all frames of the windows."""
         maps, distances = [], []
-        for features, flow in self._given(windows, order):
-            maps.append(self.student.maps_of(features)[self.finest][:, 0].float())
-            both = [self.pool(self.features(features)), self.pool(self.motion(flow))]
-            distances.append(torch.cat(both, 1))
+        for frames, *_ in loader(windows, range(len(windows)), BATCH, 0):
+            scaled = scale_frames(frames)
+            features = self.student.backbone(scaled)[0].float()
+            maps.append(self.student.maps_of(features)[self.surprise.finest][:, 0].float())
+            flow = scaled[:, self.student.backbone.colours :]
+            distances.append(torch.cat(self.surprise.distances(features, flow), 1))
         return Seen(torch.cat(maps), torch.cat(distances))
 
     def scores(self, seen: Seen, windows: FrameWindows, weights: tuple[float, float, float]) -> FrameScores:
         """Return the frame scores (T,) by clip with the weights of the maps, of features and of motion."""
-        unusual = ((seen.distances - self.calm[:, None, None]) / self.rare[:, None, None]).clamp(min=0).tanh()
-        joined = weights[0] * (seen.maps / self.highest).tanh()
+        calm, rare = (values[:, None, None] for values in (self.surprise.calm, self.surprise.rare))
+        unusual = ((seen.distances - calm) / rare).clamp(min=0).tanh()
+        joined = weights[0] * (seen.maps / self.surprise.highest).tanh()
         joined = joined + weights[1] * unusual[:, 0] + weights[2] * unusual[:, 1]
-        score = joined.flatten(1).amax(1).numpy() * (float(self.highest) / math.tanh(1) / sum(weights))
+        score = joined.flatten(1).amax(1).numpy() / sum(weights)
         parts = np.split(score, np.cumsum(windows.lengths)[:-1])
         return {store.clip: part for store, part in zip(windows.stores, parts, strict=True)}
-
-
-def _rare(cells: Tensor) -> Tensor:
-    return cells.flatten(1).amax(1).quantile(RARE)
 
 
 def auc(scores: FrameScores, labels: FrameLabels, sigma: float) -> tuple[float, float]:
@@ -142,16 +118,12 @@ def by_kind(scores: FrameScores, labels: FrameLabels, sigma: float) -> dict[str,
 
 def main() -> None:
     """Print the tables."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("layout")
-    arguments.add_argument("data", type=Path)
-    arguments.add_argument("results", type=Path)
-    arguments.add_argument("--sigma", type=float, required=True, help="frames")
+    arguments = of_results(__doc__)
     arguments.add_argument("--synthetic", type=Path, help="results folder of a variant with synthetic anomalies")
     args = arguments.parse_args()
     parts, labels = Parts(args.results), labels_of(args.layout, args.data, args.results)
     test = parts.windows(sorted(args.results.glob("frames/test/*.h5")))
-    seen = parts.see(test, range(len(test)))
+    seen = parts.see(test)
     print("features, motion:", *(f"{weight:>13}" for weight in WEIGHTS))
     for features in WEIGHTS:
         cells = [auc(parts.scores(seen, test, (1.0, features, motion)), labels, args.sigma) for motion in WEIGHTS]
@@ -161,7 +133,7 @@ def main() -> None:
     if args.synthetic:
         truth = labels_of_boxes(sorted(args.synthetic.glob("validation/*.npy")))
         windows = parts.windows(sorted(args.synthetic.glob("frames/validation/*.h5")))
-        seen = parts.see(windows, range(len(windows)))
+        seen = parts.see(windows)
         synthetic = {form: by_kind(parts.scores(seen, windows, weights), truth, args.sigma)
                      for form, weights in FORMS.items()}  # fmt: skip
     for form, (micro, macro) in told.items():
