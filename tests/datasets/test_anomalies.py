@@ -117,6 +117,18 @@ def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
     assert min(checks.values()) >= 3
 
 
+@pytest.mark.parametrize("kind", DRAWN)
+def test_a_vehicle_crosses_the_scene_as_large_as_people_make_it(kind):
+    """Wider than whoever could have been cut out, enlarged as much as can be: a bicycle as long as they are tall."""
+    made = make(kind, walkers())
+    x1, y1, x2, y2 = made.boxes[made.boxes.any(1)].T
+    inside = (x1 > 0) & (x2 < SIZE[1]) & (y2 < SIZE[0])
+    assert inside.sum() > 3
+    width, height = {"cycling": (1.05, 1.1), "driving": (1.4, 1.4)}[kind]
+    assert np.median((x2 - x1)[inside]) == pytest.approx(width * BODY[1], rel=0.25)
+    assert np.median((y2 - y1)[inside]) == pytest.approx(height * BODY[1], rel=0.25)
+
+
 def driven(kind, step, frame=None, frames=8, height=60.0):
     path = np.array([100.0, 100.0]) + np.arange(frames)[:, None] * np.array(step)
     frame = picture(0) if frame is None else frame
