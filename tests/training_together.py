@@ -15,7 +15,7 @@ from vadistill.stages import distill_student, pretrain_student, train_detector, 
 
 NETWORK = {"height": 32, "width": 48, "base_width": 2, "downsamplings": 2, "depth": 1, "heads": 1, "head_width": 4}
 COMMON = {"epochs": 2, "batch": 4, "frame_run": 2, "precision": "float32", "weight_decay": 0.0}
-DISTILLATION = {"teachers": ["one", "two"], "object_weight": 4.0, "flip": True, "pretrained": False, **COMMON}
+DISTILLATION = {"teachers": ["one", "two"], "object_weight": 4.0, "pretrained": False, **COMMON}
 SDMAE = {
     **{"height": 32, "width": 48, "patch": 8, "encoder_width": 16, "encoder_depth": 1, "decoder_width": 8},
     **{"decoder_depth": 2, "heads": 2, "second_epochs": 1, "synthetic_share": 0.0, **COMMON},
@@ -61,7 +61,7 @@ def train(folder: Path, output: Path) -> None:
     pretrain_student.main(SimpleNamespace(settings=settings, frames=frames, output=output / "pretrained.pt"))
     settings = {"student": NETWORK, "distillation": DISTILLATION, **common}
     given = {"frames": frames, "maps": [folder / "one.h5", folder / "two.h5"], "output": output / "distilled.pt"}
-    empty = {"scores": [], "validation": [], "boxes": [], "pretrained": None}
+    empty = {"validation": [], "boxes": [], "pretrained": None}
     distill_student.main(SimpleNamespace(settings=settings, **given, **empty))
     network.DROPOUT = 0.0  # each process drops other things
     settings = {"sdmae": SDMAE, **common}

@@ -130,8 +130,7 @@ class Chain:
                 frame = np.repeat(np.arange(self.clip_frames), OBJECTS)
                 corner = rng.uniform(0, (WIDTH - 8, HEIGHT - 12), (len(frame), 2))
                 box = np.concatenate([corner, corner + rng.uniform((3, 6), (8, 12), corner.shape)], axis=1)
-                fields = (path.stem, self.clip_frames, (HEIGHT, WIDTH), "", frame, box)
-                fields += (rng.random((len(frame), 1)), rng.random((len(frame), 16)))
+                fields = (path.stem, self.clip_frames, (HEIGHT, WIDTH), "", frame, box, rng.random((len(frame), 1)))
                 object_scores.write_clip(file, object_scores.ObjectScores(*fields))
 
 

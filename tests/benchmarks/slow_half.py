@@ -245,7 +245,7 @@ def write_shard(path: Path, like: Path) -> None:
             frame = np.repeat(np.arange(CLIP_FRAMES), BOXES)
             fields = (f"clip{number}", CLIP_FRAMES, (height, width), known[0].scene, frame)
             box, drawn = np.concatenate([corner, corner + size], 1), terms[rng.integers(0, len(terms), count)]
-            object_scores.write_clip(file, object_scores.ObjectScores(*fields, box, drawn, np.zeros((count, 32))))
+            object_scores.write_clip(file, object_scores.ObjectScores(*fields, box, drawn))
 
 
 class Waiting:

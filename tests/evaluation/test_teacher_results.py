@@ -24,7 +24,7 @@ def objects(clip, seed, later):
     frame = np.sort(rng.integers(0, FRAMES, 20_000))
     terms = rng.random((len(frame), 2)) + later * (frame >= FRAMES / 2)[:, None]
     box = np.tile([1.0, 2.0, 11.0, 22.0], (len(frame), 1))
-    return object_scores.ObjectScores(clip, FRAMES, SIZE, "", frame, box, terms, np.zeros((len(frame), 0)))
+    return object_scores.ObjectScores(clip, FRAMES, SIZE, "", frame, box, terms)
 
 
 @pytest.fixture

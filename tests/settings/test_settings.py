@@ -92,7 +92,7 @@ def test_the_paper_preset_is_the_papers_student():
         assert (stage.decay_every, stage.decay, stage.frame_stride, stage.precision) == (10, 0.5, 1, "float32")
     assert distillation.teachers == ("background_agnostic", "multi_task") and distillation.adversarial_weight == 0.1
     assert (distillation.schedule, distillation.selection, distillation.pretrained) == ("step", "last", True)
-    off = ("synthetic", "object_weight", "feature_weight", "flip", "average")
+    off = ("synthetic", "object_weight", "average")
     assert not any(getattr(distillation, name) for name in off)
 
 
@@ -134,11 +134,6 @@ def test_every_teacher_is_found_by_its_name():
         (("multi_task", "tasks"), ["arow"], "multi_task.tasks"),
         (("distillation", "teachers"), ["teacher_x"], "unknown teacher 'teacher_x'"),
         (("distillation", "teachers"), [], "distillation.teachers"),
-        (
-            ("datasets", "avenue", "distillation"),
-            {"teachers": ["flow_cells", "multi_task"], "feature_weight": 0.1},
-            "datasets.avenue.distillation.feature_weight is 0.1, and of its teachers some look at boxes",
-        ),
         (
             ("datasets", "avenue", "student"),
             {"frames": 1, "flow": "fast"},

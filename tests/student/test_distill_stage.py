@@ -53,7 +53,7 @@ def distilled(folder, data, **changes):
     distillation |= {"average": 0.9, "adversarial_weight": 0.0, **changes}
     settings = {"student": NETWORK, "distillation": distillation, "maps": {"resolutions": [1, 4]}, "held_out_clips": {}}
     output = folder / "student.pt"
-    distill_student.main(SimpleNamespace(settings=settings, output=output, scores=[], pretrained=None, **data))
+    distill_student.main(SimpleNamespace(settings=settings, output=output, pretrained=None, **data))
     return output
 
 

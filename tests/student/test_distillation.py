@@ -5,7 +5,6 @@ import torch
 
 from vadistill.errors import InputError
 from vadistill.settings import DistillationConfig, StudentConfig
-from vadistill.student.augment import mirrored
 from vadistill.student.distillation import Distiller
 from vadistill.student.network import AutoEncoder
 
@@ -20,10 +19,10 @@ def batch(count=6, seed=0):
     return frames, {"one": maps, "two": {g: 1 - grid for g, grid in maps.items()}}
 
 
-def distiller(features=0, **changes):
+def distiller(**changes):
     torch.manual_seed(0)
     settings = DistillationConfig(**{"teachers": ("one", "two"), "learning_rate": 1e-3, "weight_decay": 0.0, **changes})
-    return Distiller(NETWORK, settings, GRIDS, torch.device("cpu"), features)
+    return Distiller(NETWORK, settings, GRIDS, torch.device("cpu"))
 
 
 def weights(module):
@@ -64,10 +63,10 @@ def test_each_discriminator_judges_the_maps_of_its_own_teacher():
 
 def test_weight_decay_draws_all_weights_to_zero():
     """One step of Adam is the learning rate long: with a huge decay it leads every weight towards zero."""
-    made, (frames, targets) = distiller(features=3, feature_weight=0.5, weight_decay=1e6), batch()
-    networks = [made.student, made.feature_head, *made.discriminators.values()]
+    made, (frames, targets) = distiller(weight_decay=1e6), batch()
+    networks = [made.student, *made.discriminators.values()]
     before = [copy.deepcopy(network) for network in networks]
-    made.step(frames, targets, torch.Generator().manual_seed(0), "here", torch.ones(6, 4, 4, 4))
+    made.step(frames, targets, torch.Generator().manual_seed(0), "here")
     for old, new in zip(before, networks, strict=True):
         for was, now in zip(old.parameters(), new.parameters(), strict=True):
             moved, far = (was - now) * was.sign(), was.abs() > 2e-3
@@ -122,8 +121,7 @@ def test_a_restored_distiller_continues_bit_equal():
         for i in range(first, last):
             made.step(*batch(seed=i), torch.Generator().manual_seed(i), "here")
 
-    kept = {"average": 0.9, "flip": True}
-    whole, half, rest = (distiller(**kept) for _ in range(3))
+    whole, half, rest = (distiller(average=0.9) for _ in range(3))
     steps(whole, 0, 4)
     steps(half, 0, 2)
     for name, part in rest.parts().items():
@@ -175,60 +173,3 @@ def test_learning_rates_of_the_schedules():
     assert cosine[0] == 0 and cosine[4] == max(cosine) == pytest.approx(1e-3) and cosine[2] == pytest.approx(5e-4)
     assert cosine[22] == pytest.approx(5e-4) and cosine[-1] < 2e-5
     assert all(o.param_groups[0]["lr"] == 1e-3 for o in made.discriminator_optimisers.values())
-
-
-def test_mirrored_samples_have_mirrored_targets():
-    frames, _ = batch(64)
-    marked = {"one": {4: frames[:, 3:4, :4, :4].clone()}}
-    flipped, with_flips, _ = mirrored(frames, marked, 9, torch.Generator().manual_seed(0))
-    turned = (flipped == frames.flip(-1)).flatten(1).all(1)
-    assert 15 < turned.sum() < 50 and torch.equal(flipped[~turned], frames[~turned])
-    assert torch.equal(with_flips["one"][4][turned], marked["one"][4].flip(-1)[turned])
-    assert torch.equal(with_flips["one"][4][~turned], marked["one"][4][~turned])
-
-
-def test_in_a_mirror_what_moved_left_moves_right():
-    windows = torch.rand(64, 13, 6, 8) - 0.5
-    made, *_ = mirrored(windows, {}, 9, torch.Generator().manual_seed(0))
-    turned = (made != windows).flatten(1).any(1)
-    sign = torch.tensor([1.0] * 9 + [-1, 1, -1, 1])[:, None, None]
-    assert 15 < turned.sum() < 50 and torch.equal(made[turned], sign * windows[turned].flip(-1))
-
-
-def test_what_teachers_saw_does_not_count_for_mirrored_samples():
-    frames, targets = batch(64)
-    made, _, kept = mirrored(frames, targets, 9, torch.Generator().manual_seed(0), torch.ones(64, 3, 4, 4))
-    same = (made == frames).flatten(1).all(1)
-    assert torch.equal(kept[:, 0, 0, 0], same.float()) and 15 < same.sum() < 50
-
-
-def test_the_student_learns_features_where_there_are_objects():
-    torch.manual_seed(0)
-    settings = DistillationConfig(
-        teachers=("one", "two"), learning_rate=1e-3, adversarial_weight=0.0, feature_weight=0.5
-    )
-    made = Distiller(NETWORK, settings, GRIDS, torch.device("cpu"), features=3)
-    frames, targets = batch()
-    teacher_features = torch.rand(6, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    teacher_features[:, 0] = (teacher_features[:, 0] > 0.5).float()
-    wrong_elsewhere = torch.where(teacher_features[:, :1] > 0, teacher_features, 1e6)
-    wrong_elsewhere[:, 0] = teacher_features[:, 0]
-    before = weights(made.feature_head)
-    logs = [made.step(frames, targets, torch.Generator(), "here", wrong_elsewhere) for _ in range(40)]
-    assert changed(before, made.feature_head) and "feature_head" in made.parts()
-    assert logs[-1]["feature_loss"] < 0.7 * logs[0]["feature_loss"]
-    total = logs[0]["distillation_loss"] + 0.5 * logs[0]["feature_loss"]
-    torch.testing.assert_close(logs[0]["train_loss"], total)
-    assert set(made.result.state_dict()) == set(distiller().result.state_dict())  # the student is as without
-
-
-def test_features_are_predicted_from_the_means_over_each_cell():
-    made, (frames, targets) = distiller(features=3, feature_weight=0.5, precision="float32"), batch()
-    teacher_features = torch.rand(6, 4, 2, 2, generator=torch.Generator().manual_seed(1))
-    teacher_features[:, 0] = 1
-    with torch.no_grad():
-        features, _ = copy.deepcopy(made.student).train().backbone(frames)
-        cells = features.unflatten(3, (2, 4)).unflatten(2, (2, 3)).mean((3, 5))
-        expected = (made.feature_head(cells) - teacher_features[:, 1:]).square().sum(1).mean()
-    log = made.step(frames, targets, torch.Generator(), "here", teacher_features)
-    torch.testing.assert_close(log["feature_loss"], expected)

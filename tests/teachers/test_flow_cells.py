@@ -97,7 +97,7 @@ def test_long_clips_are_described_part_by_part():
 def test_a_term_is_the_mean_distance_to_the_nearest_others_averaged_over_the_cells_around():
     normal, motion = motion_of(0), motion_of(5, 4, scale=2)
     teacher, weights = taught(("", normal), neighbours=3)
-    terms, features = teacher.measure(motion, "")
+    terms, features = teacher.measure(motion, ""), teacher.features(motion, "")
     distance = np.zeros((len(motion), ROWS, COLUMNS))
     for place, own in zip(zip(*moving_cells(motion), strict=True), features.astype(float), strict=True):
         away = np.sort(np.linalg.norm(weights["normal"].astype(float) - own, axis=1))
@@ -110,7 +110,7 @@ def test_a_term_is_the_mean_distance_to_the_nearest_others_averaged_over_the_cel
 def test_a_normal_cell_is_not_its_own_neighbour_and_faster_motion_stands_out():
     teacher, _ = taught(("", motion_of(0)))
     known, other, fast = (
-        teacher.measure(motion, "")[0].mean() for motion in (motion_of(0), motion_of(1), motion_of(1, scale=3))
+        teacher.measure(motion, "").mean() for motion in (motion_of(0), motion_of(1), motion_of(1, scale=3))
     )
     assert 0.7 * other < known < 1.3 * other and fast > 2 * other
 
@@ -121,7 +121,7 @@ def test_a_single_normal_cell_is_enough():
     lonely.highest[0, :, 2, 3] = 0.05
     teacher, weights = taught(("", lonely))
     assert len(weights["normal"]) == 1
-    assert teacher.measure(lonely, "")[0] == pytest.approx(0, abs=1e-6)
+    assert teacher.measure(lonely, "") == pytest.approx(0, abs=1e-6)
 
 
 def test_normal_cells_are_thinned_out_evenly_over_all_clips():
@@ -151,7 +151,7 @@ def test_what_cannot_be_learned_or_measured_is_refused():
     still.highest[:] = 0
     with pytest.raises(InputError, match="flow_cells: nothing moves in 1 training clips"):
         taught(("", still))
-    assert taught(("", motion_of(0)))[0].measure(still, "")[0].shape == (0, 1)
+    assert taught(("", motion_of(0)))[0].measure(still, "").shape == (0, 1)
     other = Motion("b", SIZE, np.zeros((2, 2, 4, 7, 2), np.float16), np.ones((2, 2, 4, 7), np.float16))
     with pytest.raises(InputError, match="clip b: motion in 4 rows of cells; expected 5"):
         taught(("", motion_of(0)))[0].measure(other, "")
@@ -205,9 +205,8 @@ def test_the_stages_leave_what_calibration_and_maps_read(stored, tmp_path):
     assert json_attribute(output, "settings")["motion"] == {"rows": ROWS} and json_attribute(output, "detector") == {}
     teacher = build_of_cells("flow_cells", FlowCellsConfig(max_cells=100), ["a", "b"])
     teacher.load({name: values.numpy() for name, values in content["weights"].items()})
-    for scored, motion in zip(read_shards([output], features=True), motion_files.read_shards([stored]), strict=True):
-        terms, _ = teacher.measure(motion, motion.clip[0])
+    for scored, motion in zip(read_shards([output]), motion_files.read_shards([stored]), strict=True):
+        terms = teacher.measure(motion, motion.clip[0])
         assert (scored.clip, scored.scene, scored.frames, scored.size) == (motion.clip, motion.clip[0], 20, SIZE)
         np.testing.assert_allclose(scored.terms, terms, rtol=1e-6)
         np.testing.assert_array_equal(scored.frame, moving_cells(motion)[0])
-        assert scored.features.shape == (len(terms), 15)

@@ -116,11 +116,6 @@ def test_twins_of_an_object_are_its_neighbours():
     assert prepared(many, replace(SMALL, neighbours=5)).score(twins).max() < 1e-4
 
 
-def test_the_features_are_what_the_distance_is_measured_of():
-    teacher, asked = prepared(objects_of(60, 0)), objects_of(9, 1)
-    torch.testing.assert_close(teacher.predict(asked)[1], teacher.features(asked))
-
-
 def test_abnormal_motion_and_size_are_further_away():
     teacher = prepared(objects_of(500, 0))
     usual, fast = objects_of(200, 1), objects_of(200, 2, speed=3.0)

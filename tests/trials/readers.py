@@ -170,7 +170,7 @@ def _object_scores(root):
         write_attributes(file, teacher="multi_task", terms=["arrow", "middle_box"], settings="x" * 6000)
         for clip, count in (("a", 40), ("empty", 0)):
             frame = np.sort(rng.integers(0, FRAMES, count))
-            rest = _boxes(rng, count), rng.normal(size=(count, 2)), rng.normal(size=(count, 3))
+            rest = _boxes(rng, count), rng.normal(size=(count, 2))
             object_scores.write_clip(file, object_scores.ObjectScores(clip, FRAMES, SIZE, "s", frame, *rest))
     return root / "0.h5"
 
@@ -178,8 +178,8 @@ def _object_scores(root):
 def _read_object_scores(root):
     path = root / "0.h5"
     about = attribute(path, "teacher"), object_scores.term_names(path), attribute(path, "settings")
-    rows = [(c.clip, c.frames, c.size, c.scene, *(_digest(getattr(c, n)) for n in (*object_scores.KINDS, "features")))
-            for c in object_scores.read_shards([path], features=True)]  # fmt: skip
+    rows = [(c.clip, c.frames, c.size, c.scene, *(_digest(getattr(c, n)) for n in object_scores.KINDS))
+            for c in object_scores.read_shards([path])]  # fmt: skip
     return about, rows
 
 

@@ -46,34 +46,23 @@ def expected(index):
     return [50 * clip + (s if 0 <= s < length else t) for s in (t - 3, t, t + 3)], clip, t
 
 
-class Seen:
-    """Features that say which frame they are of."""
-
-    def check(self, frames):
-        assert frames == LENGTHS
-
-    def __call__(self, clip, frame):
-        return np.array([NAMES.index(clip), frame], np.float32)
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_order_of_frames_and_border_rule_are_the_same_everywhere(stores, workers):
     paths, map_path = stores
     maps_of = {"teacher": MapStore([map_path])}
-    windows = FrameWindows(paths, (20, 30), (-3, 0, 3), maps_of, (1, 4), features=Seen())
+    windows = FrameWindows(paths, (20, 30), (-3, 0, 3), maps_of, (1, 4))
     assert len(windows) == sum(LENGTHS.values())
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0)).tolist()
-    teacher_features = []
-    for frames, targets, objects in loader(windows, order, 5, workers):
+    seen = []
+    for frames, targets in loader(windows, order, 5, workers):
         assert frames.dtype == torch.uint8 and frames.shape[1:] == (9, 20, 30)
         for row, frame in enumerate(frames):
-            values, clip, t = expected(order[len(teacher_features)])
+            values, clip, t = expected(order[len(seen)])
             assert frame[::3, 10, 10].tolist() == values
             assert targets["teacher"][4][row].shape == (1, 4, 4)
-            assert objects[row].tolist() == [clip, t]
             assert targets["teacher"][1][row].item() == pytest.approx(0.1 * clip + 0.01 * t, abs=1e-3)
-            teacher_features.append(order[len(teacher_features)])
-    assert teacher_features == order
+            seen.append(order[len(seen)])
+    assert seen == order
 
 
 def test_an_epoch_takes_every_nth_frame_and_all_frames_in_turn(stores):

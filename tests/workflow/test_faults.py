@@ -230,7 +230,7 @@ NETWORK = {"height": 48, "width": 80, "base_width": 4, "downsamplings": 3, "dept
 def distillation_of(results):
     """Settings and arguments of distill_student: everything that a resumed training must bring back."""
     used = {"teachers": ["multi_task"], "pretrained": False, "epochs": 4, "batch": 8, "schedule": "cosine"}
-    used |= {"average": 0.9, "selection": "validation", "flip": True}
+    used |= {"average": 0.9, "selection": "validation"}
     settings = {"student": NETWORK, "distillation": used, "maps": {}, "held_out_clips": {}}
     inputs = {"frames": "frames/train/*.h5", "maps": "maps/multi_task/train/*.h5"}
     inputs |= {"validation": "frames/validation/*.h5", "boxes": "validation/*.npy"}

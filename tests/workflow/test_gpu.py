@@ -25,7 +25,7 @@ datasets:
     multi_task: {max_objects: 20, batch: 10, epochs: 1}
     flow_neighbours: {max_objects: 20}
     pretraining: {epochs: 1, batch: 8, frame_stride: 3}
-    distillation: {epochs: 1, batch: 12, feature_weight: 0.1, flip: true, selection: last}
+    distillation: {epochs: 1, batch: 12, selection: last}
     sdmae: {batch: 8, frame_stride: 3}
 """
 TARGETS = ("auc.json", "sdmae/auc.json")

@@ -83,7 +83,6 @@ def test_another_score_of_a_detector_trains_nothing(finished, section, values, r
     ("section", "values", "rules"),
     [
         ("distillation", {"learning_rate": 5e-4}, DISTILLED),
-        ("distillation", {"feature_weight": 0.1}, DISTILLED),
         ("pretraining", {"epochs": 4}, {"pretrain_student", *DISTILLED}),
         ("student", {"depth": 2}, {"pretrain_student", *DISTILLED}),
         ("surprise", {"weight": 0.2}, DISTILLED - {"distill_student"}),

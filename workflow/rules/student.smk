@@ -28,10 +28,6 @@ rule distill_student:
         pretrained=branch(configured("distillation.pretrained"), then=files("pretrained")),
         frames=about("learned"),
         maps=files("maps", student_splits, student_teachers),
-        scores=branch(
-            configured("distillation.feature_weight"),
-            then=files("scores", student_splits, student_teachers),
-        ),
         validation=branch(selected_on_validation, then=files("frames", "validation", clips=about("selecting"))),
         boxes=branch(selected_on_validation, then=files("boxes", "validation", clips=about("selecting"))),
     output:
@@ -52,7 +48,7 @@ rule distill_student:
         settings=settings("distill_student"),
     shell:
         "python -m vadistill.stages.distill_student --settings {params.settings:q} --pretrained {input.pretrained:q}"
-        " --frames {input.frames:q} --maps {input.maps:q} --scores {input.scores:q} --validation {input.validation:q}"
+        " --frames {input.frames:q} --maps {input.maps:q} --validation {input.validation:q}"
         " --boxes {input.boxes:q} --output {output:q} 2>&1 | tee {log:q}"
 
 

@@ -48,7 +48,7 @@ class CellScores(nn.Module):
         motion = self.flow.of_windows(windows)
         frame, row, column = moving_cells(motion)
         box = cell_boxes(motion, row, column)
-        score = self.calibrator(self.teacher.measure(motion, "")[0], "", box[:, 3] / height)
+        score = self.calibrator(self.teacher.measure(motion, ""), "", box[:, 3] / height)
         cells = ScoredObjects(count, (height, width), frame, box, score)
         maps = map_pyramid(replace(cells, score=map_values(score)), self.resolutions)
         highest = frame_scores_from_objects(frame, score, count, empty=0.0)

@@ -36,7 +36,7 @@ def compare_backends(
     for path in frames:
         windows = FrameWindows([path], first.size, first.offsets, flow=first.flow)
         parts: dict[str, list[np.ndarray]] = {name: [] for name in backends}
-        for batch, *_ in loader(windows, range(len(windows)), BATCH, workers=0):  # no fork beside a runtime's threads
+        for batch, _ in loader(windows, range(len(windows)), BATCH, workers=0):  # no fork beside a runtime's threads
             made = {name: backend(batch.numpy()) for name, backend in backends.items()}
             expected = made[baseline]
             for name, found in made.items():

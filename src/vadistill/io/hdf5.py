@@ -11,7 +11,7 @@ import errno
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -204,17 +204,6 @@ def by_teacher(paths: list[Path]) -> dict[str, list[Path]]:
                 raise InputError(f"{path}: names no teacher; expected object scores or maps of one teacher")
             grouped.setdefault(read_attribute(file, "teacher"), []).append(Path(path))
     return grouped
-
-
-def named_teachers(given: Mapping[str, list[Path]], names: Sequence[str], what: str) -> dict[str, list[Path]]:
-    """Return the files of each teacher in the order of the names.
-
-    Raises:
-        InputError: They are those of other teachers.
-    """
-    if set(given) != set(names):
-        raise InputError(f"{what} are given of {', '.join(sorted(given))}; expected those of {', '.join(names)}")
-    return {name: given[name] for name in names}
 
 
 def attribute(path: Path, name: str) -> Any:

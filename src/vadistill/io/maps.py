@@ -16,7 +16,6 @@ from vadistill.errors import InputError
 from vadistill.io.hdf5 import (
     by_teacher,
     damage_named,
-    named_teachers,
     opened,
     read_array,
     reading,
@@ -108,4 +107,7 @@ def maps_of_teachers(paths: list[Path], names: Sequence[str]) -> dict[str, MapSt
     Raises:
         InputError: They are others.
     """
-    return {name: MapStore(found) for name, found in named_teachers(by_teacher(paths), names, "maps").items()}
+    given = by_teacher(paths)
+    if set(given) != set(names):
+        raise InputError(f"maps are given of {', '.join(sorted(given))}; expected those of {', '.join(names)}")
+    return {name: MapStore(given[name]) for name in names}

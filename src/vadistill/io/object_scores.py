@@ -1,7 +1,7 @@
 """What one teacher measured of the objects: one HDF5 file a shard, one group a clip."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -11,8 +11,6 @@ from vadistill.errors import InputError
 from vadistill.io.hdf5 import attribute, read_attribute, read_columns, reading, write_attributes, write_columns
 
 KINDS = {"frame": "i4", "box": "f4", "terms": "f4"}
-FEATURES = {"features": "f2"}
-HALF = np.finfo(np.float16).max
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,6 @@ class ObjectScores:
         frame: (N,) frame numbers.
         box: (N, 4) xyxy in pixels of the stored frame.
         terms: (N, K) the teacher's terms, larger is more abnormal.
-        features: (N, D) what they were measured of, as far as float16 reaches; D is the teacher's own number, and 0 in
-            a clip without objects. None where they were not read.
     """
 
     clip: str
@@ -38,7 +34,6 @@ class ObjectScores:
     frame: np.ndarray
     box: np.ndarray
     terms: np.ndarray
-    features: np.ndarray | None
 
     @property
     def row(self) -> np.ndarray:
@@ -47,32 +42,28 @@ class ObjectScores:
 
 
 def write_clip(file: h5py.File, scores: ObjectScores) -> None:
-    """Add one clip's terms and features to an open file that names the teacher.
+    """Add one clip's terms to an open file that names the teacher.
 
     Raises:
         InputError: They are not finite.
     """
-    assert scores.features is not None  # a teacher gives them; they are missing only where they were not read
-    if not (np.isfinite(scores.terms).all() and np.isfinite(scores.features).all()):
+    if not np.isfinite(scores.terms).all():
         teacher = read_attribute(file, "teacher")
-        raise InputError(f"clip {scores.clip}: the teacher {teacher} gives terms or features that are not finite")
-    scores = replace(scores, features=scores.features.clip(-HALF, HALF))
+        raise InputError(f"clip {scores.clip}: the teacher {teacher} gives terms that are not finite")
     group = file.create_group(scores.clip)
     write_attributes(group, frames=scores.frames, height=scores.size[0], width=scores.size[1], scene=scores.scene)
-    write_columns(group, scores, KINDS | FEATURES)
+    write_columns(group, scores, KINDS)
 
 
-def read_shards(paths: Sequence[Path], features: bool = False) -> Iterator[ObjectScores]:
-    """Read the terms of every clip of the given shards, and the features where they are wanted, one clip at a time."""
-    kinds = KINDS | FEATURES if features else KINDS
+def read_shards(paths: Sequence[Path]) -> Iterator[ObjectScores]:
+    """Read the terms of every clip of the given shards, one clip at a time."""
     for path in paths:
         with reading(path) as file:
             for clip in file:
                 group = file[clip]
                 size = (int(group.attrs["height"]), int(group.attrs["width"]))
                 frames, scene = int(group.attrs["frames"]), read_attribute(group, "scene")
-                columns = {"features": None, **read_columns(group, kinds)}
-                yield ObjectScores(clip, frames, size, scene, **columns)
+                yield ObjectScores(clip, frames, size, scene, **read_columns(group, KINDS))
 
 
 def term_names(path: Path, which: str = "terms") -> list[str]:

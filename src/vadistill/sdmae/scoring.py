@@ -105,7 +105,7 @@ class SdmaeScores(nn.Module):
             return
         order = windows.drawn_order(USUAL_FRAMES)
         parts = []
-        for frames, *_ in loader(windows, order, self.settings.batch, loader_workers()):
+        for frames, _ in loader(windows, order, self.settings.batch, loader_workers()):
             parts.append(self.eval()._errors(frames.to(self.orders.device))[1][:, 0])
         errors = torch.cat(parts)
         mean, variance = errors.mean(0), errors.var(0, correction=0)

@@ -114,7 +114,7 @@ class Trainer:
             started, averages, finite = time.monotonic(), Averages(), FiniteLosses(self.device)
             order = self.windows.epoch_order(epoch, self.settings.frame_stride, generator, self.settings.frame_run)
             batches = loader(self.windows, *share(order, self.settings.batch), loader_workers())
-            for step, (frames, *_) in enumerate(batches):
+            for step, (frames, _) in enumerate(batches):
                 loss, log = self._loss(name, samples(frames, self.settings, generator, self.device))
                 context = batch_name(self.windows, order, self.settings.batch, epoch, step)
                 optimiser.zero_grad(set_to_none=True)
@@ -148,7 +148,7 @@ class Trainer:
             if isinstance(module, nn.BatchNorm2d) and module.training:
                 module.momentum = None
                 module.reset_running_stats()
-        for frames, *_ in loader(self.windows, *share(order[:SETTLING], self.settings.batch), loader_workers()):
+        for frames, _ in loader(self.windows, *share(order[:SETTLING], self.settings.batch), loader_workers()):
             self._loss(phase, samples(frames, self.settings, generator, self.device))
 
     def _loss(self, phase: str, given: Samples) -> tuple[Tensor, dict[str, Tensor]]:
@@ -173,7 +173,7 @@ class Trainer:
             return {}
         generator, averages = torch.Generator().manual_seed(self.settings.seed), Averages()
         self.network.eval()
-        for frames, *_ in loader(self.windows, order, self.settings.batch, loader_workers()):
+        for frames, _ in loader(self.windows, order, self.settings.batch, loader_workers()):
             loss, log = self._loss(phase, samples(frames, self.settings, generator, self.device))
             averages.add({"loss": loss, **log}, len(frames))
         return {f"held_out_{name}": value for name, value in averages.means().items()}

@@ -10,12 +10,10 @@ from vadistill.errors import InputError
 from vadistill.settings import (
     TEACHERS,
     CalibrationConfig,
-    DistillationConfig,
     SdmaeConfig,
     StudentConfig,
     ValidationConfig,
     section,
-    teachers_of,
 )
 from vadistill.settings.ablation import judgeable
 from vadistill.settings.paths import expand_paths
@@ -42,7 +40,6 @@ def check(config: dict[str, Any]) -> None:
         for place, values in ((name, dataset), (None, config)):
             _check_teachers(place, values)
         _check_paths(config, name)
-        _check_hints(name, dataset_section(config, name, "distillation"))
         _check_flow(name, dataset_section(config, name, "student"))
         _check_tokens(name, dataset_section(config, name, "sdmae"))
         _check_calibration(name, dataset_section(config, name, "calibration"))
@@ -85,16 +82,6 @@ def _check_teachers(dataset: str | None, values: dict[str, Any]) -> None:
     for teacher in values.get("distillation", {}).get("teachers", ()):
         if teacher not in TEACHERS:
             raise InputError(f"config: {place}: unknown teacher '{teacher}'; known are {', '.join(TEACHERS)}")
-
-
-def _check_hints(dataset: str, distillation: DistillationConfig) -> None:
-    """The features of several teachers are of the same objects."""
-    judged = {TEACHERS[teacher].of for teacher in distillation.teachers}
-    if distillation.feature_weight and len(judged) > 1:
-        raise InputError(
-            f"config: datasets.{dataset}.distillation.feature_weight is {distillation.feature_weight:g}, and of its "
-            f"teachers some look at boxes and some at cells ({', '.join(teachers_of('cells'))}); expected 0"
-        )
 
 
 def _check_flow(dataset: str, student: StudentConfig) -> None:

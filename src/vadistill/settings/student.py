@@ -84,9 +84,7 @@ class DistillationConfig:
     decay_every: int = number(10, "epochs after which the student's learning rate falls, with schedule step", 1)
     decay: float = number(0.5, "factor of the learning rate, with schedule step", 0, 1)
     object_weight: float = number(0.0, "cells with an object weigh 1 + this in the distillation loss")
-    feature_weight: float = number(0.0, "of the loss between features, the student's and the teachers'; 0: none")
     adversarial_weight: float = number(0.1, "lambda of the adversarial loss; 0 trains no discriminator")
-    flip: bool = option(False, "mirror half of the samples")
     average: float = number(0.999, "decay of a moving average of the weights, which is kept; 0: none", 0, 1)
     selection: Literal["last", "validation"] = option(
         "last",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from vadistill.errors import InputError
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.frame_level.registry import unscored
 from vadistill.frame_level.student import StudentDetector
@@ -15,7 +14,6 @@ from vadistill.io.provenance import data_fingerprint
 from vadistill.settings import canonical, section
 from vadistill.stages._run import add_optional_paths, add_paths, parser, run
 from vadistill.student.distillation import Distiller
-from vadistill.student.hints import features_of_teachers
 from vadistill.student.scoring import validation_windows, windows_of
 from vadistill.student.training import distillation_phase
 from vadistill.training.checkpoint import drop_state, file_stamp, fitting, load_model
@@ -30,15 +28,12 @@ def main(args) -> None:
     """Distil the teachers into the student."""
     network = section("student", args.settings["student"])
     settings = section("distillation", args.settings["distillation"])
-    if bool(args.scores) != bool(settings.feature_weight):
-        raise InputError("--scores and distillation.feature_weight: expected both or neither")
     resolutions = section("maps", args.settings["maps"]).resolutions
     maps, device = maps_of_teachers(args.maps, settings.teachers), pick_device(fixed_shapes=True)
     torch.manual_seed(settings.seed)
     held_out = args.settings["held_out_clips"]
-    features = features_of_teachers(args.scores, settings.teachers, max(resolutions), held_out) if args.scores else None
-    distiller = Distiller(network, settings, resolutions, device, features.channels if features else 0)
-    inputs = [*args.frames, *args.maps, *args.scores, *args.validation, *args.boxes]
+    distiller = Distiller(network, settings, resolutions, device)
+    inputs = [*args.frames, *args.maps, *args.validation, *args.boxes]
     used, shortened = dict(args.settings), []
     if settings.pretrained:
         pretrained = load_model(args.pretrained, "autoencoder")
@@ -48,8 +43,7 @@ def main(args) -> None:
         shortened += pretrained.get("shortened", [])
         inputs.append(args.pretrained)
         drop_state(args.pretrained)
-    targets = {"maps": maps, "resolutions": resolutions, "features": features}
-    windows = windows_of(args.frames, network, held_out=held_out, keep=True, **targets)
+    windows = windows_of(args.frames, network, held_out=held_out, keep=True, maps=maps, resolutions=resolutions)
     validation = (
         validation_windows(args.validation, args.boxes, network) if settings.selection == "validation" else None
     )
@@ -68,5 +62,5 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--pretrained", type=Path, nargs="?")
     add_paths(arguments, "output", many=("frames", "maps"))
-    add_optional_paths(arguments, "scores", "validation", "boxes")
+    add_optional_paths(arguments, "validation", "boxes")
     run(main, arguments, lambda given: "distillation")

@@ -1,4 +1,4 @@
-"""Rule score_cells: a teacher of cells and the motion of a shard in, each moving cell's terms and features out."""
+"""Rule score_cells: a teacher of cells and the motion of a shard in, each moving cell's terms out."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ def main(args) -> None:
         for motion in read_shards(args.motion):
             started, scene = time.monotonic(), scene_of(motion.clip, args.settings["scene"])
             frame, row, column = moving_cells(motion)
-            found = (frame, cell_boxes(motion, row, column), *teacher.measure(motion, scene))
+            found = (frame, cell_boxes(motion, row, column), teacher.measure(motion, scene))
             object_scores.write_clip(
                 file, object_scores.ObjectScores(motion.clip, len(motion), motion.size, scene, *found)
             )

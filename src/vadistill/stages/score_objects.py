@@ -1,4 +1,4 @@
-"""Rule score_objects: a trained teacher, frames and detections of a shard in, each object's terms and features out."""
+"""Rule score_objects: a trained teacher, frames and detections of a shard in, each object's terms out."""
 
 import json
 import logging
@@ -33,12 +33,11 @@ def scored_clips(teacher: Teacher, batches, device) -> Iterator[tuple[object_sco
     for clip, batch in batches:
         if batch is not None:
             batch = {key: moved(value, device) for key, value in batch.items()}
-            judged[clip.clip].append([values.cpu().numpy() for values in teacher.predict(batch)])
+            judged[clip.clip].append(teacher.score(batch).cpu().numpy())
             outside[clip.clip] += int(teacher.unseen_place(batch).sum())
             continue
-        nothing = (np.zeros((0, len(teacher.terms))), np.zeros((0, 0)))
-        terms, features = map(np.concatenate, zip(*judged.pop(clip.clip, [nothing]), strict=True))
-        fields = (clip.clip, clip.frames, clip.size, clip.scene, clip.frame, clip.box, terms, features)
+        terms = np.concatenate(judged.pop(clip.clip, [np.zeros((0, len(teacher.terms)))]))
+        fields = (clip.clip, clip.frames, clip.size, clip.scene, clip.frame, clip.box, terms)
         yield object_scores.ObjectScores(*fields), outside[clip.clip]
 
 

@@ -5,18 +5,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from vadistill.settings import DistillationConfig, StudentConfig
-from vadistill.student.augment import mirrored
 from vadistill.student.discriminator import Discriminator
-from vadistill.student.losses import (
-    adversarial_loss,
-    discriminator_loss,
-    distillation_loss,
-    feature_loss,
-    map_statistics,
-)
+from vadistill.student.losses import adversarial_loss, discriminator_loss, distillation_loss, map_statistics
 from vadistill.student.network import AnomalyMaps, Student
 from vadistill.training.device import autocast, in_layout
 from vadistill.training.meters import FiniteLosses
@@ -29,7 +21,6 @@ class Distiller:
     """The student, its discriminators and their optimisers.
 
     With ``adversarial_weight`` 0 there are no discriminators; with ``average`` 0 there is no average of the weights.
-    With ``features``, the number of the teachers' features, a 1x1 convolution predicts them, in training only.
 
     Attributes:
         finite: Checks the losses; asked once more behind the last step of an epoch (``check``).
@@ -41,22 +32,18 @@ class Distiller:
         settings: DistillationConfig,
         resolutions: tuple[int, ...],
         device: torch.device,
-        features: int = 0,
     ) -> None:
         self.settings, self.device, self.finite = settings, device, FiniteLosses(device)
         self.student = whole_batch_norms(in_layout(Student(network, resolutions).to(device), torch.channels_last))
         named = settings.teachers if settings.adversarial_weight else ()
         self.discriminators = {name: Discriminator(resolutions).to(device) for name in named}
-        # Made last, so that everything else begins as it does without features.
-        width = self.student.backbone.width
-        self.feature_head = torch.nn.Conv2d(width, features, 1).to(device) if features else None
-        self.optimiser = self._adam(self.student, self.feature_head)
+        self.optimiser = self._adam(self.student)
         self.discriminator_optimisers = {name: self._adam(network) for name, network in self.discriminators.items()}
         self._average = copy.deepcopy(self.student) if settings.average else None
 
-    def _adam(self, *networks: torch.nn.Module | None) -> torch.optim.Adam:
-        parameters = [parameter for network in networks if network is not None for parameter in network.parameters()]
-        made = torch.optim.Adam(parameters, self.settings.learning_rate, weight_decay=self.settings.weight_decay)
+    def _adam(self, network: torch.nn.Module) -> torch.optim.Adam:
+        settings = self.settings
+        made = torch.optim.Adam(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
         averaging(made)
         return made
 
@@ -88,8 +75,6 @@ class Distiller:
         parts: dict[str, Stateful] = {"student": self.student, "optimiser": self.optimiser}
         if self._average:
             parts["average"] = self._average
-        if self.feature_head:
-            parts["feature_head"] = self.feature_head
         for name, network in self.discriminators.items():
             parts[f"discriminator_{name}"] = network
             parts[f"discriminator_optimiser_{name}"] = self.discriminator_optimisers[name]
@@ -110,16 +95,14 @@ class Distiller:
         targets: dict[str, AnomalyMaps],
         generator: torch.Generator,
         context: str,
-        teacher_features: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Take one step of the student, then one of each discriminator.
 
         Args:
             frames: (N, C, H, W) scaled windows.
             targets: Each teacher's maps {g: (N, 1, g, g)}.
-            generator: For what changes the samples and for the noise on the discriminators' real maps.
+            generator: For the noise on the discriminators' real maps.
             context: Epoch and batch, for the error when a loss is not finite.
-            teacher_features: (N, 1 + D, g, g) what the teachers saw of the objects (``hints.ObjectFeatures``).
 
         Returns:
             Detached scalars to be logged.
@@ -128,19 +111,14 @@ class Distiller:
             InputError: A loss is not finite, this one or, on a GPU, one of a step before.
         """
         settings = self.settings
-        if settings.flip:
-            colours = self.student.backbone.colours
-            frames, targets, teacher_features = mirrored(frames, targets, colours, generator, teacher_features)
         self.student.train()
         with autocast(self.device, on_processors=True, precision=settings.precision):
-            features, _ = self.student.backbone(frames)
-            maps = self.student.maps_of(features)
+            maps = self.student(frames)
         distilled, log = distillation_loss(maps, targets, settings.object_weight)
-        hint_loss = self._feature_loss(features, teacher_features)
         adversarial_term = torch.zeros((), device=self.device)
         for network in self.discriminators.values():
             adversarial_term = adversarial_term + adversarial_loss(network, maps)
-        loss = distilled + settings.adversarial_weight * adversarial_term + settings.feature_weight * hint_loss
+        loss = distilled + settings.adversarial_weight * adversarial_term
         self.optimiser.zero_grad(set_to_none=True)
         self.finite(loss, context).backward()
         self.optimiser.step()
@@ -155,15 +133,4 @@ class Distiller:
             log |= {f"discriminator_{key}_{name}": value for key, value in judged.items()}
         if self.discriminators:
             log["adversarial_loss"] = adversarial_term.detach()
-        if self.feature_head:
-            log["feature_loss"] = hint_loss.detach()
         return log
-
-    def _feature_loss(self, features: Tensor, teacher_features: Tensor | None) -> Tensor:
-        if not self.feature_head:
-            return torch.zeros((), device=self.device)
-        assert teacher_features is not None  # given where the student learns features
-        cells = functional.adaptive_avg_pool2d(
-            features.float(), (teacher_features.shape[-2], teacher_features.shape[-1])
-        )
-        return feature_loss(self.feature_head(cells), teacher_features)

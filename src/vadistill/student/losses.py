@@ -13,7 +13,7 @@ from torch.nn import functional
 from vadistill.evaluation.health import DEAD
 from vadistill.student.discriminator import Discriminator
 from vadistill.student.network import AnomalyMaps
-from vadistill.training.parallel import mean, processes, uniform
+from vadistill.training.parallel import mean, uniform
 
 DEQUANTISATION = 0.005
 
@@ -56,19 +56,6 @@ def distillation_loss(
             terms.append(error)
             parts[f"{name}_{side}x{side}"] = error.detach()
     return torch.stack(terms).sum(), parts
-
-
-def feature_loss(made: Tensor, teacher_features: Tensor) -> Tensor:
-    """Return the squared error of the student's predicted features, summed over channels, mean over cells with objects.
-
-    Twice the loss of arXiv 1412.6550, eq 3. A constant in place of the student has an error of about one a teacher.
-
-    Args:
-        made: (N, D, g, g) the student's.
-        teacher_features: (N, 1 + D, g, g) whether there is an object, and what the teachers saw of it.
-    """
-    here, target = teacher_features[:, :1], teacher_features[:, 1:]
-    return (here * (made.float() - target).square()).sum() / mean(here.sum()).clamp(min=1 / processes())
 
 
 def discriminator_loss(

@@ -30,7 +30,7 @@ def pretraining_phase(
         started, averages, finite = time.monotonic(), Averages(), FiniteLosses(device)
         order = windows.epoch_order(epoch, settings.frame_stride, generator, settings.frame_run)
         network.train()
-        for step, (frames, *_) in enumerate(loader(windows, *share(order, settings.batch), loader_workers())):
+        for step, (frames, _) in enumerate(loader(windows, *share(order, settings.batch), loader_workers())):
             scaled = scale_frames(frames.to(device, non_blocking=True))
             with autocast(device, on_processors=True, precision=settings.precision):
                 made = network(scaled)

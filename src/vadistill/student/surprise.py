@@ -125,5 +125,5 @@ def _rare_peak(cells: Tensor) -> Tensor:
 
 def _scaled(windows: FrameWindows, order: list[int], device: torch.device) -> Iterator[Tensor]:
     """Yield the scaled windows (N, C, H, W) of batches of frames."""
-    for frames, *_ in loader(windows, order, BATCH, loader_workers()):
+    for frames, _ in loader(windows, order, BATCH, loader_workers()):
         yield scale_frames(frames.to(device, non_blocking=True))

@@ -57,7 +57,7 @@ def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str
         return {}
     training, parts = student.training, []
     student.eval()
-    for frames, targets, _ in loader(windows, order, distiller.settings.batch, loader_workers()):
+    for frames, targets in loader(windows, order, distiller.settings.batch, loader_workers()):
         made = student(scale_frames(frames.to(distiller.device, non_blocking=True)))
         parts.append({"student": {g: grid.cpu() for g, grid in made.items()}, **targets})
     student.train(training)
@@ -76,14 +76,13 @@ def train_epoch(
     started, averages = time.monotonic(), Averages()
     order = windows.epoch_order(epoch, settings.frame_stride, generator, settings.frame_run)
     batches = loader(windows, *share(order, settings.batch), loader_workers())
-    for step, (frames, targets, teacher_features) in enumerate(batches):
+    for step, (frames, targets) in enumerate(batches):
         distiller.set_progress(epoch, step / len(batches))
         scaled = scale_frames(frames.to(device, non_blocking=True))
         targets = {
             name: {g: grid.to(device, non_blocking=True) for g, grid in maps.items()} for name, maps in targets.items()
         }
         context = batch_name(windows, order, settings.batch, epoch, step)
-        teacher_features = teacher_features.to(device, non_blocking=True) if windows.features else None
-        averages.add(distiller.step(scaled, targets, generator, context, teacher_features), len(frames) * processes())
+        averages.add(distiller.step(scaled, targets, generator, context), len(frames) * processes())
     distiller.finite.check()
     return {**averages.means(), "frames_per_second": averages.count / (time.monotonic() - started)}

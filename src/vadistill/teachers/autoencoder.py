@@ -116,15 +116,12 @@ class Stream(nn.Module):
         assert self.adversary is not None  # made where gradients are reversed
         return self.adversary(_Reverse.apply(self.encoder(view), weight))
 
-    def predict(self, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits (N, 2), mean squared errors (N,) and the latent features (N, 16, S/8, S/8).
-
-        No gradient reaches the auto-encoder.
-        """
+    def predict(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (N, 2) and mean squared errors (N,); no gradient reaches the auto-encoder."""
         with torch.no_grad():
             latent = self.encoder(view)
             errors = (view - self.decoder(latent)).abs()
-        return self.classifier(errors, latent), errors.square().mean(dim=(1, 2, 3)), latent
+        return self.classifier(errors, latent), errors.square().mean(dim=(1, 2, 3))
 
 
 def reconstruct_both(stream: Stream, normal: Tensor, pseudo: Tensor) -> dict[str, Tensor]:
@@ -155,6 +152,6 @@ def bounded_ascent(weight: float, stream: Stream, normal: Tensor, pseudo: Tensor
 
 def classify(stream: Stream, normal: Tensor, pseudo: Tensor) -> dict[str, Tensor]:
     """Cross-entropy of normal (class 0) and pseudo-abnormal (class 1) objects, and the share that is right."""
-    logits, *_ = stream.predict(torch.cat([normal, pseudo]))
+    logits, _ = stream.predict(torch.cat([normal, pseudo]))
     labels = torch.arange(2, device=logits.device).repeat_interleave(len(normal))
     return {"loss": F.cross_entropy(logits, labels), "accuracy": (logits.argmax(1) == labels).float().mean()}

@@ -155,15 +155,11 @@ class BackgroundAgnostic(Teacher):
         """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
         return self.unit.unseen_place(batch) if isinstance(self.unit, SceneUnit) else super().unseen_place(batch)
 
-    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return P(abnormal) of the three classifiers and the errors of the three auto-encoders (N, 6).
-
-        The features are the latent ones of the three auto-encoders, their means over the crop (N, 48).
-        """
+    def measure(self, batch: Batch) -> Tensor:
+        """Return P(abnormal) of the three classifiers and the errors of the three auto-encoders (N, 6)."""
         views = self._views(*self._normal(batch))
-        logits, errors, latent = zip(*(self._stream(name).predict(views[name]) for name in STREAMS), strict=True)
-        terms = torch.stack([*(values.softmax(1)[:, 1] for values in logits), *errors], dim=1)
-        return terms, torch.cat([values.mean((2, 3)) for values in latent], dim=1)
+        logits, errors = zip(*(self._stream(name).predict(views[name]) for name in STREAMS), strict=True)
+        return torch.stack([*(values.softmax(1)[:, 1] for values in logits), *errors], dim=1)
 
     def _stream(self, name: str) -> Stream:
         stream = self.streams[name]

@@ -110,27 +110,19 @@ class Teacher(nn.Module, ABC):
         return torch.zeros(len(batch["box"]), dtype=torch.bool)
 
     @abstractmethod
-    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the terms (N, K) of a batch and the features (N, D) that they are measured of.
-
-        ``predict`` calls it without gradients in evaluation mode.
-        """
+    def measure(self, batch: Batch) -> Tensor:
+        """Return the terms (N, K) of a batch; ``score`` calls it without gradients in evaluation mode."""
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return terms (N, K) and features (N, D) of the objects; leaves the teacher in evaluation mode.
+    def score(self, batch: Batch) -> Tensor:
+        """Return the terms (N, K) of the objects; leaves the teacher in evaluation mode.
 
         On a processor the batch is measured in pieces (``PIXELS_AT_ONCE``), on a GPU as a whole. An object's terms do
         not depend on the others of its piece but by the rounding of float32.
         """
         self.eval()
         pieces = [batch] if batch["box"].is_cuda else _pieces(batch, self.scoring_crops().side)
-        terms, features = zip(*map(self.measure, pieces), strict=True)
-        return torch.cat(terms), torch.cat(features)
-
-    def score(self, batch: Batch) -> Tensor:
-        """Return the terms (N, K) alone, without the features; otherwise as ``predict``."""
-        return self.predict(batch)[0]
+        return torch.cat([self.measure(piece) for piece in pieces])
 
 
 def _pieces(batch: Batch, side: int) -> list[Batch]:

@@ -48,8 +48,8 @@ class CellTeacher(ABC):
         """Take what ``fit`` of a teacher with the same settings and scenes has returned."""
 
     @abstractmethod
-    def measure(self, motion: Motion, scene: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the terms (N, K) of a clip's moving cells, in the order of ``moving_cells``, and features (N, D).
+    def measure(self, motion: Motion, scene: str) -> np.ndarray:
+        """Return the terms (N, K) of a clip's moving cells, in the order of ``moving_cells``.
 
         Raises:
             InputError: The frame has other cells than in training.

@@ -63,8 +63,8 @@ class FlowCells(CellTeacher):
         count = min(self.settings.neighbours + 1, len(normal))
         self._nearest = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(normal)
 
-    def measure(self, motion: Motion, scene: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean distance (N, 1) to the nearest normal cells, averaged over the cells around, and features.
+    def measure(self, motion: Motion, scene: str) -> np.ndarray:
+        """Return the mean distance (N, 1) to the nearest normal cells, averaged over the cells around.
 
         A still cell has the distance 0, so that a single cell stands out less than an object does.
         """
@@ -72,7 +72,7 @@ class FlowCells(CellTeacher):
         distance = np.zeros((len(motion), *motion.cells))
         if len(features):
             distance[cells] = self._mean_of_nearest(features)
-        return uniform_filter(distance, AROUND, mode="constant", axes=(1, 2))[cells][:, None], features
+        return uniform_filter(distance, AROUND, mode="constant", axes=(1, 2))[cells][:, None]
 
     def features(self, motion: Motion, scene: str) -> np.ndarray:
         """Return the features (N, 15) float32 of a clip's moving cells.

@@ -73,19 +73,18 @@ class FlowNeighbours(Teacher):
         """Return which objects (N,) stand where no training object stood, so that a table of another place is used."""
         return self.unit.unseen_place(batch)
 
-    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the mean Euclidean distance (N, 1) to the nearest normal objects, and the features.
+    def measure(self, batch: Batch) -> Tensor:
+        """Return the mean Euclidean distance (N, 1) to the nearest normal objects.
 
         An object that is among the normal ones is not its own neighbour: training objects, which the student learns
         from, would be nearer than the same ones in a test clip. The same person in other frames remains one.
         """
-        normal, features = self.normal[: self.count], self.features(batch)
-        parts = []
-        for part in features.split(CHUNK):
+        normal, parts = self.normal[: self.count], []
+        for part in self.features(batch).split(CHUNK):
             # The faster way by a matrix product loses the digits of small distances.
             distance = torch.cdist(part, normal, compute_mode="donot_use_mm_for_euclid_dist")
             parts.append(self._mean_of_nearest(distance))
-        return torch.cat(parts), features
+        return torch.cat(parts)
 
     def _mean_of_nearest(self, distance: Tensor) -> Tensor:
         """Return the mean (N, 1) of the smallest distances (N, M), without the very smallest where it is none."""

@@ -155,11 +155,10 @@ class MultiTask(Teacher):
     def _falling(self, epoch: int) -> float:
         return self.settings.learning_rate * cosine(epoch, self.settings.epochs)
 
-    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def measure(self, batch: Batch) -> Tensor:
         """Return of the chosen tasks P(backward), P(intermittent), mean absolute errors of middle crop and classes.
 
-        The mean of the four, (N, 4), is the object's score (arXiv 2011.07491, inference). The features are the shared
-        network's, their mean over the crop; with the middle box as the only task, those of the six other crops.
+        The mean of the four, (N, 4), is the object's score (arXiv 2011.07491, inference).
         """
         sequences, features = _sequences(batch["colour"]), {}
         if {"forward", "others"} <= self._views:
@@ -169,7 +168,7 @@ class MultiTask(Teacher):
         else:
             features["others"] = self._trunk(without_middle(sequences))
         measured = [task.measure(features[task.views[0]], sequences, batch) for task in self._tasks.values()]
-        return torch.stack(measured, dim=1), next(iter(features.values())).mean((2, 3))
+        return torch.stack(measured, dim=1)
 
     def _trunk(self, sequences: Tensor) -> Tensor:
         """Return the shared features; in bfloat16 scores correlate to 0.99999 with those in float32."""

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -25,23 +24,12 @@ OPEN_CLIPS = 64  # file handles a process keeps
 HELD_OUT_FRAMES = 256  # of them at most are looked at after an epoch of a training
 
 
-class FrameFeatures(Protocol):
-    """Further targets of frames."""
-
-    def check(self, frames: Mapping[str, int]) -> None:
-        """Check that there are some of every clip, given its number of frames."""
-
-    def __call__(self, clip: str, frame: int) -> np.ndarray:
-        """Return those of a frame, (1 + D, g, g) float32."""
-        ...
-
-
 class FrameWindows(Dataset):
     """F frames around every t of every clip, with the teachers' maps of t where they are given.
 
-    An item is ((C, H, W) uint8, {teacher: {g: (1, g, g) float32}}, (1 + D, g, g) float32 features of the objects,
-    without them empty); C is 3 * F and the planes of the flow. A neighbour beyond the clip's border is replaced by
-    frame t. Of items that follow each other in a clip, each frame is decoded and resized once.
+    An item is ((C, H, W) uint8, {teacher: {g: (1, g, g) float32}}); C is 3 * F and the planes of the flow. A neighbour
+    beyond the clip's border is replaced by frame t. Of items that follow each other in a clip, each frame is decoded
+    and resized once.
 
     Args:
         paths: Frame stores of the clips.
@@ -50,12 +38,11 @@ class FrameWindows(Dataset):
         maps: The teachers' maps.
         resolutions: Which of them.
         held_out: Clips of which only the frames before this share of them are drawn in an epoch.
-        features: What the teachers saw of the objects.
         flow: Preset of the flow, or ``none``.
         keep: Frames are drawn many times: they stay in memory where all together are few (``shared_frames``).
 
     Raises:
-        InputError: A teacher has no maps, or too few, of a clip; objects of a clip were not scored.
+        InputError: A teacher has no maps, or too few, of a clip.
     """
 
     def __init__(
@@ -66,11 +53,10 @@ class FrameWindows(Dataset):
         maps: dict[str, MapStore] | None = None,
         resolutions: tuple[int, ...] = (),
         held_out: Mapping[str, float] | None = None,
-        features: FrameFeatures | None = None,
         flow: str = NO_FLOW,
         keep: bool = False,
     ) -> None:
-        self.size, self.offsets, self.features = size, offsets, features
+        self.size, self.offsets = size, offsets
         self.flow = flow
         self._planes: FlowPlanes | None = None
         self.stores = [FrameStore(path) for path in paths]
@@ -83,8 +69,6 @@ class FrameWindows(Dataset):
             first_held_out((held_out or {}).get(store.clip, 1.0), length)
             for store, length in zip(self.stores, self.lengths, strict=True)
         ]
-        if features:
-            features.check({store.clip: length for store, length in zip(self.stores, self.lengths, strict=True)})
         starts = self._ends - self.lengths
         self.drawn = np.concatenate([start + np.arange(n) for start, n in zip(starts, kept, strict=True)])
         # Held in memory, two bytes a cell: to find single maps in their files costs more than to decode the frames.
@@ -103,10 +87,9 @@ class FrameWindows(Dataset):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]], torch.Tensor]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, dict[int, torch.Tensor]]]:
         clip = int(np.searchsorted(self._ends, index, side="right"))
         t = index - int(self._ends[clip]) + self.lengths[clip]
-        store = self._store(clip)
         indices = window_indices(t, self.lengths[clip], self.offsets, border="repeat")
         frames = self._window(clip, t, indices)
         if self.flow != NO_FLOW:
@@ -116,8 +99,7 @@ class FrameWindows(Dataset):
             name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
             for name, maps in self._maps.items()
         }
-        teacher_features = torch.from_numpy(self.features(store.clip, t)) if self.features else torch.empty(0)
-        return torch.from_numpy(planes), targets, teacher_features
+        return torch.from_numpy(planes), targets
 
     def _window(self, clip: int, t: int, indices: Sequence[int]) -> list[np.ndarray]:
         """Return the resized frames (3, H, W) around frame t; those that the next item may share are kept."""

@@ -30,7 +30,7 @@ def score_windows(network: nn.Module, windows: FrameWindows, device) -> Scores:
         InputError: They are not finite.
     """
     batches = loader(windows, range(len(windows)), BATCH, loader_workers())
-    return _joined([_scored(network, frames, device) for frames, *_ in batches], windows.stores[:3])
+    return _joined([_scored(network, frames, device) for frames, _ in batches], windows.stores[:3])
 
 
 def score_clips(network: nn.Module, windows: FrameWindows, device) -> Iterator[tuple[FrameStore, Scores]]:
@@ -52,7 +52,7 @@ def score_clips(network: nn.Module, windows: FrameWindows, device) -> Iterator[t
     batches = [[list(clip[i : i + BATCH]) for i in range(0, len(clip), BATCH)] for clip in clips]
     read = iter(batch_loader(windows, [batch for clip in batches for batch in clip], loader_workers()))
     for store, clip in zip(windows.stores, batches, strict=True):
-        parts = [_scored(network, frames, device) for frames, *_ in islice(read, len(clip))]
+        parts = [_scored(network, frames, device) for frames, _ in islice(read, len(clip))]
         yield store, _joined(parts, [store])
 
 
