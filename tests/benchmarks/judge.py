@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import spearmanr
 
-from vadistill.datasets.synthetic.anomalies import REPLAYED
 from vadistill.datasets.synthetic.vehicles import DRAWN
 from vadistill.settings.data import JUDGING_KINDS, LEARNED_KINDS
 
@@ -36,8 +35,9 @@ def agreement(validation: pd.DataFrame, test: pd.Series) -> pd.Series:
     judged = {kind: kinds[kind] for kind in kinds}
     groups = {
         "the learned": LEARNED_KINDS,
-        "the replayed": REPLAYED,
+        "the replayed": ("hurried", "halting", "turning"),
         "the drawn": tuple(DRAWN),
+        "size, number and occlusion": ("oversized", "several", "occluded"),
         "the default": JUDGING_KINDS,
         "all kinds": tuple(kinds),
     }

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from vadistill.datasets.demo.drawing import Shape
-from vadistill.datasets.synthetic.anomalies import REPLAYED, Degree, NormalClip, plan
-from vadistill.datasets.synthetic.cutouts import Cutout, Placed, background, cut
+from vadistill.datasets.synthetic.anomalies import Degree, plan
+from vadistill.datasets.synthetic.cutouts import Covered, Cutout, Placed, background, cut
+from vadistill.datasets.synthetic.normal_clip import NormalClip
+from vadistill.datasets.synthetic.pasting import ENLARGED, OVERSIZED, SEEN, SEVERAL, changes
 from vadistill.datasets.synthetic.replay import moments
 from vadistill.datasets.synthetic.tracks import Perspective, feet, follow, motions
 from vadistill.datasets.synthetic.vehicles import DRAWN, vehicles
@@ -60,18 +62,24 @@ def make(kind, clip, frames=FRAMES, seed=0, pace=(3.0, 3.0), haste=(2.0, 4.0)):
     return plan(kind, clip, frames, Degree(0.4, pace, haste), np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("kind", [*LEARNED_KINDS, *DRAWN])
+def boxes_of(made):
+    """The one box (T, 4) of each frame."""
+    assert made.boxes.shape[1] == 1
+    return made.boxes[:, 0]
+
+
+@pytest.mark.parametrize("kind", [*LEARNED_KINDS, *DRAWN, "several"])
 @pytest.mark.parametrize("clip", [walkers, nobody])
 @pytest.mark.parametrize(("usable", "frames"), [(range(FRAMES), 60), (range(70, FRAMES), 240), (range(12), 240)])
 def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, frames):
     made = make(kind, clip(usable), frames)
     assert set(made.source) <= set(usable) and len(made.source) == len(made.boxes) <= frames
-    abnormal = made.boxes.any(1)
+    abnormal = made.boxes.any((1, 2))
     inside = np.flatnonzero(abnormal)
     assert abnormal[inside[0] : inside[-1] + 1].all(), "one interval"
     assert 0.2 <= abnormal.mean() <= 0.5 and not abnormal[0] and not abnormal[-1]
     assert abs(inside[0] - (len(abnormal) - 1 - inside[-1])) <= 1
-    x1, y1, x2, y2 = made.boxes[abnormal].T
+    x1, y1, x2, y2 = made.boxes[abnormal].reshape(-1, 4).T
     assert (x1 < x2).all() and (y1 < y2).all() and x1.min() >= 0 and x2.max() <= SIZE[1] and y2.max() <= SIZE[0]
     assert made.boxes.dtype == np.float32
 
@@ -87,17 +95,18 @@ def test_nothing_is_taken_from_other_frames_than_the_usable_ones(kind, usable, f
     assert set(read) <= set(usable) and bool(read) == (kind not in ("fast", "backward"))
 
 
-@pytest.mark.parametrize("kind", REPLAYED)
+@pytest.mark.parametrize("kind", ["hurried", "halting", "turning"])
 def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
     made = make(kind, walkers(), 100, pace=(2.0, 2.0))
-    assert made.boxes.any(1).sum() >= 5 and set(made.pasted) == set(np.flatnonzero(made.boxes.any(1)))
+    boxes = boxes_of(made)
+    assert boxes.any(1).sum() >= 5 and set(made.changes) == set(np.flatnonzero(boxes.any(1)))
     body, empty, checks = np.array((30, 40, 90)), scene().astype(int), {"gone": 0, "there": 0}
-    for t, change in made.pasted.items():
+    for t, (change,) in made.changes.items():
         rendered, others = made.render(t, picture(t)).astype(int), list(people(t))
         where = change.hidden.box(SIZE)
         assert any(np.abs(where - box).max() < 2.5 for box in others), "it is one of those that are there"
         before = np.zeros(SIZE, bool)
-        for box in (made.boxes[t], *(box for box in others if np.abs(where - box).max() >= 2.5)):
+        for box in (boxes[t], *(box for box in others if np.abs(where - box).max() >= 2.5)):
             x1, y1, x2, y2 = np.rint(box).astype(int)
             before[max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3] = True
         x1, y1, x2, y2 = np.rint(where).astype(int)
@@ -105,12 +114,12 @@ def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
         if left.sum() > 50:
             checks["gone"] += 1
             assert (np.abs(rendered - empty)[y1:y2, x1:x2].max(2)[left] < 25).mean() > 0.95, "it is gone"
-        x1, y1, x2, y2 = np.rint(made.boxes[t]).astype(int)
+        x1, y1, x2, y2 = np.rint(boxes[t]).astype(int)
         if y2 - y1 > 5 and x2 - x1 > 5:
             checks["there"] += 1
             assert (np.abs(rendered[y1:y2, x1:x2] - body).max(2) < 25).mean() > 0.65, "it is there"
         far = np.ones(SIZE, bool)
-        for box in (where, made.boxes[t]):
+        for box in (where, boxes[t]):
             x1, y1, x2, y2 = np.rint(box).astype(int)
             far[max(y1 - 8, 0) : y2 + 8, max(x1 - 8, 0) : x2 + 8] = False
         np.testing.assert_array_equal(rendered[far], picture(t)[far])
@@ -121,7 +130,7 @@ def test_an_object_is_seen_at_another_moment_and_no_more_where_it_was(kind):
 def test_a_vehicle_crosses_the_scene_as_large_as_people_make_it(kind):
     """Wider than whoever could have been cut out, enlarged as much as can be: a bicycle as long as they are tall."""
     made = make(kind, walkers())
-    x1, y1, x2, y2 = made.boxes[made.boxes.any(1)].T
+    x1, y1, x2, y2 = boxes_of(made)[boxes_of(made).any(1)].T
     inside = (x1 > 0) & (x2 < SIZE[1]) & (y2 < SIZE[0])
     assert inside.sum() > 3
     width, height = {"cycling": (1.05, 1.1), "driving": (1.4, 1.4)}[kind]
@@ -208,6 +217,128 @@ def test_a_vehicle_is_as_bright_as_the_film_and_gray_where_it_is():
                 )
 
 
+def test_an_oversized_object_goes_its_own_way_as_large_as_none_is():
+    made = make("oversized", walkers())
+    abnormal, scales = np.flatnonzero(boxes_of(made).any(1)), []
+    assert len(abnormal) >= 20
+    for t in abnormal:
+        (change,) = made.changes[t]
+        was = min(people(made.source[t]), key=lambda box: np.abs(feet(box[None])[0] - change.shown.foot).sum())
+        np.testing.assert_allclose(change.shown.foot, feet(was[None])[0], atol=2.5)
+        frame = picture(made.source[t])
+        rendered = made.render(t, frame.copy()).astype(int)
+        x1, y1, x2, y2 = np.rint(boxes_of(made)[t]).astype(int)
+        assert (np.abs(rendered[y1:y2, x1:x2] - (30, 40, 90)).max(2) < 25).mean() > 0.65, "it fills its box"
+        far = np.ones(SIZE, bool)
+        far[max(y1 - 10, 0) : y2 + 10, max(x1 - 10, 0) : x2 + 10] = False
+        np.testing.assert_array_equal(rendered[far], frame[far])
+        inside = x1 > 0 and x2 < SIZE[1]
+        scales += [(boxes_of(made)[t][3] - boxes_of(made)[t][1]) / BODY[1]] if inside else []
+    assert OVERSIZED[0] - 0.1 <= min(scales) and max(scales) <= OVERSIZED[1] + 0.1 and np.ptp(scales) < 0.2
+
+
+def test_without_objects_an_oversized_figure_takes_its_usual_pace():
+    made = make("oversized", nobody())
+    box = boxes_of(made)[boxes_of(made).any(1)]
+    figure = SIZE[0] / 6
+    height = box[:, 3] - box[:, 1]
+    assert OVERSIZED[0] * figure - 2 <= np.median(height) <= OVERSIZED[1] * figure + 2
+    assert len(set(np.rint(height))) <= 3
+
+
+def test_several_are_there_at_once():
+    counts = set()
+    for seed in range(12):
+        made = make("several", walkers(), 40, seed)
+        abnormal = made.boxes.any((1, 2))
+        counts.add(made.boxes.shape[1])
+        assert made.boxes[abnormal].any(2).all(), "all of them, all the time"
+        for t, those in made.changes.items():
+            rows = [one.foot[1] for one in those]
+            assert rows == sorted(rows), "what is nearer covers what is farther away"
+            assert all(ENLARGED[0] <= one.scale <= ENLARGED[1] for one in those)
+            changed = (made.render(t, scene()) != scene()).any(2)
+            for box in made.boxes[t]:
+                x1, y1, x2, y2 = box.round().astype(int)
+                assert changed[y1:y2, x1:x2].mean() > 0.3
+    assert counts == set(range(SEVERAL[0], SEVERAL[1] + 1))
+
+
+def nearer(clip, t, box, foot):
+    """The boxes of frame t that meet a box (4,) and stand nearer to the camera than its foot (2,)."""
+    return [
+        other
+        for other in clip.boxes(t)
+        if other[3] > foot[1] and (np.maximum(box[:2], other[:2]) < np.minimum(box[2:], other[2:])).all()
+    ]
+
+
+def pixels(boxes):
+    """Which pixels of a frame lie in boxes."""
+    mask = np.zeros(SIZE, bool)
+    for x1, y1, x2, y2 in np.rint(boxes).astype(int):
+        mask[max(y1, 0) : y2, max(x1, 0) : x2] = True
+    return mask
+
+
+def test_an_occluded_object_is_seen_where_nobody_stands_nearer():
+    clip, hidden, there = walkers(), 0, []
+    for seed in range(4):
+        made = make("occluded", clip, 100, seed)
+        for t, (one,) in made.changes.items():
+            box = boxes_of(made)[t]
+            before = nearer(clip, t, box, one.behind.foot)
+            itself, others = pixels([box]), pixels(before)
+            seen = itself & ~others
+            assert seen.sum() >= (SEEN[0] - 0.05) * itself.sum()
+            frame = picture(t)
+            rendered = made.render(t, frame.copy()).astype(int)
+            there += [(np.abs(rendered - (30, 40, 90))[seen].max(1) < 25).mean()]
+            deep = cv2.erode((itself & others).astype(np.uint8), np.ones((5, 5))) > 0
+            if deep.any():
+                hidden += 1
+                assert (np.abs(rendered - frame)[deep].max(1) <= 2).mean() > 0.9, "those who stand nearer cover it"
+    assert hidden >= 10 and np.mean(there) > 0.6
+
+
+def test_where_hardly_any_of_an_occluded_object_would_be_seen_the_frame_stays():
+    """For a while a crowd stands before everybody: what is pasted behind it is gone."""
+    crowd = np.array([[x, 20.0, x + 14, 119.0] for x in range(0, SIZE[1], 12)])
+    walker = walkers()
+    frame = np.concatenate([walker.frame, np.repeat(np.arange(40, 60), len(crowd))])
+    box = np.concatenate([walker.box, np.tile(crowd, (20, 1))]).astype(np.float32)
+    order = np.argsort(frame, kind="stable")
+    clip = NormalClip(frame[order], box[order], SIZE, range(FRAMES), picture)
+    made = list(changes("occluded", clip, np.arange(30, 70), (2.0, 4.0), np.random.default_rng(0)))
+    assert [len(those) for those in made[10:30]] == [0] * 20
+    assert sum(map(len, made[:10] + made[30:])) >= 10
+
+
+def test_an_occluded_object_is_hidden_more_than_one_that_happens_to_be():
+    clip, shown = walkers(), np.arange(30, 70)
+
+    def hidden(kind, seed):
+        made = changes(kind, clip, shown, (2.0, 4.0), np.random.default_rng(seed))
+        placed = {t: those[0] for t, those in zip(shown, made, strict=True) if those}
+        foot = {t: one.behind.foot if kind == "occluded" else one.foot for t, one in placed.items()}
+        return np.mean([bool(nearer(clip, t, one.box(SIZE), foot[t])) for t, one in placed.items()])
+
+    occluded, pasted = ([hidden(kind, seed) for seed in range(4)] for kind in ("occluded", "pasted"))
+    assert np.mean(occluded) > 1.3 * np.mean(pasted)
+
+
+def test_covered_keeps_what_is_before_it():
+    image = np.full((6, 4, 3), 200, np.uint8)
+    cutout = Cutout(image, np.ones((6, 4), np.float32), np.array([0.0, 0, 4, 6]), True)
+    frame = np.random.default_rng(0).integers(0, 100, (20, 30, 3), dtype=np.uint8)
+    nearer = Cutout(frame[12:18, 11:15].copy(), np.ones((6, 4), np.float32), np.array([0.0, 0, 4, 6]), True)
+    one = Covered(Placed(cutout, 1.0, np.array([12.0, 16.0])), (Placed(nearer, 1.0, np.array([13.0, 18.0])),))
+    made = one.paste(frame)
+    np.testing.assert_array_equal(made[12:18, 11:15], frame[12:18, 11:15])
+    assert (made[10:12, 10:14] == 200).all() and (made[12:16, 10] == 200).all()
+    np.testing.assert_array_equal(one.box((20, 30)), [10, 10, 14, 16])
+
+
 def test_moments_of_a_replayed_object():
     def shown(kind, length, pace=2.0):
         moment_of = moments(kind, pace)
@@ -217,14 +348,15 @@ def test_moments_of_a_replayed_object():
     assert shown("hurried", 5, 1.0) == [0, 1, 2, 3, 3], "a quarter faster at least"
     assert shown("halting", 6) == [0, 1, 2, 2, 2, 2]
     assert shown("turning", 6) == [0, 1, 2, 3, 2, 1]
+    assert shown("oversized", 3) == [0, 1, 2]
 
 
 def test_fast_leaps_and_backward_returns():
     fast, backward = make("fast", walkers()), make("backward", walkers())
     for made, step in ((fast, 3), (backward, -1)):
-        abnormal = made.boxes.any(1)
+        abnormal = boxes_of(made).any(1)
         np.testing.assert_array_equal(np.diff(made.source), np.where(abnormal, step, 1)[1:])
-        np.testing.assert_array_equal(made.boxes[abnormal], np.tile([0, 0, SIZE[1], SIZE[0]], (abnormal.sum(), 1)))
+        np.testing.assert_array_equal(boxes_of(made)[abnormal], np.tile([0, 0, SIZE[1], SIZE[0]], (abnormal.sum(), 1)))
         frame = picture(7)
         assert made.render(50, frame) is frame
     assert FRAMES - 5 <= fast.source[-1] - fast.source[0] + 1 <= FRAMES, "it uses what there is"
@@ -234,7 +366,7 @@ def test_an_interval_is_played_at_any_pace():
     paces = []
     for seed in range(20):
         made = make("fast", walkers(), seed=seed, pace=(1.25, 2.0))
-        step = np.diff(made.source)[made.boxes.any(1)[1:]]
+        step = np.diff(made.source)[boxes_of(made).any(1)[1:]]
         assert set(step) <= {1, 2}
         paces.append(step.mean())
     assert 1.2 <= min(paces) < 1.4 and 1.8 < max(paces) <= 2.05
@@ -243,7 +375,7 @@ def test_an_interval_is_played_at_any_pace():
 @pytest.mark.parametrize("kind", ["pasted", "misplaced"])
 def test_only_the_labelled_box_changes(kind):
     made = make(kind, walkers(), 60)
-    for t, (source, box) in enumerate(zip(made.source, made.boxes, strict=True)):
+    for t, (source, box) in enumerate(zip(made.source, boxes_of(made), strict=True)):
         frame = picture(source)
         before = frame.copy()
         changed = (made.render(t, frame) != before).any(2)
@@ -261,7 +393,7 @@ def test_only_the_labelled_box_changes(kind):
 def test_misplaced_moves_as_a_walker_where_none_walks():
     clip = walkers()
     made = make("misplaced", clip, 60)
-    box = made.boxes[made.boxes.any(1)]
+    box = boxes_of(made)[boxes_of(made).any(1)]
     foot = feet(box)
     distance = np.hypot(*(foot[:, None] - feet(clip.box)[None]).transpose(2, 0, 1)).min(1)
     assert (distance > 0.35 * BODY[1]).all()
@@ -277,16 +409,16 @@ def test_misplaced_moves_as_a_walker_where_none_walks():
 @pytest.mark.parametrize("haste", [(2.0, 4.0), (1.1, 1.5)])
 def test_pasted_slides_straight_and_hastily(haste):
     made = make("pasted", walkers(), 60, haste=haste)
-    foot = np.array([placed.foot for placed in made.pasted.values()])
+    foot = np.array([placed.foot for (placed,) in made.changes.values()])
     step = np.diff(foot, axis=0)
     runs = np.flatnonzero(np.hypot(*np.diff(step, axis=0).T) < 1e-3)
     assert len(runs) > 0.6 * len(foot), "a straight line at one speed, for most of the time"
     speed = np.median(np.hypot(*step.T))
     assert 0.9 * haste[0] * STEP <= speed <= 1.05 * haste[1] * STEP
-    assert all(1 <= placed.scale <= 1.6 for placed in made.pasted.values())
+    assert all(1 <= placed.scale <= 1.6 for (placed,) in made.changes.values())
 
 
-@pytest.mark.parametrize("kind", ["pasted", "misplaced"])
+@pytest.mark.parametrize("kind", ["pasted", "misplaced", "oversized", "several", "occluded"])
 @pytest.mark.parametrize("clip", [walkers, nobody])
 def test_the_generator_decides_alone(kind, clip):
     def frames(seed):
@@ -304,7 +436,7 @@ def test_a_short_clip_is_played_as_fast_as_it_can_be(count, share):
     degree = Degree(share, (9.0, 9.0), (2.0, 4.0))
     made = plan("fast", walkers(usable), 100, degree, np.random.default_rng(0))
     assert len(made.source) >= 4 and set(made.source) <= set(usable)
-    abnormal = made.boxes.any(1)
+    abnormal = boxes_of(made).any(1)
     step = np.diff(made.source, prepend=made.source[0] - 1)
     assert abnormal.any() and step[1:][abnormal[1:]].mean() > 1.5 and (step[1:][~abnormal[1:]] == 1).all()
 
@@ -420,7 +552,7 @@ def test_stage(folder):
     assert contents[0] == contents[1]
     store, boxes = FrameStore(folder / "o.h5"), np.load(folder / "b.npy")
     assert (store.clip, store.split, store.fps, len(store)) == ("a_pasted", "validation", 25, 40)
-    assert boxes.shape == (40, 4) and boxes.dtype == np.float32
+    assert boxes.shape == (40, 1, 4) and boxes.dtype == np.float32
     for t, box in enumerate(boxes):
         assert (store.read(t) != picture(55 + t)).any() == box.any()
 

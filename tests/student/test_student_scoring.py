@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -162,12 +163,20 @@ def test_validation_clips_are_fused_by_what_other_training_clips_tell():
 
 
 def test_labels_of_synthetic_anomalies(tmp_path):
-    boxes = np.zeros((4, 4), np.float32)
-    boxes[2] = [1, 2, 3, 4]
+    boxes = np.zeros((4, 2, 4), np.float32)
+    boxes[2, 1] = [1, 2, 3, 4]
     np.save(tmp_path / "a.1.fast.npy", boxes)
-    labels = labels_of_boxes([tmp_path / "a.1.fast.npy"])
-    assert {clip: label.tolist() for clip, label in labels.items()} == {"a.1.fast": [0, 0, 1, 0]}
+    np.save(tmp_path / "a.1.pasted.npy", boxes[:, 1])  # as earlier versions wrote it
+    labels = labels_of_boxes([tmp_path / "a.1.fast.npy", tmp_path / "a.1.pasted.npy"])
+    expected = {"a.1.fast": [0, 0, 1, 0], "a.1.pasted": [0, 0, 1, 0]}
+    assert {clip: label.tolist() for clip, label in labels.items()} == expected
     assert kind_of("a.1.fast") == "fast"
     (tmp_path / "b.fast.npy").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"b\.fast\.npy: not a readable"):
         labels_of_boxes([tmp_path / "b.fast.npy"])
+    for shape in ((4,), (4, 5), (4, 1, 3), (0, 4), (4, 0, 4)):
+        np.save(tmp_path / "b.fast.npy", np.zeros(shape, np.float32))
+        with pytest.raises(
+            InputError, match=rf"b\.fast\.npy: boxes of shape {re.escape(str(shape))}; expected \(T, N, 4\)"
+        ):
+            labels_of_boxes([tmp_path / "b.fast.npy"])

@@ -285,7 +285,7 @@ def _own_table(root):
 
 
 def _validation(root):
-    boxes = np.zeros((FRAMES, 4), np.float32)
+    boxes = np.zeros((FRAMES, 1, 4), np.float32)
     boxes[8:16] = (3, 4, 20, 30)
     save(root / "train_01.fast.npy", boxes)
     return root / "train_01.fast.npy"

@@ -89,14 +89,20 @@ def _any(mask: np.ndarray | None) -> np.ndarray:
 
 def labels_of_boxes(paths: Sequence[Path]) -> dict[str, np.ndarray]:
     """Return labels (T,) of clips with synthetic anomalies, given the files of where these are, by clip."""
-    return {path.stem: np.asarray(_boxes(path).any(axis=1), np.uint8) for path in paths}
+    return {path.stem: np.asarray(read_boxes(path).any(axis=(1, 2)), np.uint8) for path in paths}
 
 
-def _boxes(path: Path) -> np.ndarray:
+def read_boxes(path: Path) -> np.ndarray:
+    """Read where synthetic anomalies are in a clip: boxes (T, N, 4) xyxy in pixels; zeros where there is none.
+
+    Raises:
+        InputError: The file holds something else.
+    """
     array = load_array(path, "f")
-    if array.ndim != 2 or array.shape[1] != 4 or not len(array) or not np.isfinite(array).all():
-        raise InputError(f"{path}: boxes of shape {array.shape}; expected (T, 4) finite numbers, one box a frame")
-    return array
+    boxes = array[:, None] if array.ndim == 2 else array  # earlier versions wrote one box a frame, (T, 4)
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or not boxes.size or not np.isfinite(boxes).all():
+        raise InputError(f"{path}: boxes of shape {array.shape}; expected (T, N, 4) finite numbers, N boxes a frame")
+    return boxes
 
 
 def kind_of(clip: str) -> str:

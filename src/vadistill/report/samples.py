@@ -13,6 +13,7 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from vadistill.datasets.labels import read_boxes
 from vadistill.io.frames import FrameStore
 from vadistill.report.plots import ABNORMAL_COLOUR, DPI, TITLE, save
 from vadistill.settings import ANOMALY_KINDS
@@ -60,14 +61,14 @@ def draw_validation(path: Path, results: Path) -> None:
     clips = [path for kind in ANOMALY_KINDS for path in sorted((results / "validation").glob(f"*.{kind}.npy"))[:1]]
     figure = Figure(figsize=(MOMENTS * 2.2, len(clips) * 1.45), dpi=DPI, layout="constrained")
     for axes_row, boxes_file in zip(figure.subplots(len(clips), MOMENTS, squeeze=False), clips, strict=True):
-        boxes = np.load(boxes_file)
+        boxes = read_boxes(boxes_file)
         store = FrameStore(results / f"frames/validation/{boxes_file.stem}.h5")
-        abnormal = np.flatnonzero(boxes.any(axis=1))
+        abnormal = np.flatnonzero(boxes.any(axis=(1, 2)))
         axes_row[0].set_title(boxes_file.stem, loc="left", **TITLE)
         for axes, t in zip(axes_row, abnormal[np.linspace(0, len(abnormal) - 1, MOMENTS).astype(int)], strict=True):
             axes.imshow(store.read(t)[..., ::-1])
-            x1, y1, x2, y2 = boxes[t]
-            axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=ABNORMAL_COLOUR, linewidth=1.5))
+            for x1, y1, x2, y2 in boxes[t]:
+                axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=ABNORMAL_COLOUR, linewidth=1.5))
             axes.set_axis_off()
     save(figure, path)
 

@@ -5,7 +5,20 @@ from typing import Literal, get_args
 
 from vadistill.settings.fields import interval, later, number, option, path
 
-AnomalyKind = Literal["pasted", "misplaced", "fast", "backward", "hurried", "halting", "turning", "cycling", "driving"]
+AnomalyKind = Literal[
+    "pasted",
+    "misplaced",
+    "fast",
+    "backward",
+    "hurried",
+    "halting",
+    "turning",
+    "cycling",
+    "driving",
+    "oversized",
+    "several",
+    "occluded",
+]
 ANOMALY_KINDS: tuple[AnomalyKind, ...] = get_args(AnomalyKind)
 LEARNED_KINDS = ANOMALY_KINDS[:4]
 # Together they rank detectors better than those above (docs/experiments/2026-11/judge.md).

@@ -6,7 +6,8 @@ import logging
 import numpy as np
 
 from vadistill.datasets.splits import first_held_out, scene_of
-from vadistill.datasets.synthetic.anomalies import Degree, NormalClip, plan
+from vadistill.datasets.synthetic.anomalies import Degree, plan
+from vadistill.datasets.synthetic.normal_clip import NormalClip
 from vadistill.datasets.synthetic.tracks import feet
 from vadistill.detection.objects import read_objects
 from vadistill.errors import InputError
@@ -59,7 +60,7 @@ def main(args) -> None:
     count = write_images(
         args.output, args.clip, args.split, images, frames.encoding, frames.quality, store.fingerprint, store.fps
     )
-    log.info("%s: %s in %d of %d frames", args.clip, kind, made.boxes.any(1).sum(), count)
+    log.info("%s: %s in %d of %d frames", args.clip, kind, made.boxes.any((1, 2)).sum(), count)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -117,6 +118,16 @@ def drawn(height: int, rng: np.random.Generator) -> Cutout:
     return Cutout(image, soft(ellipse(shape, head) | ellipse(shape, body)), box, True)
 
 
+class Change(Protocol):
+    """An anomaly in one frame."""
+
+    def box(self, size: tuple[int, int]) -> np.ndarray:
+        """Return its box (4,) float32 xyxy in pixels, cut off at the border of a frame of a height and width."""
+
+    def paste(self, frame: np.ndarray) -> np.ndarray:
+        """Return the frame (H, W, 3) uint8 with it."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """A cut-out, ``scale`` times as large, that stands with its box's lower middle on ``foot`` (2,) of a frame."""
@@ -154,3 +165,22 @@ class Placed:
         """Return where (2,) the upper left corner of the cut-out's image lies in the frame."""
         x1, _, x2, y2 = self.cutout.box
         return self.foot - self.scale * np.array([(x1 + x2) / 2, y2])
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A pasted object ``behind`` others, which stand ``before`` it as they did in the frame."""
+
+    behind: Placed
+    before: tuple[Placed, ...]
+
+    def box(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the box (4,) float32 of the object behind, what is covered included."""
+        return self.behind.box(size)
+
+    def paste(self, frame: np.ndarray) -> np.ndarray:
+        """Return the frame (H, W, 3) uint8 with the object."""
+        made = self.behind.paste(frame)
+        for one in self.before:
+            made = one.paste(made)
+        return made

@@ -1,7 +1,7 @@
 """One object of a normal clip replayed on its own path, while all else in the frame goes on as it was.
 
-It hurries, halts or turns back. Nothing is new in the frame, and nothing else changes: neither more objects nor more
-motion of the whole picture tells the anomaly, as they tell what is pasted or played fast.
+It hurries, halts, turns back or is larger than it was. Nothing is new in the frame, and nothing else changes: neither
+more objects nor more motion of the whole picture tells the anomaly, as they tell what is pasted or played fast.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def moments(kind: str, pace: float) -> Moments:
 
     Args:
         kind: ``hurried``: it passes its path ``pace`` times as fast, back and forth. ``halting``: it stops on its way.
-            ``turning``: it goes back as it came.
+            ``turning``: it goes back as it came. ``oversized``: it goes on as it did.
         pace: Of ``hurried``; lower ones than ``LEAST_PACE`` are raised.
     """
 
@@ -62,11 +62,14 @@ def moments(kind: str, pace: float) -> Moments:
     def turning(i: int, length: int) -> int:
         return min(i, 2 * int(TURN * length) - i)
 
-    return {"hurried": hurried, "halting": halting, "turning": turning}[kind]
+    def oversized(i: int, length: int) -> int:
+        return i
+
+    return {"hurried": hurried, "halting": halting, "turning": turning, "oversized": oversized}[kind]
 
 
 def replay(
-    track: Track, moment_of: Moments, read: Callable[[int], np.ndarray], empty: np.ndarray
+    track: Track, moment_of: Moments, read: Callable[[int], np.ndarray], empty: np.ndarray, scale: float = 1.0
 ) -> Iterator[tuple[int, Replayed]]:
     """Yield the frames of a track that are changed, with their change.
 
@@ -75,14 +78,15 @@ def replay(
         moment_of: Which moment it shows.
         read: Returns a frame (H, W, 3) uint8 by its number.
         empty: (H, W, 3) the scene without objects.
+        scale: How many times as large it is shown.
     """
     foot = feet(track.box)
     for i in range(len(track)):
         moment = moment_of(i, len(track))
-        if moment == i:
+        if moment == i and scale == 1:
             continue
         hidden = Placed(_hiding(cut(read(track.start + i), track.box[i], empty), track.box[i], empty), 1.0, foot[i])
-        shown = Placed(cut(read(track.start + moment), track.box[moment], empty), 1.0, foot[moment])
+        shown = Placed(cut(read(track.start + moment), track.box[moment], empty), scale, foot[moment])
         yield track.start + i, Replayed(hidden, shown)
 
 
