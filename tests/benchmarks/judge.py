@@ -15,6 +15,12 @@ from scipy.stats import spearmanr
 from vadistill.datasets.synthetic.vehicles import DRAWN
 from vadistill.settings.data import JUDGING_KINDS, LEARNED_KINDS
 
+KINDS = {
+    "learned": LEARNED_KINDS,
+    "replayed": ("hurried", "halting", "turning"),
+    "drawn": tuple(DRAWN),
+    "large, several and occluded": ("oversized", "several", "occluded"),
+}
 GROUPS, LEVELS = ("teacher", "term", "trivial"), ("object", "frame")
 
 
@@ -33,14 +39,8 @@ def agreement(validation: pd.DataFrame, test: pd.Series) -> pd.Series:
     """Return Spearman's rank correlation of each kind of anomaly, and of their mean, with the test split."""
     kinds = validation.drop(columns="all")
     judged = {kind: kinds[kind] for kind in kinds}
-    groups = {
-        "the learned": LEARNED_KINDS,
-        "the replayed": ("hurried", "halting", "turning"),
-        "the drawn": tuple(DRAWN),
-        "size, number and occlusion": ("oversized", "several", "occluded"),
-        "the default": JUDGING_KINDS,
-        "all kinds": tuple(kinds),
-    }
+    groups = {f"the {name}": some for name, some in KINDS.items()}
+    groups |= {"the default": JUDGING_KINDS, "all kinds": tuple(kinds)}
     for name, some in groups.items():
         if used := sorted({*some} & {*kinds}):
             judged[f"mean of {name}"] = kinds[used].mean(axis=1)

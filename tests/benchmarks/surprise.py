@@ -18,19 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks.judge import KINDS
 from benchmarks.places import labels_of, of_results
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from vadistill.datasets.labels import kind_of, labels_of_boxes
-from vadistill.datasets.synthetic.anomalies import REPLAYED
-from vadistill.datasets.synthetic.vehicles import DRAWN
 from vadistill.evaluation.metrics import FrameLabels, FrameScores
 from vadistill.evaluation.protocols import frame_auc
 from vadistill.frame_level.registry import unscored
 from vadistill.frame_level.student import StudentDetector
 from vadistill.settings import StudentConfig, section
-from vadistill.settings.data import LEARNED_KINDS
 from vadistill.student.network import Student, scale_frames
 from vadistill.student.scoring import windows_of
 from vadistill.student.surprise import BATCH, Surprise
@@ -48,7 +46,6 @@ FORMS = {
     "features": (0.0, 1.0, 0.0),
     "motion": (0.0, 0.0, 1.0),
 }
-GROUPS = {"learned": LEARNED_KINDS, "replayed": REPLAYED, "drawn": tuple(DRAWN)}
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ def main() -> None:
         print(
             f"{form:22} {micro:.1f} / {macro:.1f} ", *(f"{kind} {value:.0f}" for kind, value in synthetic[form].items())
         )
-    for name, group in GROUPS.items():
+    for name, group in KINDS.items():
         if all(kind in synthetic["maps"] for kind in group):
             mean = [np.mean([synthetic[form][kind] for kind in group]) for form in FORMS]
             rank = spearmanr(mean, [sum(told[form]) for form in FORMS]).statistic

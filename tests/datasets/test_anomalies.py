@@ -12,7 +12,8 @@ from vadistill.datasets.demo.drawing import Shape
 from vadistill.datasets.synthetic.anomalies import Degree, plan
 from vadistill.datasets.synthetic.cutouts import Covered, Cutout, Placed, background, cut
 from vadistill.datasets.synthetic.normal_clip import NormalClip
-from vadistill.datasets.synthetic.pasting import ENLARGED, OVERSIZED, SEEN, SEVERAL, changes
+from vadistill.datasets.synthetic.occlusion import LEAST_SEEN, MOST_SEEN, seen
+from vadistill.datasets.synthetic.pasting import ENLARGED, OVERSIZED, SEVERAL, changes
 from vadistill.datasets.synthetic.replay import moments
 from vadistill.datasets.synthetic.tracks import Perspective, feet, follow, motions
 from vadistill.datasets.synthetic.vehicles import DRAWN, vehicles
@@ -79,7 +80,7 @@ def test_every_kind_fills_the_middle_of_the_usable_frames(kind, clip, usable, fr
     assert abnormal[inside[0] : inside[-1] + 1].all(), "one interval"
     assert 0.2 <= abnormal.mean() <= 0.5 and not abnormal[0] and not abnormal[-1]
     assert abs(inside[0] - (len(abnormal) - 1 - inside[-1])) <= 1
-    x1, y1, x2, y2 = made.boxes[abnormal].reshape(-1, 4).T
+    x1, y1, x2, y2 = made.boxes[made.boxes.any(2)].T
     assert (x1 < x2).all() and (y1 < y2).all() and x1.min() >= 0 and x2.max() <= SIZE[1] and y2.max() <= SIZE[0]
     assert made.boxes.dtype == np.float32
 
@@ -237,31 +238,90 @@ def test_an_oversized_object_goes_its_own_way_as_large_as_none_is():
     assert OVERSIZED[0] - 0.1 <= min(scales) and max(scales) <= OVERSIZED[1] + 0.1 and np.ptp(scales) < 0.2
 
 
-def test_without_objects_an_oversized_figure_takes_its_usual_pace():
-    made = make("oversized", nobody())
+@pytest.mark.parametrize("clip", [walkers, nobody])
+def test_where_none_moves_for_long_enough_an_oversized_object_is_pasted_at_the_usual_pace(clip):
+    made = make("oversized", clip(range(40, 55)), haste=(3.0, 4.0))
     box = boxes_of(made)[boxes_of(made).any(1)]
-    figure = SIZE[0] / 6
-    height = box[:, 3] - box[:, 1]
-    assert OVERSIZED[0] * figure - 2 <= np.median(height) <= OVERSIZED[1] * figure + 2
-    assert len(set(np.rint(height))) <= 3
+    usual = BODY[1] if clip is walkers else SIZE[0] / 6
+    inside = (box[:, 0] > 0) & (box[:, 2] < SIZE[1]) & (box[:, 1] > 0)
+    height = (box[:, 3] - box[:, 1])[inside]
+    assert OVERSIZED[0] * usual - 2 <= np.median(height) <= OVERSIZED[1] * usual + 2
+    if clip is walkers:
+        foot = np.array([one.foot for (one,) in made.changes.values()])
+        speed = np.median(np.hypot(*np.diff(foot, axis=0).T))
+        assert 0.8 * STEP <= speed <= 1.2 * STEP
 
 
 def test_several_are_there_at_once():
-    counts = set()
+    counts, whole = set(), []
     for seed in range(12):
-        made = make("several", walkers(), 40, seed)
-        abnormal = made.boxes.any((1, 2))
+        made = make("several", walkers(range(20, FRAMES)), 40, seed)
         counts.add(made.boxes.shape[1])
-        assert made.boxes[abnormal].any(2).all(), "all of them, all the time"
         for t, those in made.changes.items():
             rows = [one.foot[1] for one in those]
             assert rows == sorted(rows), "what is nearer covers what is farther away"
             assert all(ENLARGED[0] <= one.scale <= ENLARGED[1] for one in those)
-            changed = (made.render(t, scene()) != scene()).any(2)
-            for box in made.boxes[t]:
-                x1, y1, x2, y2 = box.round().astype(int)
-                assert changed[y1:y2, x1:x2].mean() > 0.3
-    assert counts == set(range(SEVERAL[0], SEVERAL[1] + 1))
+            np.testing.assert_array_equal(made.boxes[t, : len(those)], [one.box(SIZE) for one in those])
+            assert not made.boxes[t, len(those) :].any()
+            whole.append(len(those) == made.boxes.shape[1])
+            for i in range(len(those)):
+                assert visible(made.boxes[t, i], made.boxes[t, i + 1 : len(those)]) >= LEAST_SEEN
+                others = those[:i] + those[i + 1 :]
+                without = scene()
+                for one in others:
+                    without = one.paste(without)
+                assert (made.render(t, scene()) != without).any(), "each of them is seen"
+    assert counts == set(range(SEVERAL[0], SEVERAL[1] + 1)) and np.mean(whole) > 0.8
+
+
+def test_several_are_as_hasty_as_one():
+    made = make("several", walkers(), 60, haste=(2.0, 4.0))
+    steps = []
+    for t, those in made.changes.items():
+        if t + 1 in made.changes:
+            feet_after = np.array([one.foot for one in made.changes[t + 1]])
+            steps += [np.hypot(*(feet_after - one.foot).T).min() for one in those]
+    assert 1.8 * STEP <= np.median(steps) <= 4.2 * STEP
+
+
+def test_of_several_only_those_are_labelled_that_are_seen(monkeypatch):
+    """Of two on one way, the nearer one hides the other."""
+    behind, before = (
+        Placed(
+            Cutout(np.zeros((30, 12, 3), np.uint8), np.ones((30, 12), np.float32), np.array([0.0, 0, 12, 30]), True),
+            1.0,
+            np.array([50.0, row]),
+        )
+        for row in (80.0, 82.0)
+    )
+    both = iter([behind, before])
+    monkeypatch.setattr(
+        "vadistill.datasets.synthetic.sliding.Sliding.frames", lambda self, count: iter([next(both, before)] * count)
+    )
+    monkeypatch.setattr("vadistill.datasets.synthetic.pasting.SEVERAL", (2, 2))
+    for those in changes("several", walkers(), np.arange(3), (2.0, 4.0), np.random.default_rng(0)):
+        assert [one.foot[1] for one in those] == [82.0]
+
+
+def visible(box, before):
+    """The share of a box that no other box covers, pixel by pixel."""
+    x1, y1, x2, y2 = np.rint(box).astype(int)
+    return np.mean(
+        [
+            not any(left <= x < right and top <= y < bottom for left, top, right, bottom in np.rint(before).astype(int))
+            for y in range(y1, y2)
+            for x in range(x1, x2)
+        ]
+    )
+
+
+def test_what_is_seen_of_a_box():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        corners = np.sort(rng.uniform(0, 40, (4, 2, 2)), axis=1).reshape(4, 4)
+        box, before = corners[0] + (0, 0, 1, 1), corners[1:]
+        assert seen(box, before) == pytest.approx(visible(box, before))
+    assert seen(np.array([5.0, 5, 5, 9]), np.zeros((0, 4))) == 0
 
 
 def nearer(clip, t, box, foot):
@@ -281,19 +341,26 @@ def pixels(boxes):
     return mask
 
 
-def test_an_occluded_object_is_seen_where_nobody_stands_nearer():
-    clip, hidden, there = walkers(), 0, []
+def behind(one):
+    """What is pasted, whether or not somebody stands before it."""
+    return one.behind if isinstance(one, Covered) else one
+
+
+@pytest.mark.parametrize("usable", [range(FRAMES), range(30, FRAMES)])
+def test_an_occluded_object_is_seen_where_nobody_stands_nearer(usable):
+    clip, hidden, there = walkers(usable), 0, []
     for seed in range(4):
         made = make("occluded", clip, 100, seed)
         for t, (one,) in made.changes.items():
+            assert behind(one).scale == 1, "it has its usual size"
             box = boxes_of(made)[t]
-            before = nearer(clip, t, box, one.behind.foot)
+            before = nearer(clip, made.source[t], box, behind(one).foot)
             itself, others = pixels([box]), pixels(before)
-            seen = itself & ~others
-            assert seen.sum() >= (SEEN[0] - 0.05) * itself.sum()
-            frame = picture(t)
+            part = itself & ~others
+            assert part.sum() >= (LEAST_SEEN - 0.1) * itself.sum()
+            frame = picture(made.source[t])
             rendered = made.render(t, frame.copy()).astype(int)
-            there += [(np.abs(rendered - (30, 40, 90))[seen].max(1) < 25).mean()]
+            there += [(np.abs(rendered - (30, 40, 90))[part].max(1) < 25).mean()]
             deep = cv2.erode((itself & others).astype(np.uint8), np.ones((5, 5))) > 0
             if deep.any():
                 hidden += 1
@@ -301,30 +368,58 @@ def test_an_occluded_object_is_seen_where_nobody_stands_nearer():
     assert hidden >= 10 and np.mean(there) > 0.6
 
 
-def test_where_hardly_any_of_an_occluded_object_would_be_seen_the_frame_stays():
-    """For a while a crowd stands before everybody: what is pasted behind it is gone."""
-    crowd = np.array([[x, 20.0, x + 14, 119.0] for x in range(0, SIZE[1], 12)])
-    walker = walkers()
-    frame = np.concatenate([walker.frame, np.repeat(np.arange(40, 60), len(crowd))])
-    box = np.concatenate([walker.box, np.tile(crowd, (20, 1))]).astype(np.float32)
-    order = np.argsort(frame, kind="stable")
-    clip = NormalClip(frame[order], box[order], SIZE, range(FRAMES), picture)
-    made = list(changes("occluded", clip, np.arange(30, 70), (2.0, 4.0), np.random.default_rng(0)))
-    assert [len(those) for those in made[10:30]] == [0] * 20
-    assert sum(map(len, made[:10] + made[30:])) >= 10
-
-
 def test_an_occluded_object_is_hidden_more_than_one_that_happens_to_be():
     clip, shown = walkers(), np.arange(30, 70)
 
     def hidden(kind, seed):
         made = changes(kind, clip, shown, (2.0, 4.0), np.random.default_rng(seed))
-        placed = {t: those[0] for t, those in zip(shown, made, strict=True) if those}
-        foot = {t: one.behind.foot if kind == "occluded" else one.foot for t, one in placed.items()}
-        return np.mean([bool(nearer(clip, t, one.box(SIZE), foot[t])) for t, one in placed.items()])
+        placed = {t: behind(those[0]) for t, those in zip(shown, made, strict=True) if those}
+        share = [
+            visible(one.box(SIZE), np.reshape(nearer(clip, t, one.box(SIZE), one.foot), (-1, 4)))
+            for t, one in placed.items()
+        ]
+        return np.mean([LEAST_SEEN <= part <= MOST_SEEN for part in share])
 
-    occluded, pasted = ([hidden(kind, seed) for seed in range(4)] for kind in ("occluded", "pasted"))
-    assert np.mean(occluded) > 1.3 * np.mean(pasted)
+    occluded, pasted = ([hidden(kind, seed) for seed in range(6)] for kind in ("occluded", "pasted"))
+    assert np.mean(occluded) > 2 * np.mean(pasted)
+
+
+def crowded(frames):
+    """Walkers, and for some frames a crowd before everybody."""
+    crowd = np.array([[x, 20.0, x + 14, 119.0] for x in range(0, SIZE[1], 12)])
+    walker = walkers()
+    frame = np.concatenate([walker.frame, np.repeat(np.arange(*frames), len(crowd))])
+    box = np.concatenate([walker.box, np.tile(crowd, (frames[1] - frames[0], 1))]).astype(np.float32)
+    order = np.argsort(frame, kind="stable")
+    return NormalClip(frame[order], box[order], SIZE, range(FRAMES), picture)
+
+
+def test_where_hardly_any_of_an_occluded_object_would_be_seen_the_frame_stays():
+    made = list(changes("occluded", crowded((42, 58)), np.arange(30, 70), (2.0, 4.0), np.random.default_rng(0)))
+    assert [len(those) for those in made[14:26]] == [0] * 12
+    assert sum(map(len, made[:10] + made[30:])) >= 10
+
+
+def test_what_would_be_hidden_all_the_time_is_pasted_before_everybody(caplog):
+    made = make("occluded", crowded((0, FRAMES)), 60)
+    assert boxes_of(made).any(1).sum() == 24 and "it is pasted before them" in caplog.text
+
+
+def test_without_objects_nobody_hides_what_is_occluded(caplog):
+    made = make("occluded", nobody(), 60)
+    assert boxes_of(made).any(1).sum() == 24 and "it is seen whole" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ANOMALY_KINDS)
+@pytest.mark.parametrize("clip", [walkers, nobody])
+@pytest.mark.parametrize("usable", [range(12), range(70, FRAMES), range(20, 80)])
+def test_every_kind_is_somewhere_within_the_middle_and_the_frame(kind, clip, usable):
+    for seed in range(3):
+        made = make(kind, clip(usable), 240, seed)
+        boxes = made.boxes[made.boxes.any(2)]
+        abnormal = np.flatnonzero(made.boxes.any((1, 2)))
+        assert len(abnormal) and abnormal[0] >= 0.2 * len(made.source) and abnormal[-1] < 0.8 * len(made.source)
+        assert (boxes[:, :2] < boxes[:, 2:]).all() and boxes.min() >= 0 and (boxes <= [*SIZE[::-1]] * 2).all()
 
 
 def test_covered_keeps_what_is_before_it():

@@ -30,7 +30,8 @@ class Degree:
     Attributes:
         share: Of the made clip that is abnormal.
         pace: Range of the speed of what is played ``fast`` or is ``hurried``.
-        haste: Range of the speed of a ``pasted`` or drawn object, times the usual one where it moves.
+        haste: Range of the speed of a ``pasted`` or drawn object, times the usual one where it moves; of those of
+            ``several`` and of an ``occluded`` one as well.
     """
 
     share: float
@@ -44,7 +45,8 @@ class Plan:
 
     Attributes:
         source: (T,) which frame of the normal clip each frame shows.
-        boxes: (T, N, 4) float32 xyxy of the at most N anomalies at once, in pixels; zeros where there are none.
+        boxes: (T, N, 4) float32 xyxy of the at most N anomalies at once, in pixels, what is farther away first; zeros
+            where there are none. A place among the N is no one object's through time.
         changes: What is changed in frames, by their number in the made clip: what is farther away first.
     """
 
@@ -68,9 +70,10 @@ def plan(kind: str, clip: NormalClip, frames: int, degree: Degree, rng: np.rando
             through the scene faster than is usual there. ``hurried``, ``halting``, ``turning``: an object
             passes its own path faster, stops on it, or goes back on it; else, as without objects, one is pasted.
             ``cycling``, ``driving``: a drawn cyclist or cart crosses the scene faster than is usual there.
-            ``oversized``: an object is about twice as large on its own path, or else one that is pasted at the usual
-            speed. ``several``: two to four are pasted at once. ``occluded``: one is pasted in its usual size
-            behind whoever stands nearer to the camera.
+            ``oversized``: an object on its own path is shown 1.7 to 2.5 times as large as it is; where none moves for
+            long enough, a pasted one, as much larger than is usual there, slides at the usual speed. ``several``: two
+            to four are pasted at once. ``occluded``: one is pasted in its usual size, behind whoever stands nearer to
+            the camera.
         clip: The normal clip; where it has no object, what would be cut out of it is a drawn figure, and vehicles are
             as large as if people were a sixth of the frame high.
         frames: Greatest length of the made clip; it is taken from the middle of the usable frames.

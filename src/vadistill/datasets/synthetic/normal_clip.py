@@ -1,4 +1,4 @@
-"""A normal clip and who is where in it: what synthetic anomalies are made of."""
+"""A normal clip, who is where in it, and who can be cut out of it: what synthetic anomalies are made of."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,7 +82,7 @@ def clarity(clip: NormalClip, track: Track, empty: np.ndarray) -> float:
     return float(np.mean([cut(clip.read(track.start + i), track.box[i], empty).outlined for i in sampled]))
 
 
-def objects(clip: NormalClip, rows: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
+def cut_objects(clip: NormalClip, rows: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
     """Yield objects at random, with the row where they stand: large ones, not in a crowd, with an outline."""
     empty = background(clip.read, clip.usable)
     height = clip.box[:, 3] - clip.box[:, 1]
@@ -95,7 +95,7 @@ def objects(clip: NormalClip, rows: np.ndarray, rng: np.random.Generator) -> Ite
         yield cutouts[chosen], float(clip.box[best[chosen], 3])
 
 
-def figures(clip: NormalClip, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
+def drawn_figures(clip: NormalClip, rng: np.random.Generator) -> Iterator[tuple[Cutout, float]]:
     """Yield drawn figures, with the row where each stands, for a clip without objects."""
     while True:
         yield drawn(round(FIGURE * clip.size[0]), rng), clip.size[0] / 2
