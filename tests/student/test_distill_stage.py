@@ -39,7 +39,8 @@ def data(tmp_path_factory):
     np.save(folder / "b.fast.npy", bright[:, None] * np.array([1, 2, 3, 4], np.float32))
     with writing(folder / "maps.h5") as file:
         write_attributes(file, teacher="one")
-        write_clip(file, "a", {g: rng.random((FRAMES, g, g)) for g in (1, 4)})
+        for clip in ("a", "b.fast"):
+            write_clip(file, clip, {g: rng.random((FRAMES, g, g)) for g in (1, 4)})
     return {
         "frames": [train],
         "maps": [folder / "maps.h5"],
@@ -81,7 +82,18 @@ def test_what_is_kept_is_what_was_judged_best_on_the_validation_clips(data, tmp_
     equal = [all(torch.equal(made[name], value) for name, value in weights.items()) for weights in judged]
     assert equal == [False, True, False]
     records = map(json.loads, output.with_name("student.metrics.jsonl").read_text().splitlines())
+    records = list(records)
     assert [record["validation_auc"] for record in records] == said
+    agreement = {f"validation_fast_{name}" for name in ("correlation_one_1x1", "correlation_one_4x4", "peak_shortfall")}
+    assert all(agreement < record.keys() for record in records)
+
+
+def test_a_validation_clip_without_maps_is_named(data, tmp_path):
+    with writing(tmp_path / "maps.h5") as file:
+        write_attributes(file, teacher="one")
+        write_clip(file, "a", {g: np.zeros((FRAMES, g, g)) for g in (1, 4)})
+    with pytest.raises(InputError, match=r"clip b\.fast: one has maps of 0 frames, expected 12"):
+        distilled(tmp_path, data | {"maps": [tmp_path / "maps.h5"]}, selection="validation")
 
 
 def test_a_student_with_flow_learns_from_it_and_is_scored_with_it(data, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from vadistill.student.distillation import Distiller
 from vadistill.student.graph import ScoringNetwork
 from vadistill.student.network import frame_scores, scale_frames
 from vadistill.student.scoring import validation_auc, windows_of
-from vadistill.student.training import held_out_statistics, train_epoch
+from vadistill.student.training import held_out_statistics, train_epoch, validation_statistics
 from vadistill.windows import scoring
 from vadistill.windows.loader import batch_loader
 from vadistill.windows.scoring import score_windows
@@ -101,6 +101,30 @@ def test_statistics_of_held_out_frames_are_of_them_alone(clips):
     errors = [t.max() - grid.flat[t.argmax()] for t, grid in zip(target, grids, strict=True) if t.any()]
     assert len(errors) == 8 and found["held_out_peak_shortfall"] == pytest.approx(np.mean(errors), abs=1e-5)
     assert held_out_statistics(made, windows_of(clips, NETWORK)) == {}
+
+
+def test_statistics_of_validation_clips_are_of_their_abnormal_frames_by_kind(tmp_path):
+    rng = np.random.default_rng(1)
+    names = ["a.fast", "a.pasted", "b.fast"]
+    images = rng.integers(0, 255, (3, 6, 32, 48, 3), dtype=np.uint8)
+    made = distiller()
+    windows = windows_of(
+        [store_of(tmp_path, name, part).path for name, part in zip(names, images, strict=True)], NETWORK
+    )
+    labels = {"a.fast": [0, 1, 1, 0, 0, 0], "a.pasted": [0, 0, 0, 1, 1, 1], "b.fast": [0, 0, 0, 0, 1, 1]}
+    labels = {clip: np.array(label, np.uint8) for clip, label in labels.items()}
+    windows._maps = {"one": {g: rng.random((18, g, g)).astype(np.float16) for g in (1, 4)}}
+    found = validation_statistics(made, windows, labels)
+    for kind, order in {"fast": [1, 2, 16, 17], "pasted": [9, 10, 11]}.items():
+        with torch.no_grad():
+            student = np.stack([made.result.eval()(scale_frames(windows[i][0][None]))[4][0, 0].numpy() for i in order])
+        made.result.train()
+        target = windows._maps["one"][4][order].astype(np.float32)
+        expected = np.corrcoef(student.ravel(), target.ravel())[0, 1]
+        assert found[f"validation_{kind}_correlation_one_4x4"] == pytest.approx(expected, abs=1e-4)
+        errors = [t.max() - grid.flat[t.argmax()] for t, grid in zip(target, student, strict=True)]
+        assert found[f"validation_{kind}_peak_shortfall"] == pytest.approx(np.mean(errors), abs=1e-5)
+    assert len(found) == 2 * 3
 
 
 def test_scores_and_maps_of_a_clip_belong_together(clips):

@@ -45,7 +45,9 @@ def main(args) -> None:
         drop_state(args.pretrained)
     windows = windows_of(args.frames, network, held_out=held_out, keep=True, maps=maps, resolutions=resolutions)
     validation = (
-        validation_windows(args.validation, args.boxes, network) if settings.selection == "validation" else None
+        validation_windows(args.validation, args.boxes, network, maps, resolutions)
+        if settings.selection == "validation"
+        else None
     )
     log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows.drawn))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), settings.seed)

@@ -126,11 +126,11 @@ class FrameWindows(Dataset):
 
     def held_out_order(self, most: int) -> list[int]:
         """Return frames that are not drawn from, at most so many, evenly spread; none where nothing is held out."""
-        return _spread(np.setdiff1d(np.arange(len(self)), self.drawn), most)
+        return spread(np.setdiff1d(np.arange(len(self)), self.drawn), most)
 
     def drawn_order(self, most: int) -> list[int]:
         """Return frames that are drawn from, at most so many, evenly spread."""
-        return _spread(self.drawn, most)
+        return spread(self.drawn, most)
 
     def clips_of(self, indices: Sequence[int]) -> str:
         """Return the names of the clips that some items are of."""
@@ -163,8 +163,8 @@ class FrameWindows(Dataset):
         return np.concatenate([chosen[i] for i in torch.randperm(len(chosen), generator=generator)]).tolist()
 
 
-def _spread(numbers: np.ndarray, most: int) -> list[int]:
-    """Return at most so many of the numbers, evenly spread."""
+def spread(numbers: np.ndarray, most: int) -> list[int]:
+    """Return at most so many of the numbers (N,), evenly spread."""
     return numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)].tolist()
 
 
