@@ -97,7 +97,7 @@ def test_another_score_of_a_detector_trains_nothing(finished, section, values, r
                                     "calibrate_teacher", *MAPPED}),
         ("held_out", {"share": 0.3}, {"make_synthetic_clip", "detect_objects", "find_moving", "train_teacher",
                                       "score_objects", "calibrate_teacher", *MAPPED}),
-        ("validation", {"seed": 5}, {"make_synthetic_clip", *DISTILLED}),
+        ("validation", {"seed": 5}, {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", *MAPPED}),
         ("synthetic", {"seed": 5}, {"make_synthetic_clip", "detect_objects", "find_moving", "score_objects", *MAPPED}),
         ("motion", {"step": 2}, {"compute_motion", "fit_flow_by_row", "score_trivially", "evaluate"}),
         ("frames", {"quality": 90}, {"extract_frames", "compute_motion", "fit_flow_by_row", "detect_objects",
