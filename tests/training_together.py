@@ -61,7 +61,7 @@ def train(folder: Path, output: Path) -> None:
     pretrain_student.main(SimpleNamespace(settings=settings, frames=frames, output=output / "pretrained.pt"))
     settings = {"student": NETWORK, "distillation": DISTILLATION, **common}
     given = {"frames": frames, "maps": [folder / "one.h5", folder / "two.h5"], "output": output / "distilled.pt"}
-    empty = {"validation": [], "boxes": [], "pretrained": None}
+    empty = {"validation": [], "boxes": [], "validation_maps": [], "pretrained": None}
     distill_student.main(SimpleNamespace(settings=settings, **given, **empty))
     network.DROPOUT = 0.0  # each process drops other things
     settings = {"sdmae": SDMAE, **common}

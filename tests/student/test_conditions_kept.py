@@ -43,7 +43,13 @@ def arguments(folder, output):
         "held_out_clips": {"held": 0.0},
     }
     return Namespace(
-        settings=settings, frames=frames, maps=[folder / "maps.h5"], output=output, validation=[], boxes=[]
+        settings=settings,
+        frames=frames,
+        maps=[folder / "maps.h5"],
+        output=output,
+        validation=[],
+        boxes=[],
+        validation_maps=[],
     )
 
 

@@ -39,13 +39,16 @@ def data(tmp_path_factory):
     np.save(folder / "b.fast.npy", bright[:, None] * np.array([1, 2, 3, 4], np.float32))
     with writing(folder / "maps.h5") as file:
         write_attributes(file, teacher="one")
-        for clip in ("a", "b.fast"):
-            write_clip(file, clip, {g: rng.random((FRAMES, g, g)) for g in (1, 4)})
+        write_clip(file, "a", {g: rng.random((FRAMES, g, g)) for g in (1, 4)})
+    with writing(folder / "validation_maps.h5") as file:
+        write_attributes(file, teacher="one")
+        write_clip(file, "b.fast", {g: rng.random((FRAMES, g, g)) for g in (1, 4)})
     return {
         "frames": [train],
         "maps": [folder / "maps.h5"],
         "validation": [validation],
         "boxes": [folder / "b.fast.npy"],
+        "validation_maps": [folder / "validation_maps.h5"],
     }
 
 
@@ -71,29 +74,57 @@ def test_the_average_of_the_weights_is_kept_where_one_is_asked_for(data, tmp_pat
 def test_what_is_kept_is_what_was_judged_best_on_the_validation_clips(data, tmp_path, monkeypatch):
     said, judged = [0.2, 0.9, 0.1], []
 
-    def auc(student, windows, labels, device):
+    measured = training.validation_metrics
+
+    def metrics(student, windows, labels, device):
         assert [store.clip for store in windows.stores] == ["b.fast"] == list(labels)
         judged.append(copy.deepcopy(student.state_dict()))
-        return said[len(judged) - 1]
+        return measured(student, windows, labels, device) | {"validation_auc": said[len(judged) - 1]}
 
-    monkeypatch.setattr(training, "validation_auc", auc)
+    monkeypatch.setattr(training, "validation_metrics", metrics)
     output = distilled(tmp_path, data, selection="validation")
     made = load_model(output, unscored("student"))["weights"]
     equal = [all(torch.equal(made[name], value) for name, value in weights.items()) for weights in judged]
     assert equal == [False, True, False]
-    records = map(json.loads, output.with_name("student.metrics.jsonl").read_text().splitlines())
-    records = list(records)
+    records = [json.loads(line) for line in output.with_name("student.metrics.jsonl").read_text().splitlines()]
     assert [record["validation_auc"] for record in records] == said
-    agreement = {f"validation_fast_{name}" for name in ("correlation_one_1x1", "correlation_one_4x4", "peak_shortfall")}
-    assert all(agreement < record.keys() for record in records)
+    agreement = {"validation_fast_correlation_one_4x4", "validation_fast_peak_shortfall", "validation_auc"}
+    assert all({key for key in record if key.startswith("validation")} == agreement for record in records)
 
 
 def test_a_validation_clip_without_maps_is_named(data, tmp_path):
     with writing(tmp_path / "maps.h5") as file:
         write_attributes(file, teacher="one")
-        write_clip(file, "a", {g: np.zeros((FRAMES, g, g)) for g in (1, 4)})
+        write_clip(file, "b.slow", {g: np.zeros((FRAMES, g, g)) for g in (1, 4)})
     with pytest.raises(InputError, match=r"clip b\.fast: one has maps of 0 frames, expected 12"):
-        distilled(tmp_path, data | {"maps": [tmp_path / "maps.h5"]}, selection="validation")
+        distilled(tmp_path, data | {"validation_maps": [tmp_path / "maps.h5"]}, selection="validation")
+
+
+def test_boxes_of_another_length_are_named(data, tmp_path):
+    np.save(tmp_path / "b.fast.npy", np.ones((5, 1, 4), np.float32))
+    with pytest.raises(InputError, match=r"validation clip b\.fast: boxes of 5 frames; expected 12"):
+        distilled(tmp_path, data | {"boxes": [tmp_path / "b.fast.npy"]}, selection="validation")
+
+
+def test_synthetic_and_validation_clips_of_one_training_clip_keep_their_maps_apart(data, tmp_path):
+    """Of a single training clip, its first part makes the former and its last part the latter, under one name."""
+    synthetic = tmp_path / "synthetic.h5"
+    with writing(synthetic) as file:
+        write_attributes(file, teacher="one")
+        write_clip(file, "b.fast", {g: np.full((FRAMES, g, g), 0.5) for g in (1, 4)})
+    both = data | {"frames": [*data["frames"], *data["validation"]], "maps": [*data["maps"], synthetic]}
+    seen = []
+
+    class Kept(training.Distiller):
+        def step(self, frames, targets, *rest):
+            seen.append(targets["one"][4].clone())
+            return super().step(frames, targets, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distill_student, "Distiller", Kept)
+        distilled(tmp_path, both, selection="validation", epochs=1)
+    learned = torch.cat(seen)
+    assert (learned == 0.5).flatten(1).all(1).sum() == FRAMES == len(learned) - FRAMES
 
 
 def test_a_student_with_flow_learns_from_it_and_is_scored_with_it(data, tmp_path, monkeypatch):

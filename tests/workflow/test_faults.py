@@ -232,12 +232,10 @@ def distillation_of(results):
     used = {"teachers": ["multi_task"], "pretrained": False, "epochs": 4, "batch": 8, "schedule": "cosine"}
     used |= {"average": 0.9, "selection": "validation"}
     settings = {"student": NETWORK, "distillation": used, "maps": {}, "held_out_clips": {}}
-    inputs = {"frames": "frames/train/*.h5", "validation": "frames/validation/*.h5", "boxes": "validation/*.npy"}
-    found = {name: sorted(results.glob(files)) for name, files in inputs.items()}
-    found["maps"] = [
-        path for split in ("train", "validation") for path in sorted(results.glob(f"maps/multi_task/{split}/*.h5"))
-    ]
-    return settings, [part for name, paths in found.items() for part in (f"--{name}", *paths)]
+    inputs = {"frames": "frames/train/*.h5", "maps": "maps/multi_task/train/*.h5"}
+    inputs |= {"validation": "frames/validation/*.h5", "boxes": "validation/*.npy"}
+    inputs |= {"validation-maps": "maps/multi_task/validation/*.h5"}
+    return settings, [part for name, files in inputs.items() for part in (f"--{name}", *sorted(results.glob(files)))]
 
 
 def pretraining_of(results, **used):

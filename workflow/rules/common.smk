@@ -176,6 +176,7 @@ TRAINED_DETECTORS = [name for name, settings in DETECTORS.items() if settings.mo
 
 # Functions of wildcards, for the above.
 student_teachers = configured("distillation.teachers")
+student_splits = branch(configured("distillation.synthetic"), then=["train", "synthetic"], otherwise="train")
 tabled_splits = branch(about("labelled"), then=["validation", "test"], otherwise="validation")
 
 
@@ -187,12 +188,6 @@ def keeps_flow(wildcards):
 
 def selected_on_validation(wildcards):
     return configured("distillation.selection")(wildcards) == "validation"
-
-
-def student_splits(wildcards):
-    """The splits of which the student is shown the teachers' maps: to learn from, and to be compared with."""
-    learned = ["train", "synthetic"] if configured("distillation.synthetic")(wildcards) else ["train"]
-    return learned + ["validation"] * selected_on_validation(wildcards)
 
 
 @in_one_line

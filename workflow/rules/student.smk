@@ -30,6 +30,9 @@ rule distill_student:
         maps=files("maps", student_splits, student_teachers),
         validation=branch(selected_on_validation, then=files("frames", "validation", clips=about("selecting"))),
         boxes=branch(selected_on_validation, then=files("boxes", "validation", clips=about("selecting"))),
+        validation_maps=branch(
+            selected_on_validation, then=files("maps", "validation", student_teachers, clips=about("selecting"))
+        ),
     output:
         "results/{dataset}/student/distilled.pt",
     log:
@@ -49,7 +52,7 @@ rule distill_student:
     shell:
         "python -m vadistill.stages.distill_student --settings {params.settings:q} --pretrained {input.pretrained:q}"
         " --frames {input.frames:q} --maps {input.maps:q} --validation {input.validation:q}"
-        " --boxes {input.boxes:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --boxes {input.boxes:q} --validation-maps {input.validation_maps:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 # What is usual at each place of the camera's picture, by the trained student's features.

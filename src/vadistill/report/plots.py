@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from vadistill.errors import InputError
 from vadistill.evaluation.events import runs
 from vadistill.io.files import whole_file
+from vadistill.settings import ANOMALY_KINDS
 
 STUDENT = "student"
 DPI = 150
@@ -24,6 +25,8 @@ DPI = 150
 STUDENT_COLOUR = "#0072B2"
 OTHER_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 ABNORMAL_COLOUR = "#D55E00"
+# Of metrics: the same quantity of other frames is drawn in the same panel.
+PREFIXES = ("train_", "held_out_", *(f"validation_{kind}_" for kind in ANOMALY_KINDS))
 CONTOUR_COLOUR = "#00E5FF"
 TEXT_COLOUR = "#333333"
 # Names of clips are text, whatever dollar signs are in them.
@@ -199,9 +202,11 @@ def loss_plot(path: str | Path, metrics_jsonl_records: Sequence[Mapping[str, Any
     grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={**margins, "wspace": 0.28, "hspace": 0.5})
     for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
         plain(axes)
+        kinds = [name for name in curves if name.startswith("validation")]
+        colours = dict.fromkeys(curves, STUDENT_COLOUR) | {"held out": ABNORMAL_COLOUR}
+        colours |= {name: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, name in enumerate(kinds)}
         for name, points in curves.items():
-            colour = ABNORMAL_COLOUR if name == "held out" else STUDENT_COLOUR
-            axes.plot(*np.transpose(points), color=colour, linewidth=1.5, marker=".", markersize=3, label=name)
+            axes.plot(*np.transpose(points), color=colours[name], linewidth=1.5, marker=".", markersize=3, label=name)
         last = max(points[-1][0] for points in curves.values())
         axes.set_xlim(0.5, last + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -235,7 +240,7 @@ def _panels(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[tu
         for key, value in record.items():
             if key in ("epoch", "phase_index") or key.endswith(("second", "seconds")) or not _is_number(value):
                 continue
-            prefix = next((part for part in ("train_", "held_out_") if key.startswith(part)), "")
+            prefix = next((part for part in PREFIXES if key.startswith(part)), "")
             title = title_of(key.removeprefix(prefix))
             panel = panels.setdefault(f"{title_of(record['phase'])}: {title}" if several else title, {})
             panel.setdefault(title_of(prefix).strip(), []).append((record["epoch"] + 1, value))

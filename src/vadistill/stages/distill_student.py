@@ -33,7 +33,7 @@ def main(args) -> None:
     torch.manual_seed(settings.seed)
     held_out = args.settings["held_out_clips"]
     distiller = Distiller(network, settings, resolutions, device)
-    inputs = [*args.frames, *args.maps, *args.validation, *args.boxes]
+    inputs = [*args.frames, *args.maps, *args.validation, *args.boxes, *args.validation_maps]
     used, shortened = dict(args.settings), []
     if settings.pretrained:
         pretrained = load_model(args.pretrained, "autoencoder")
@@ -44,11 +44,10 @@ def main(args) -> None:
         inputs.append(args.pretrained)
         drop_state(args.pretrained)
     windows = windows_of(args.frames, network, held_out=held_out, keep=True, maps=maps, resolutions=resolutions)
-    validation = (
-        validation_windows(args.validation, args.boxes, network, maps, resolutions)
-        if settings.selection == "validation"
-        else None
-    )
+    validation = None
+    if settings.selection == "validation":
+        drawn = maps_of_teachers(args.validation_maps, settings.teachers)
+        validation = validation_windows(args.validation, args.boxes, network, drawn, resolutions)
     log.info("distilling %s on %s, %d frames", " and ".join(settings.teachers), device, len(windows.drawn))
     training = TrainingRun(args.output, file_stamp(canonical(args.settings), inputs), settings.seed)
     training.fit([distillation_phase(distiller, windows, validation)])
@@ -64,5 +63,5 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--pretrained", type=Path, nargs="?")
     add_paths(arguments, "output", many=("frames", "maps"))
-    add_optional_paths(arguments, "validation", "boxes")
+    add_optional_paths(arguments, "validation", "boxes", "validation-maps")
     run(main, arguments, lambda given: "distillation")

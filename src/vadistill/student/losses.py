@@ -135,6 +135,15 @@ def peak_shortfall(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) ->
     return ((highest - student[side].float().flatten(1).gather(1, cell)) * found).sum() / found.sum().clamp(min=1)
 
 
+def agreement(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) -> dict[str, float]:
+    """Return how well the student draws its teachers' maps: the correlations above, and ``peak_shortfall``."""
+    found = map_statistics(student, teachers)
+    found = {name: value for name, value in found.items() if name.startswith("correlation")}
+    return {
+        name: float(value) for name, value in {**found, "peak_shortfall": peak_shortfall(student, teachers)}.items()
+    }
+
+
 def _correlation(values: Tensor, targets: Tensor) -> Tensor:
     # Weights of 0 and 1 instead of a selection, which would wait for the GPU.
     used = (targets > 0).float()

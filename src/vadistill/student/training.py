@@ -2,21 +2,20 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
 from vadistill.evaluation.health import complaints_of_training
 from vadistill.student.distillation import Distiller
-from vadistill.student.losses import map_statistics, peak_shortfall
+from vadistill.student.losses import agreement
 from vadistill.student.network import scale_frames
-from vadistill.student.scoring import abnormal_frames, validation_auc
+from vadistill.student.scoring import validation_metrics
 from vadistill.training.device import loader_workers
 from vadistill.training.meters import Averages
 from vadistill.training.parallel import processes, share
 from vadistill.training.run import EarlyStopping, TrainingPhase
-from vadistill.windows.loader import HELD_OUT_FRAMES, FrameWindows, batch_name, loader, spread
+from vadistill.windows.loader import HELD_OUT_FRAMES, FrameWindows, batch_name, loader
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,7 @@ def distillation_phase(
     def epoch_with_validation(epoch: int, generator: torch.Generator) -> dict[str, float]:
         metrics = train_epoch(distiller, windows, epoch, generator) | held_out_statistics(distiller, windows)
         if validation and best:
-            metrics |= validation_statistics(distiller, *validation)
-            metrics["validation_auc"] = validation_auc(distiller.result, *validation, distiller.device)
+            metrics |= validation_metrics(distiller.result, *validation, distiller.device)
             best.update(1 - metrics["validation_auc"])
         for line in complaints_of_training(metrics):
             log.warning("epoch %d: %s", epoch + 1, line)
@@ -47,48 +45,24 @@ def distillation_phase(
     return TrainingPhase("distillation", settings.epochs, distiller.parts(), epoch_with_validation, best)
 
 
-def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str, float]:
-    """Return how well the student draws the teachers' maps of normal frames that nothing is learned from."""
-    return map_agreement(distiller, windows, windows.held_out_order(HELD_OUT_FRAMES), "held_out")
-
-
-def validation_statistics(
-    distiller: Distiller, windows: FrameWindows, labels: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """Return how well it draws those of the abnormal frames of the split validation, by kind of anomaly.
-
-    Args:
-        distiller: Its student.
-        windows: The clips of the split, with the teachers' maps.
-        labels: (T,) of each of them.
-    """
-    found: dict[str, float] = {}
-    for kind, numbers in abnormal_frames(windows, labels).items():
-        found |= map_agreement(distiller, windows, spread(numbers, HELD_OUT_FRAMES), f"validation_{kind}")
-    return found
-
-
 @torch.no_grad()
-def map_agreement(distiller: Distiller, windows: FrameWindows, order: Sequence[int], name: str) -> dict[str, float]:
-    """Return how well the student draws the teachers' maps of some frames, under keys that begin with a name.
+def held_out_statistics(distiller: Distiller, windows: FrameWindows) -> dict[str, float]:
+    """Return how well the student draws the teachers' maps of normal frames that nothing is learned from.
 
-    Correlations (``losses.map_statistics``) and ``losses.peak_shortfall`` over all these frames, which need no labels;
-    nothing where there are no frames.
+    ``losses.agreement`` over all these frames, which needs no labels; nothing where no frames are held out.
     """
+    order, student = windows.held_out_order(HELD_OUT_FRAMES), distiller.result
     if not order:
         return {}
-    student, parts = distiller.result, []
-    training = student.training
+    training, parts = student.training, []
     student.eval()
     for frames, targets in loader(windows, order, distiller.settings.batch, loader_workers()):
         made = student(scale_frames(frames.to(distiller.device, non_blocking=True)))
         parts.append({"student": {g: grid.cpu() for g, grid in made.items()}, **targets})
     student.train(training)
-    maps = {who: {g: torch.cat([part[who][g] for part in parts]) for g in parts[0][who]} for who in parts[0]}
+    maps = {name: {g: torch.cat([part[name][g] for part in parts]) for g in parts[0][name]} for name in parts[0]}
     own = maps.pop("student")
-    found = {key: value for key, value in map_statistics(own, maps).items() if key.startswith("correlation")}
-    found["peak_shortfall"] = peak_shortfall(own, maps)
-    return {f"{name}_{key}": float(value) for key, value in found.items()}
+    return {f"held_out_{name}": value for name, value in agreement(own, maps).items()}
 
 
 def train_epoch(

@@ -126,11 +126,18 @@ class FrameWindows(Dataset):
 
     def held_out_order(self, most: int) -> list[int]:
         """Return frames that are not drawn from, at most so many, evenly spread; none where nothing is held out."""
-        return spread(np.setdiff1d(np.arange(len(self)), self.drawn), most)
+        return _spread(np.setdiff1d(np.arange(len(self)), self.drawn), most)
 
     def drawn_order(self, most: int) -> list[int]:
         """Return frames that are drawn from, at most so many, evenly spread."""
-        return spread(self.drawn, most)
+        return _spread(self.drawn, most)
+
+    def targets(self, indices: np.ndarray) -> dict[str, dict[int, torch.Tensor]]:
+        """Return the teachers' maps {teacher: {g: (N, 1, g, g) float32}} of some items (N,)."""
+        return {
+            name: {g: torch.from_numpy(grid[indices, None].astype(np.float32)) for g, grid in maps.items()}
+            for name, maps in self._maps.items()
+        }
 
     def clips_of(self, indices: Sequence[int]) -> str:
         """Return the names of the clips that some items are of."""
@@ -163,8 +170,8 @@ class FrameWindows(Dataset):
         return np.concatenate([chosen[i] for i in torch.randperm(len(chosen), generator=generator)]).tolist()
 
 
-def spread(numbers: np.ndarray, most: int) -> list[int]:
-    """Return at most so many of the numbers (N,), evenly spread."""
+def _spread(numbers: np.ndarray, most: int) -> list[int]:
+    """Return at most so many of the numbers, evenly spread."""
     return numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(int)].tolist()
 
 
