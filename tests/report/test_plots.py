@@ -147,6 +147,20 @@ def test_loss_plot_has_one_panel_a_quantity_and_phase():
     assert list(plots._panels(records[:2])) == ["loss", "rate"]
 
 
+def test_agreement_by_kind_of_anomaly_is_drawn_in_the_panel_of_its_quantity(tmp_path):
+    quantity = {"held_out_peak_shortfall": 0.1, "validation_fast_peak_shortfall": 0.2, "validation_auc": 0.9}
+    kinds = {"validation_pasted_peak_shortfall": 0.3}
+    records = [{"phase": "distillation", "epoch": epoch, **quantity, **kinds} for epoch in range(3)]
+    panels = plots._panels(records)
+    assert {title: list(curves) for title, curves in panels.items()} == {
+        "peak shortfall": ["held out", "validation fast", "validation pasted"],
+        "validation auc": [""],
+    }
+    plots.loss_plot(tmp_path / "loss.png", records)
+    image = cv2.imread(str(tmp_path / "loss.png"))
+    assert all(coloured(image, colour).any() for colour in (plots.ABNORMAL_COLOUR, *plots.OTHER_COLOURS[:2]))
+
+
 def test_loss_plot_tells_training_from_held_out(tmp_path):
     records = [{"epoch": e, "train_loss": 1 / (e + 1), "rate": 0.1} for e in range(3)]
     records[0]["held_out_loss"] = 2.0

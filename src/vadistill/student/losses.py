@@ -136,12 +136,14 @@ def peak_shortfall(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) ->
 
 
 def agreement(student: AnomalyMaps, teachers: Mapping[str, AnomalyMaps]) -> dict[str, float]:
-    """Return how well the student draws its teachers' maps: the correlations above, and ``peak_shortfall``."""
-    found = map_statistics(student, teachers)
-    found = {name: value for name, value in found.items() if name.startswith("correlation")}
-    return {
-        name: float(value) for name, value in {**found, "peak_shortfall": peak_shortfall(student, teachers)}.items()
-    }
+    """Return how well the student draws its teachers' maps (N, 1, g, g), which needs no labels.
+
+    The correlations of ``map_statistics``, of all cells of the frames in which a teacher has an object, and
+    ``peak_shortfall``.
+    """
+    statistics = map_statistics(student, teachers)
+    found = {name: float(value) for name, value in statistics.items() if name.startswith("correlation")}
+    return found | {"peak_shortfall": float(peak_shortfall(student, teachers))}
 
 
 def _correlation(values: Tensor, targets: Tensor) -> Tensor:
