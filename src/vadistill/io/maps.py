@@ -55,8 +55,6 @@ class MapStore:
                 if not len(file):
                     raise InputError(f"{path}: holds no clip; expected maps of at least one")
                 for clip, group in file.items():
-                    if clip in self._path:
-                        raise InputError(f"{path}: clip {clip} is in {self._path[clip]}, too; expected each clip once")
                     self._path[clip] = path
                     self.frames[clip] = len(next(iter(group.values())))
                     self._repaired[clip] = [int(t) for t in group.attrs.get("repaired", ())]
