@@ -94,12 +94,7 @@ class FrameWindows(Dataset):
         frames = self._window(clip, t, indices)
         if self.flow != NO_FLOW:
             frames = [*frames, self._flow_planes(frames, [(clip, index) for index in indices])]
-        planes = np.concatenate(frames)
-        targets = {
-            name: {g: torch.from_numpy(grid[index, None].astype(np.float32)) for g, grid in maps.items()}
-            for name, maps in self._maps.items()
-        }
-        return torch.from_numpy(planes), targets
+        return torch.from_numpy(np.concatenate(frames)), self.targets(index)
 
     def _window(self, clip: int, t: int, indices: Sequence[int]) -> list[np.ndarray]:
         """Return the resized frames (3, H, W) around frame t; those that the next item may share are kept."""
@@ -132,10 +127,10 @@ class FrameWindows(Dataset):
         """Return frames that are drawn from, at most so many, evenly spread."""
         return _spread(self.drawn, most)
 
-    def targets(self, indices: np.ndarray) -> dict[str, dict[int, torch.Tensor]]:
-        """Return the teachers' maps {teacher: {g: (N, 1, g, g) float32}} of some items (N,)."""
+    def targets(self, items: int | np.ndarray) -> dict[str, dict[int, torch.Tensor]]:
+        """Return the teachers' maps {teacher: {g: (1, g, g) float32}} of an item, or (N, 1, g, g) of several (N,)."""
         return {
-            name: {g: torch.from_numpy(grid[indices, None].astype(np.float32)) for g, grid in maps.items()}
+            name: {g: torch.from_numpy(grid[items, None].astype(np.float32)) for g, grid in maps.items()}
             for name, maps in self._maps.items()
         }
 
