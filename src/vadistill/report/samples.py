@@ -67,7 +67,7 @@ def draw_validation(path: Path, results: Path) -> None:
         axes_row[0].set_title(boxes_file.stem, loc="left", **TITLE)
         for axes, t in zip(axes_row, abnormal[np.linspace(0, len(abnormal) - 1, MOMENTS).astype(int)], strict=True):
             axes.imshow(store.read(t)[..., ::-1])
-            for x1, y1, x2, y2 in boxes[t][boxes[t].any(axis=1)]:
+            for x1, y1, x2, y2 in boxes[t]:
                 axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=ABNORMAL_COLOUR, linewidth=1.5))
             axes.set_axis_off()
     save(figure, path)
